@@ -1,0 +1,52 @@
+# leash: every entry point for people. `make demo` and `make test` set up whatever is missing first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export LEASH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leash
+SEED ?= 1
+JOBS ?= $(shell nproc)
+SOURCES = git ls-files '*.h' '*.cpp' '*.cu'
+
+help:            ## this list
+	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup:           ## install what is missing: Debian packages, LibTorch, the model of the quick start
+	@.ci/setup
+
+build: setup     ## the optimised binary, build/release/leash
+	@cmake --preset release $(CMAKE_ARGS) >build.log 2>&1 || { cat build.log; exit 1; }; rm -f build.log
+	@cmake --build --preset release --target leash -j $(JOBS)
+
+demo: build      ## train SmolLM2-135M with LoRA and PPO on the shipped prompts (SEED=n)
+	@build/release/leash train configs/recipes/demo.yaml --set run.seed=$(SEED) --run-dir runs/demo-seed$(SEED)-$$(date +%Y%m%d-%H%M%S)
+
+test: setup      ## build everything and run all tests
+	@cmake --preset release -DLEASH_WERROR=ON $(CMAKE_ARGS)
+	@cmake --build --preset release -j $(JOBS)
+	@ctest --preset release
+
+format: setup    ## rewrite the sources with clang-format
+	@$(SOURCES) | xargs clang-format -i
+
+format-check:
+	@$(SOURCES) | xargs clang-format --dry-run --Werror
+
+lint: setup      ## clang-tidy with the short list in .clang-tidy
+	@cmake --preset release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >/dev/null
+	@git ls-files 'models/*.cpp' 'rollout/*.cpp' 'rl/*.cpp' 'configs/*.cpp' 'experiments/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/release
+
+asan tsan: setup ## the unit tests under AddressSanitizer with UBSan, or ThreadSanitizer
+	@cmake --preset $@ $(CMAKE_ARGS) && cmake --build --preset $@ -j $(JOBS) && ctest --preset $@
+
+cuda: setup      ## compile and link against the CUDA LibTorch (running needs the wheel's full dependencies)
+	@cmake --preset cuda $(CMAKE_ARGS) && cmake --build --preset cuda -j $(JOBS)
+
+mutants: setup   ## apply each patch of tests/mutants, build, and show that the named test fails
+	@tests/mutants/run
+
+bench: build     ## timings (beside the peers where they are installed)
+	@experiments/bench/run
+
+clean:           ## remove the build folders (the cache stays)
+	rm -rf build
+
+.PHONY: help setup build demo test format format-check lint asan tsan cuda mutants bench clean

@@ -1,0 +1,131 @@
+#include "configs/checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rl/reward_source.h"
+
+namespace leash {
+namespace {
+
+class Checker {
+ public:
+  Checker(const Written& written, Problems& problems) : written_(written), problems_(problems) {}
+
+  void require(bool fine, const std::string& path, const std::string& what) {
+    if (!fine) problems_.add(written_, path, what);
+  }
+  // An error when a person wrote `path` although `read` says that nobody reads it.
+  void no_effect_unless(bool read, const std::string& path, const std::string& condition) {
+    if (!read && written_.contains(path)) {
+      problems_.add(written_, path, "has no effect " + condition);
+    }
+  }
+
+ private:
+  const Written& written_;
+  Problems& problems_;
+};
+
+void check_lora(const LoraConfig& lora, Checker& check) {
+  for (const char* field :
+       {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
+        "use_rslora", "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern",
+        "init_lora_weights"}) {
+    check.no_effect_unless(!lora.path, std::string("lora.") + field,
+                           "with lora.path: it comes from that adapter");
+  }
+}
+
+void check_reference(const PpoSetup& s, Checker& check) {
+  const auto kind = s.reference.kind;
+  check.require(kind != ReferenceKind::model || s.reference.path, "reference.kind",
+                "model needs reference.path");
+  check.require(kind != ReferenceKind::adapter || s.reference.path || s.lora.path, "reference.kind",
+                "adapter needs reference.path (or lora.path)");
+  check.no_effect_unless(kind == ReferenceKind::model || kind == ReferenceKind::adapter,
+                         "reference.path", "without reference.kind: adapter or model");
+}
+
+void check_critic(const CriticConfig& critic, Checker& check) {
+  check.no_effect_unless(critic.kind == CriticKind::separate, "critic.path",
+                         "without critic.kind: separate");
+  check.no_effect_unless(critic.kind == CriticKind::separate, "critic.train",
+                         "without critic.kind: separate");
+  check.no_effect_unless(critic.kind == CriticKind::shared, "critic.backprop_to_policy",
+                         "without critic.kind: shared");
+}
+
+void check_sizes(const PpoSetup& s, Checker& check) {
+  check.require(s.ppo.batch_size % s.ppo.num_mini_batches == 0, "ppo.num_mini_batches",
+                fmt::format("{} does not divide ppo.batch_size ({})", s.ppo.num_mini_batches,
+                            s.ppo.batch_size));
+  check.require(
+      s.rollout.min_new_tokens <= s.rollout.response_length, "rollout.min_new_tokens",
+      fmt::format("is more than rollout.response_length ({})", s.rollout.response_length));
+  check.require(s.rollout.stop_token || !s.ppo.missing_eos_penalty || !s.rollout.stop_texts.empty(),
+                "ppo.missing_eos_penalty",
+                "no answer can end by itself with rollout.stop_token: null");
+  for (const std::string& text : s.rollout.stop_texts) {
+    check.require(!text.empty(), "rollout.stop_texts", "holds an empty text");
+  }
+}
+
+void check_schedule(const PpoConfig& ppo, Checker& check) {
+  const bool warms_up = ppo.lr_scheduler_type != SchedulerType::constant;
+  check.no_effect_unless(warms_up, "ppo.warmup_ratio", "with lr_scheduler_type: constant");
+  check.no_effect_unless(warms_up, "ppo.warmup_steps", "with lr_scheduler_type: constant");
+  check.no_effect_unless(ppo.warmup_steps == 0, "ppo.warmup_ratio", "beside ppo.warmup_steps");
+  check.no_effect_unless(ppo.target_kl.has_value(), "ppo.kl_horizon", "without ppo.target_kl");
+}
+
+void check_data(const PpoSetup& s, Checker& check) {
+  check.require(!s.data.train.empty(), "data.train", "is missing: a JSONL file with prompts");
+  for (const char* path : {"ppo.eval_steps", "ppo.eval_samples", "ppo.best_max_kl"}) {
+    check.no_effect_unless(s.data.eval.has_value(), path, "without data.eval");
+  }
+}
+
+}  // namespace
+
+void check(const PpoSetup& setup, const Written& written, Problems& problems) {
+  Checker checker(written, problems);
+  check_lora(setup.lora, checker);
+  check_reference(setup, checker);
+  check_critic(setup.critic, checker);
+  check_sizes(setup, checker);
+  check_schedule(setup.ppo, checker);
+  check_data(setup, checker);
+  for (const std::string& problem : reward_problems(setup.reward)) {
+    const size_t colon = problem.find(": ");
+    problems.add(written, problem.substr(0, colon), problem.substr(colon + 2));
+  }
+}
+
+std::vector<std::string> warnings(const PpoSetup& setup, const Written& written) {
+  std::vector<std::string> lines;
+  if (setup.lora.lora_dropout > 0 && written.contains("lora.lora_dropout")) {
+    lines.emplace_back(
+        "lora.lora_dropout: PPO runs every pass without dropout (otherwise the first probability "
+        "ratio would not be 1)");
+  }
+  const RolloutConfig& rollout = setup.rollout;
+  if (rollout.top_k > 0 || rollout.top_p < 1 || rollout.min_p > 0 ||
+      rollout.repetition_penalty != 1) {
+    lines.emplace_back(
+        "rollout: answers are drawn from a truncated or penalised distribution, while PPO's "
+        "log-probs are those of the whole one");
+  }
+  if (setup.ppo.total_episodes % setup.ppo.batch_size != 0) {
+    const int64_t steps =
+        (setup.ppo.total_episodes + setup.ppo.batch_size - 1) / setup.ppo.batch_size;
+    lines.push_back(fmt::format(
+        "ppo.total_episodes: {} is not a multiple of batch_size; the run takes {} iterations, {} "
+        "episodes",
+        setup.ppo.total_episodes, steps, steps * setup.ppo.batch_size));
+  }
+  return lines;
+}
+
+}  // namespace leash

@@ -1,0 +1,19 @@
+// Rules that concern several settings at once, and settings that would have no effect: one pair of
+// functions per task.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "configs/problems.h"
+#include "rl/ppo_roles.h"
+
+namespace leash {
+
+// Adds to `problems` what contradicts itself, and what a person wrote to no effect.
+void check(const PpoSetup& setup, const Written& written, Problems& problems);
+
+// What is allowed but probably not meant.
+std::vector<std::string> warnings(const PpoSetup& setup, const Written& written);
+
+}  // namespace leash

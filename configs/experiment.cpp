@@ -1,0 +1,142 @@
+#include "configs/experiment.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "configs/binder.h"
+#include "configs/checks.h"
+#include "configs/resolved.h"
+#include "configs/sections.h"
+#include "configs/yaml_source.h"
+
+namespace leash {
+namespace {
+
+// Takes `task` out of the tree: it decides what else may stand there.
+Task take_task(ConfigValue& root, Problems& problems) {
+  Written written;
+  Task task = Task::ppo;
+  if (root.find("task") == nullptr) problems.add(root.place, "task", "is missing (task: ppo)");
+  for (auto field = root.fields.begin(); field != root.fields.end(); ++field) {
+    if (field->first != "task") continue;
+    read_value(field->second, task, "task", {}, {problems, written});
+    root.fields.erase(field);
+    break;
+  }
+  return task;
+}
+
+template <class Setup>
+LoadedExperiment read_setup(Task task, const ConfigValue& root, Problems& problems) {
+  Setup setup;
+  Written written;
+  read_config(root, setup, problems, written);
+  // Rules across settings make sense only for values that could be read.
+  if (problems.empty()) check(setup, written, problems);
+  problems.check();
+  return {.experiment = {.task = task, .setup = setup}, .warnings = warnings(setup, written)};
+}
+
+LoadedExperiment read_task(Task task, const ConfigValue& root, Problems& problems) {
+  switch (task) {
+    case Task::ppo:
+      return read_setup<PpoSetup>(task, root, problems);
+    case Task::sft:
+    case Task::reward:
+    case Task::dpo:
+      problems.add(root.place, "task",
+                   fmt::format("{} is not built yet (there is ppo)", enum_name(task)));
+  }
+  problems.check();
+  return {};
+}
+
+LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& overrides,
+                      Problems& problems) {
+  for (const std::string& override : overrides) apply_override(root, override, problems);
+  if (root.kind != ConfigValue::Kind::map) {
+    problems.add(root.place, "", "has to be a map of sections (task: …, model: …)");
+  }
+  problems.check();  // of the syntax: what follows would only repeat them
+  const Task task = take_task(root, problems);
+  problems.check();
+  return read_task(task, root, problems);
+}
+
+// Every leaf of a tree as "path" -> text.
+void flatten(const ConfigValue& value, const std::string& path,
+             std::map<std::string, std::string>& into) {
+  switch (value.kind) {
+    case ConfigValue::Kind::null:
+      into[path] = "null";
+      break;
+    case ConfigValue::Kind::scalar:
+      into[path] = value.scalar;
+      break;
+    case ConfigValue::Kind::list:
+      into[path] = fmt::format("{} entries", value.items.size());
+      for (size_t i = 0; i < value.items.size(); ++i) {
+        flatten(value.items[i], fmt::format("{}[{}]", path, i), into);
+      }
+      break;
+    case ConfigValue::Kind::map:
+      for (const auto& [key, entry] : value.fields) {
+        flatten(entry, path.empty() ? key : path + "." + key, into);
+      }
+  }
+}
+
+std::map<std::string, std::string> flattened(const std::string& yaml) {
+  Problems problems;
+  std::map<std::string, std::string> leaves;
+  flatten(parse_yaml(yaml, {.source = "resolved.yaml"}, problems), "", leaves);
+  return leaves;
+}
+
+}  // namespace
+
+const RunConfig& Experiment::run() const {
+  return std::visit([](const auto& held) -> const RunConfig& { return held.run; }, setup);
+}
+
+LoadedExperiment load_experiment(const std::filesystem::path& recipe,
+                                 const std::vector<std::string>& overrides) {
+  Problems problems;
+  ConfigValue root = read_yaml_file(recipe, problems);
+  return bind(std::move(root), overrides, problems);
+}
+
+LoadedExperiment parse_experiment(const std::string& text, const std::string& origin,
+                                  const std::filesystem::path& folder,
+                                  const std::vector<std::string>& overrides) {
+  Problems problems;
+  ConfigValue root = parse_yaml(text, {.source = origin, .folder = folder}, problems);
+  return bind(std::move(root), overrides, problems);
+}
+
+std::string resolved_yaml(const Experiment& experiment) {
+  return fmt::format(
+      "task: {}\n{}", enum_name(experiment.task),
+      std::visit([](const auto& held) { return resolved_setup(held); }, experiment.setup));
+}
+
+std::vector<std::string> changed_settings(const std::string& resolved_before,
+                                          const std::string& resolved_after) {
+  const auto before = flattened(resolved_before);
+  const auto after = flattened(resolved_after);
+  const auto value = [](const auto& leaves, const std::string& path) {
+    const auto found = leaves.find(path);
+    return found == leaves.end() ? std::string("(none)") : found->second;
+  };
+  std::map<std::string, std::string> all = before;
+  all.insert(after.begin(), after.end());
+  std::vector<std::string> lines;
+  for (const auto& [path, ignored] : all) {
+    if (value(before, path) == value(after, path)) continue;
+    lines.push_back(fmt::format("{}: {} -> {}", path, value(before, path), value(after, path)));
+  }
+  return lines;
+}
+
+}  // namespace leash

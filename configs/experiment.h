@@ -1,0 +1,59 @@
+// A whole recipe: what one YAML file says, with `--set` on top, checked as a whole.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "models/fields.h"
+#include "rl/ppo_roles.h"
+
+namespace leash {
+
+enum class Task { sft, reward, dpo, ppo };
+template <>
+struct EnumNames<Task> {
+  static constexpr std::pair<Task, std::string_view> values[] = {
+      {Task::sft, "sft"}, {Task::reward, "reward"}, {Task::dpo, "dpo"}, {Task::ppo, "ppo"}};
+};
+
+// What each task reads; `task:` decides which one it is.
+using TaskSetup = std::variant<PpoSetup>;
+
+struct Experiment {
+  Task task = Task::ppo;
+  TaskSetup setup = PpoSetup{};
+
+  // The `run:` section, which every task has.
+  const RunConfig& run() const;
+};
+
+struct LoadedExperiment {
+  Experiment experiment{};
+  std::vector<std::string> warnings{};  // for the person; the run goes on
+};
+
+// Reads a recipe with overrides ("ppo.kl_coef=0.1"). ConfigError lists everything that is wrong,
+// each with file and line; FormatError when the file cannot be read.
+LoadedExperiment load_experiment(const std::filesystem::path& recipe,
+                                 const std::vector<std::string>& overrides = {});
+// The same from text; relative paths belong to `folder`.
+LoadedExperiment parse_experiment(const std::string& text, const std::string& origin,
+                                  const std::filesystem::path& folder,
+                                  const std::vector<std::string>& overrides = {});
+
+// resolved.yaml: every setting that the task reads, as it is in effect, with absolute paths.
+// Reading it gives an equal experiment.
+std::string resolved_yaml(const Experiment& experiment);
+
+// docs/configs.md: a table per section.
+std::string settings_markdown();
+
+// Lines "ppo.total_episodes: 640 -> 1280" for settings in which two resolved recipes differ.
+std::vector<std::string> changed_settings(const std::string& resolved_before,
+                                          const std::string& resolved_after);
+
+}  // namespace leash

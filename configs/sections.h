@@ -1,0 +1,25 @@
+// Which sections a recipe of each task has, once, for reading, writing and the docs.
+#pragma once
+
+#include "models/fields.h"
+#include "rl/ppo_roles.h"
+
+namespace leash {
+
+// visit(name, section, help) for the sections that PPO reads, in the order of resolved.yaml.
+template <class Setup, class Visitor>
+requires Describes<Setup, PpoSetup>
+void visit_fields(Setup& s, Visitor&& visit) {
+  visit("model", s.model, "the frozen base that every role shares");
+  visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
+  visit("reference", s.reference, "what the policy is held close to");
+  visit("critic", s.critic, "what estimates the value of a state");
+  visit("reward", s.reward, "a list of sources; scores are added up with their weights");
+  visit("data", s.data, "prompts");
+  visit("rollout", s.rollout, "how answers are sampled");
+  visit("ppo", s.ppo, "the algorithm (names and meaning are TRL's)");
+  visit("lanes", s.lanes, "where the work of each role runs");
+  visit("run", s.run, "folder, seed, snapshots, logs");
+}
+
+}  // namespace leash

@@ -1,0 +1,17 @@
+// "Did you mean …?" for settings, commands and options.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace leash {
+
+// The known word that is nearest to `word`, when it is near enough to be a slip of the keyboard.
+std::optional<std::string> nearest(std::string_view word, std::span<const std::string> known);
+
+// " (did you mean `x`?)", or nothing.
+std::string did_you_mean(std::string_view word, std::span<const std::string> known);
+
+}  // namespace leash

@@ -1,0 +1,211 @@
+#include "configs/yaml_source.h"
+
+#include <fmt/format.h>
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
+#include <charconv>
+#include <fstream>
+#include <optional>
+#include <sstream>
+
+#include "models/errors.h"
+
+namespace leash {
+namespace {
+
+constexpr size_t kMaxDepth = 32;
+constexpr size_t kMaxBytes = size_t{1} << 20;
+
+// Builds the tree from the parser's events. yaml-cpp's own Node would expand aliases without end.
+class TreeBuilder final : public YAML::EventHandler {
+ public:
+  TreeBuilder(const Place& origin, Problems& problems) : origin_(origin), problems_(problems) {}
+  ConfigValue take() { return std::move(root_); }
+
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+    put({.kind = ConfigValue::Kind::null, .place = at(mark)});
+  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
+    problems_.add(at(mark), "", "anchors and aliases are not supported: write the value out");
+    put({.place = at(mark)});
+  }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
+                const std::string& value) override {
+    const bool plain = tag == "?";
+    if (!plain && tag != "!" && !tag.empty()) {
+      problems_.add(at(mark), "", fmt::format("the tag {} is not supported", tag));
+    }
+    if (plain && (value == "~" || value == "null" || value == "Null" || value == "NULL")) {
+      return put({.kind = ConfigValue::Kind::null, .place = at(mark)});
+    }
+    put({.kind = ConfigValue::Kind::scalar, .scalar = value, .place = at(mark)});
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {
+    open({.kind = ConfigValue::Kind::list, .place = at(mark)});
+  }
+  void OnSequenceEnd() override { close(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {
+    open({.kind = ConfigValue::Kind::map, .place = at(mark)});
+  }
+  void OnMapEnd() override { close(); }
+
+ private:
+  struct Level {
+    ConfigValue value;
+    std::string key{};
+    bool has_key = false;
+  };
+
+  Place at(const YAML::Mark& mark) const {
+    Place place = origin_;
+    if (origin_.line >= 0) place.line = mark.line + 1;
+    return place;
+  }
+  void open(ConfigValue value) {
+    if (levels_.size() >= kMaxDepth) {
+      throw YAML::ParserException(YAML::Mark::null_mark(), "nested too deeply");
+    }
+    levels_.push_back({std::move(value)});
+  }
+  void close() {
+    ConfigValue value = std::move(levels_.back().value);
+    levels_.pop_back();
+    put(std::move(value));
+  }
+  void put(ConfigValue value) {
+    if (levels_.empty()) {
+      root_ = std::move(value);
+      return;
+    }
+    Level& level = levels_.back();
+    if (level.value.kind == ConfigValue::Kind::list) {
+      level.value.items.push_back(std::move(value));
+    } else if (!level.has_key) {
+      if (value.kind != ConfigValue::Kind::scalar) {
+        problems_.add(value.place, "", fmt::format("{} cannot be a key", describe(value)));
+      }
+      level.key = value.scalar;
+      level.has_key = true;
+    } else {
+      level.has_key = false;
+      if (level.value.find(level.key) != nullptr) {
+        problems_.add(value.place, level.key, "stands twice");
+        return;
+      }
+      level.value.fields.emplace_back(std::move(level.key), std::move(value));
+    }
+  }
+
+  Place origin_;
+  Problems& problems_;
+  std::vector<Level> levels_;
+  ConfigValue root_;
+};
+
+// One step of a path: a key, or an index into a list.
+struct Step {
+  std::string key;
+  int64_t index = -1;
+};
+
+std::optional<std::vector<Step>> parse_path(std::string_view path) {
+  std::vector<Step> steps;
+  while (!path.empty()) {
+    if (path.front() == '[') {
+      Step step;
+      const size_t end = path.find(']');
+      if (end == std::string_view::npos || steps.empty()) return std::nullopt;
+      const auto [last, error] = std::from_chars(path.data() + 1, path.data() + end, step.index);
+      if (error != std::errc() || last != path.data() + end || step.index < 0) return std::nullopt;
+      steps.push_back(step);
+      path.remove_prefix(end + 1);
+    } else {
+      if (path.front() == '.') {
+        if (steps.empty()) return std::nullopt;
+        path.remove_prefix(1);
+      }
+      const size_t end = std::min(path.find_first_of(".["), path.size());
+      if (end == 0) return std::nullopt;
+      steps.push_back({std::string(path.substr(0, end))});
+      path.remove_prefix(end);
+    }
+  }
+  if (steps.empty()) return std::nullopt;
+  return steps;
+}
+
+// The place in the tree that `step` leads to from `node`; nullptr when there is no such entry.
+ConfigValue* descend(ConfigValue* node, const Step& step, const Place& place) {
+  if (step.index >= 0) {
+    const auto index = static_cast<size_t>(step.index);
+    return node->kind == ConfigValue::Kind::list && index < node->items.size() ? &node->items[index]
+                                                                               : nullptr;
+  }
+  if (node->kind != ConfigValue::Kind::map) {
+    *node = {.kind = ConfigValue::Kind::map, .place = place};
+  }
+  if (ConfigValue* found = node->find(step.key)) return found;
+  node->fields.emplace_back(step.key, ConfigValue{.place = place});
+  return &node->fields.back().second;
+}
+
+}  // namespace
+
+ConfigValue parse_yaml(const std::string& text, const Place& origin, Problems& problems) {
+  TreeBuilder builder(origin, problems);
+  try {
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    if (!parser.HandleNextDocument(builder)) return {.place = origin};
+    TreeBuilder rest(origin, problems);
+    if (parser.HandleNextDocument(rest)) {
+      problems.add(origin, "", "holds several documents; one is expected");
+    }
+  } catch (const YAML::Exception& error) {
+    Place place = origin;
+    if (!error.mark.is_null() && origin.line >= 0) place.line = error.mark.line + 1;
+    problems.add(place, "", "is not valid YAML: " + error.msg);
+  }
+  return builder.take();
+}
+
+ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(file, error)) {
+    throw FormatError(fmt::format("{}: there is no such recipe", file.string()));
+  }
+  if (std::filesystem::file_size(file, error) > kMaxBytes) {
+    throw FormatError(fmt::format("{}: is too large for a recipe", file.string()));
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  if (!stream) throw FormatError(fmt::format("{}: cannot be read", file.string()));
+  return parse_yaml(text.str(), {.source = file.string(), .folder = file.parent_path()}, problems);
+}
+
+void apply_override(ConfigValue& root, const std::string& assignment, Problems& problems) {
+  const Place place{.source = "--set " + assignment, .line = -1, .folder = "."};
+  const size_t equals = assignment.find('=');
+  const auto steps = equals == std::string::npos
+                         ? std::nullopt
+                         : parse_path(std::string_view(assignment).substr(0, equals));
+  if (!steps) return problems.add(place, "", "has to be section.field=value");
+  ConfigValue value = parse_yaml(assignment.substr(equals + 1), place, problems);
+  ConfigValue* node = &root;
+  for (const Step& step : *steps) {
+    node = descend(node, step, place);
+    if (node == nullptr) {
+      return problems.add(place, assignment.substr(0, equals), "there is no such entry");
+    }
+  }
+  *node = std::move(value);
+}
+
+}  // namespace leash

@@ -1,0 +1,20 @@
+// Finds the command that a person asked for, runs it, and turns errors into exit codes.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace leash::cli {
+
+// What the shell sees. 130 is the convention for "ended by an interrupt".
+enum ExitCode : int {
+  kDone = 0,
+  kRunFailed = 1,
+  kBadConfiguration = 2,
+  kBadFile = 3,
+  kInterrupted = 130
+};
+
+int run_app(const std::vector<std::string>& args);
+
+}  // namespace leash::cli

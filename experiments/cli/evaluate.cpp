@@ -1,0 +1,128 @@
+// leash evaluate: how good a run's policy is on its held-out prompts.
+#include <fmt/format.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "configs/experiment.h"
+#include "experiments/cli/commands.h"
+#include "experiments/cli/options.h"
+#include "experiments/cli/output.h"
+#include "experiments/cli/recipe.h"
+#include "models/device.h"
+#include "models/errors.h"
+#include "models/io/snapshot.h"
+#include "rl/evaluation.h"
+#include "rl/ppo_snapshot.h"
+
+namespace leash::cli {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+constexpr CommandHelp kHelp{
+    "evaluate", "RECIPE --run-dir DIR [--snapshot N] [--json]",
+    "Held-out reward with 95 % intervals, exact KL from the reference, perplexity under the "
+    "reference and\n"
+    "sample answers of a run's policy, greedy and sampled. --snapshot 0 is the policy before "
+    "training.",
+    "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo\n"
+    "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo --snapshot 10 --json"};
+
+po::options_description options() {
+  po::options_description options("Options");
+  add_recipe_options(options);
+  auto add = options.add_options();
+  add("run-dir", po::value<std::string>()->value_name("DIR"), "the run's folder");
+  add("snapshot", po::value<int64_t>()->value_name("N"),
+      "of step N (default: the newest; 0: before training)");
+  add("json", po::bool_switch(), "print a JSON line per way of decoding");
+  return options;
+}
+
+// The snapshot to load; nothing for step 0.
+std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<int64_t> step) {
+  if (!fs::is_directory(run_dir)) {
+    throw FormatError(fmt::format("{}: there is no such run", run_dir.string()));
+  }
+  if (step == 0) return std::nullopt;
+  if (!step) {
+    const SnapshotSearch search = find_newest_snapshot(run_dir);
+    for (const std::string& message : search.messages) std::cerr << message << "\n";
+    if (!search.newest) {
+      throw FormatError(fmt::format("{}: has no whole snapshot", run_dir.string()));
+    }
+    return search.newest;
+  }
+  std::string known;
+  for (const Snapshot& snapshot : list_snapshots(run_dir)) {
+    if (snapshot.step != *step) {
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", snapshot.step);
+      continue;
+    }
+    if (const auto damage = snapshot_damage(snapshot.path)) throw FormatError(*damage);
+    return snapshot;
+  }
+  throw FormatError(fmt::format("{}: there is no snapshot of step {} (there are: {})",
+                                run_dir.string(), *step, known.empty() ? "none" : known));
+}
+
+nlohmann::ordered_json interval_json(const MeanInterval& value) {
+  nlohmann::ordered_json json = {{"mean", value.mean}, {"ci95", nullptr}};
+  if (value.ci95) json["ci95"] = {value.ci95->low, value.ci95->high};
+  return json;
+}
+
+nlohmann::ordered_json evaluation_json(const Evaluation& evaluation,
+                                       const std::vector<PromptRecord>& prompts, int64_t step) {
+  nlohmann::ordered_json answers = nlohmann::ordered_json::array();
+  for (const EvaluatedAnswer& answer : evaluation.answers) {
+    answers.push_back({{"prompt", prompts[static_cast<size_t>(answer.prompt)].display},
+                       {"text", answer.text},
+                       {"reward", answer.reward},
+                       {"kl", answer.kl},
+                       {"tokens", answer.num_tokens},
+                       {"stop", answer.stop}});
+  }
+  return {{"decoding", evaluation.decoding},
+          {"step", step},
+          {"reward", interval_json(evaluation.reward())},
+          {"kl", interval_json(evaluation.kl())},
+          {"reference_perplexity", evaluation.perplexity()},
+          {"distinct_bigrams", evaluation.distinct_bigrams()},
+          {"mean_tokens", evaluation.mean_tokens()},
+          {"answers", std::move(answers)}};
+}
+
+}  // namespace
+
+int evaluate(const Arguments& args) {
+  const auto values = parse_options(kHelp, options(), {"recipe"}, args);
+  if (!values) return 0;
+  const auto run_dir = given<std::string>(*values, "run-dir");
+  if (!run_dir) throw ConfigError("--run-dir is missing");
+  const Experiment experiment = load_recipe(*values);
+  const PpoSetup& setup = std::get<PpoSetup>(experiment.setup);
+  if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
+  set_threads(setup.run.threads);
+
+  const auto snapshot = chosen_snapshot(*run_dir, given<int64_t>(*values, "snapshot"));
+  PpoRoles roles = load_ppo_roles(setup);
+  if (snapshot) read_policy(snapshot->path, roles);
+  const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
+  Lanes lanes(setup.lanes);
+  const std::vector<Evaluation> evaluations = leash::evaluate(setup, roles, prompts, lanes);
+  const int64_t step = snapshot ? snapshot->step : 0;
+  if ((*values)["json"].as<bool>()) {
+    for (const Evaluation& evaluation : evaluations) {
+      print_json_line(evaluation_json(evaluation, prompts, step));
+    }
+  } else {
+    std::cout << fmt::format("step {} of {}\n", step, *run_dir)
+              << evaluation_table(evaluations, prompts, /*num_samples=*/3);
+  }
+  return 0;
+}
+
+}  // namespace leash::cli

@@ -1,0 +1,47 @@
+// JSONL input of generate, score and kl-report: one object a line, encoded and checked, all
+// problems named by file and line.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "models/tokenizer/tokenizer.h"
+
+namespace leash::cli {
+
+enum class InputKind {
+  prompt,     // {"prompt": "…"}: raw text, or one user message when `chat`
+  messages,   // {"messages": [{"role", "content"}, …]}: the checkpoint's chat template
+  text,       // {"text": "…"}: raw text
+  token_ids,  // {"token_ids": [1, 2, …]}
+};
+
+// To be continued by a model, or a text as it is.
+constexpr bool is_prompt(InputKind kind) {
+  return kind == InputKind::prompt || kind == InputKind::messages;
+}
+
+struct Input {
+  int64_t index = 0;  // of its line, from 0 on
+  InputKind kind = InputKind::text;
+  std::vector<int64_t> ids;
+};
+
+struct InputRules {
+  std::vector<InputKind> kinds;  // what may stand on a line
+  bool chat = false;
+  bool continued = false;  // token_ids are prompts: at least one token, and room for one more
+  int64_t vocab_size = 0;
+  int64_t max_positions = 0;
+};
+
+// Reads a file ("-": standard input). FormatError names up to 20 bad lines at once. Every line is
+// an object; only empty lines at the very end are passed over.
+std::vector<Input> read_inputs(const std::filesystem::path& file, const InputRules& rules,
+                               const Tokenizer& tokenizer);
+
+// What --prompt says, under the same rules (as line 1 of "--prompt").
+Input prompt_input(const std::string& prompt, const InputRules& rules, const Tokenizer& tokenizer);
+
+}  // namespace leash::cli

@@ -1,0 +1,88 @@
+#include "experiments/cli/load_model.h"
+
+#include <fmt/format.h>
+
+#include "experiments/cli/options.h"
+#include "models/device.h"
+#include "models/errors.h"
+#include "models/io/peft_adapter.h"
+#include "rl/ppo_roles.h"
+
+namespace leash::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+std::string required_model(const po::variables_map& values) {
+  const auto model = given<std::string>(values, "model");
+  if (!model || model->empty()) {
+    throw ConfigError(
+        "--model is missing: a GGUF file, a Hugging Face folder, or smollm2 (--model smollm2)");
+  }
+  return *model;
+}
+
+void set_threads(const po::variables_map& values) {
+  const auto threads = given<int64_t>(values, "threads");
+  if (!threads) return;
+  if (*threads < 1 || *threads > 1024) {
+    throw ConfigError(fmt::format("--threads must be 1 to 1024, not {}", *threads));
+  }
+  leash::set_threads(*threads);
+}
+
+}  // namespace
+
+void add_model_options(po::options_description& options) {
+  options.add_options()("model", po::value<std::string>()->value_name("MODEL"),
+                        "a GGUF file, a Hugging Face folder, or smollm2");
+  options.add_options()("dtype",
+                        po::value<std::string>()->value_name("TYPE")->default_value("auto"),
+                        "auto (float32 on a CPU), float32, bfloat16 or float64");
+  options.add_options()("threads", po::value<int64_t>()->value_name("N"),
+                        "threads of one operation (default: all cores)");
+}
+
+void add_adapter_option(po::options_description& options) {
+  options.add_options()("adapter", po::value<std::string>()->value_name("DIR"),
+                        "a LoRA adapter in PEFT's format");
+}
+
+std::vector<int64_t> LoadedModel::eos_token_ids() const {
+  return leash::eos_token_ids(config(), tokenizer);
+}
+
+DtypeChoice parse_dtype(const std::string& name) {
+  for (const auto& [choice, known] : EnumNames<DtypeChoice>::values) {
+    if (known == name) return choice;
+  }
+  throw ConfigError(
+      fmt::format("--dtype must be auto, float32, bfloat16 or float64, not `{}`", name));
+}
+
+LoadedModel load_model(const po::variables_map& values) {
+  const std::string model = required_model(values);
+  const at::ScalarType dtype = scalar_type(parse_dtype(values["dtype"].as<std::string>()));
+  set_threads(values);
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
+  return {checkpoint, Decoder::load(checkpoint, dtype), Tokenizer::load(checkpoint.path)};
+}
+
+Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedModel& model) {
+  Adapter adapter = load_adapter(folder, model.decoder->modules());
+  adapter.set_trainable(false);
+  return adapter;
+}
+
+std::optional<Adapter> load_adapter_option(const po::variables_map& values,
+                                           const LoadedModel& model) {
+  const auto folder = given<std::string>(values, "adapter");
+  if (!folder) return std::nullopt;
+  return load_frozen_adapter(*folder, model);
+}
+
+Tokenizer load_tokenizer(const po::variables_map& values) {
+  return Tokenizer::load(resolve_model(required_model(values)));
+}
+
+}  // namespace leash::cli

@@ -1,0 +1,38 @@
+// What commands print: JSON lines, and text that appears token by token.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "models/tokenizer/tokenizer.h"
+
+namespace leash::cli {
+
+// One line on standard output, flushed, so that whoever reads the pipe sees it at once. Invalid
+// UTF-8 becomes U+FFFD; NaN and infinities become null.
+void print_json_line(const nlohmann::ordered_json& value);
+
+// Prints an answer while it is drawn. Text that may turn out to be the beginning of a stop text is
+// held back.
+class AnswerStream {
+ public:
+  AnswerStream(const Tokenizer& tokenizer, std::vector<int64_t> eos_token_ids,
+               std::vector<std::string> stop_texts);
+  void push(int64_t token);
+  // Prints what is missing from the complete answer, and a newline.
+  void finish(const std::string& text);
+
+ private:
+  // How many bytes at the end of text_ may belong to a stop text.
+  size_t held_back() const;
+
+  StreamDecoder decoder_;
+  std::vector<int64_t> eos_token_ids_;
+  std::vector<std::string> stop_texts_;
+  std::string text_;
+  size_t printed_ = 0;
+};
+
+}  // namespace leash::cli

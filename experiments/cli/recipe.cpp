@@ -1,0 +1,41 @@
+#include "experiments/cli/recipe.h"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "experiments/cli/options.h"
+#include "models/errors.h"
+
+namespace leash::cli {
+
+namespace po = boost::program_options;
+
+void add_recipe_options(po::options_description& options) {
+  auto add = options.add_options();
+  add("set", po::value<std::vector<std::string>>()->value_name("A.B=C")->composing(),
+      "a setting over what the recipe says (repeatable)");
+  add("dtype", po::value<std::string>()->value_name("TYPE"), "short for --set model.dtype=TYPE");
+  add("threads", po::value<int64_t>()->value_name("N"), "short for --set run.threads=N");
+}
+
+Experiment load_recipe(const po::variables_map& values) {
+  const auto recipe = given<std::string>(values, "recipe");
+  if (!recipe) throw ConfigError("a recipe is missing (configs/recipes/ has some)");
+  auto overrides = given<std::vector<std::string>>(values, "set").value_or(Arguments{});
+  if (const auto dtype = given<std::string>(values, "dtype")) {
+    overrides.push_back("model.dtype=" + *dtype);
+  }
+  if (const auto threads = given<int64_t>(values, "threads")) {
+    overrides.push_back(fmt::format("run.threads={}", *threads));
+  }
+  LoadedExperiment loaded = load_experiment(*recipe, overrides);
+  for (const std::string& warning : loaded.warnings) {
+    std::cerr << "leash: warning: " << warning << "\n";
+  }
+  return std::move(loaded.experiment);
+}
+
+}  // namespace leash::cli

@@ -1,0 +1,19 @@
+// What train, evaluate and config share: a recipe on the command line, with what is set on top.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+#include <filesystem>
+
+#include "configs/experiment.h"
+
+namespace leash::cli {
+
+// --set, --dtype, --threads.
+void add_recipe_options(boost::program_options::options_description& options);
+
+// Loads the recipe that the positional option "recipe" names; prints warnings on standard error.
+// ConfigError when it is missing or wrong.
+Experiment load_recipe(const boost::program_options::variables_map& values);
+
+}  // namespace leash::cli

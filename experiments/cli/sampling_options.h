@@ -1,0 +1,21 @@
+// How tokens are drawn: the options that generate and chat share.
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+#include <cstdint>
+
+#include "experiments/cli/options.h"
+#include "rollout/engine.h"
+
+namespace leash::cli {
+
+void add_sampling_options(boost::program_options::options_description& options,
+                          int64_t max_new_tokens);
+
+// Reads them; everything that is wrong goes to `problems`. Tokens that end an answer are left to
+// the caller, who knows the model.
+GenerationConfig read_sampling_options(const boost::program_options::variables_map& values,
+                                       OptionProblems& problems);
+
+}  // namespace leash::cli

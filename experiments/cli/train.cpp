@@ -1,0 +1,156 @@
+// leash train: one run from one recipe.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "configs/experiment.h"
+#include "experiments/cli/app.h"
+#include "experiments/cli/commands.h"
+#include "experiments/cli/options.h"
+#include "experiments/cli/recipe.h"
+#include "models/device.h"
+#include "models/io/atomic_file.h"
+#include "rl/console.h"
+#include "rl/interrupt.h"
+#include "rl/ppo_trainer.h"
+#include "rl/run_folder.h"
+#include "rl/run_report.h"
+
+namespace leash::cli {
+namespace {
+
+namespace po = boost::program_options;
+namespace fs = std::filesystem;
+
+constexpr CommandHelp kHelp{
+    "train", "RECIPE.yaml [--set a.b=c]… [--run-dir DIR] [--resume]",
+    "Trains as the recipe says. The run's folder holds resolved.yaml, metrics.jsonl, "
+    "samples.jsonl,\n"
+    "snapshots/, the trained adapter in PEFT's format (adapter/) and report.html. SIGINT and "
+    "SIGTERM finish\n"
+    "the step and write a snapshot; --resume goes on from the newest one, bit for bit as if there "
+    "had been\nno interruption.",
+    "  leash train configs/recipes/demo.yaml\n"
+    "  leash train configs/recipes/demo.yaml --set ppo.kl_coef=0.1 --run-dir runs/stricter\n"
+    "  leash train configs/recipes/demo.yaml --run-dir runs/stricter --resume"};
+
+po::options_description options() {
+  po::options_description options("Options");
+  add_recipe_options(options);
+  auto add = options.add_options();
+  add("run-dir", po::value<std::string>()->value_name("DIR"),
+      "the run's folder (default: run.output_dir, or runs/<recipe>-<time>)");
+  add("resume", po::bool_switch(), "go on from the newest snapshot in the run's folder");
+  add("allow-inexact", po::bool_switch(),
+      "resume although dtype, threads, CPU or LibTorch differ from the snapshot's");
+  return options;
+}
+
+fs::path run_dir(const po::variables_map& values, const RunConfig& run) {
+  if (const auto folder = given<std::string>(values, "run-dir")) return *folder;
+  if (run.output_dir) return *run.output_dir;
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm local = {};
+  localtime_r(&now, &local);
+  char time[32];
+  std::strftime(time, sizeof(time), "%Y%m%d-%H%M%S", &local);
+  const fs::path recipe = values["recipe"].as<std::string>();
+  return fs::path("runs") / fmt::format("{}-{}", recipe.stem().string(), time);
+}
+
+std::string read_if_there(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return stream ? text.str() : "";
+}
+
+// resolved.yaml is what is in effect now; what differs from an earlier part of the run is said.
+void write_resolved(const Experiment& experiment, const RunFolder& folder, Console& console) {
+  const fs::path file = folder.path() / "resolved.yaml";
+  const std::string text = resolved_yaml(experiment);
+  if (const std::string before = read_if_there(file); folder.snapshot() && !before.empty()) {
+    for (const std::string& change : changed_settings(before, text)) {
+      console.message("changed since the run began: " + change);
+    }
+  }
+  write_text_file(file, text);
+}
+
+std::string shell_quoted(const std::string& word) {
+  const bool plain = word.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=-:,"
+                         "[]") == std::string::npos;
+  if (plain && !word.empty()) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+// The command that goes on with this run.
+std::string resume_command(const po::variables_map& values, const fs::path& folder) {
+  std::string command = "leash train " + shell_quoted(values["recipe"].as<std::string>());
+  for (const std::string& setting :
+       given<std::vector<std::string>>(values, "set").value_or(Arguments{})) {
+    command += " --set " + shell_quoted(setting);
+  }
+  if (const auto dtype = given<std::string>(values, "dtype")) command += " --dtype " + *dtype;
+  if (const auto threads = given<int64_t>(values, "threads")) {
+    command += fmt::format(" --threads {}", *threads);
+  }
+  return command + " --run-dir " + shell_quoted(folder.string()) + " --resume";
+}
+
+// For a process that has to end at once: where things stand.
+void update_farewell(InterruptGuard& guard, const fs::path& folder, const std::string& command) {
+  const auto snapshots = list_snapshots(folder);
+  guard.set_farewell(snapshots.empty() ? "there is no snapshot of this run yet"
+                                       : fmt::format("the last snapshot is {}; go on with: {}",
+                                                     snapshots.back().path.string(), command));
+}
+
+int finish(const PpoOutcome& outcome, const fs::path& folder, const std::string& command) {
+  const fs::path report = write_run_report(folder);
+  if (outcome.end == RunEnd::interrupted) {
+    std::cerr << fmt::format("interrupted after step {}; {}\ngo on with: {}\n", outcome.step,
+                             outcome.last_snapshot
+                                 ? "snapshot: " + outcome.last_snapshot->path.string()
+                                 : "there is no snapshot yet",
+                             command);
+    return kInterrupted;
+  }
+  std::cout << outcome.comparison << "\nadapter: " << (folder / "adapter").string()
+            << "\nreport:  " << report.string() << "\n";
+  return kDone;
+}
+
+}  // namespace
+
+int train(const Arguments& args) {
+  const auto values = parse_options(kHelp, options(), {"recipe"}, args);
+  if (!values) return 0;
+  const Experiment experiment = load_recipe(*values);
+  const RunConfig& run = experiment.run();
+  set_threads(run.threads);
+  RunFolder folder = RunFolder::open(run_dir(*values, run), (*values)["resume"].as<bool>());
+  Console console;
+  for (const std::string& message : folder.messages()) console.message(message);
+  console.message("run: " + folder.path().string());
+
+  InterruptGuard guard(run.grace_seconds);
+  const std::string command = resume_command(*values, folder.path());
+  PpoTrainer trainer(std::get<PpoSetup>(experiment.setup), folder, console, (*values)["allow-inexact"].as<bool>());
+  write_resolved(experiment, folder, console);
+  const PpoOutcome outcome = trainer.train([&] {
+    update_farewell(guard, folder.path(), command);
+    return guard.requested();
+  });
+  return finish(outcome, folder.path(), command);
+}
+
+}  // namespace leash::cli

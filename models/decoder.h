@@ -1,0 +1,122 @@
+// The decoder: tokens to hidden states to logits. One implementation for every family, for training
+// and for generation.
+//
+// It is const and shared: roles (policy, reference, critic, reward) differ only in the adapter that
+// is handed to forward, and every call owns its scratch, so that lanes may run it at the same time.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/attention_cache.h"
+#include "models/decoder_config.h"
+#include "models/lora.h"
+
+namespace leash {
+
+struct Checkpoint;
+
+// Sequences end to end, without padding.
+struct PackedTokens {
+  at::Tensor ids;                // [tokens] int64
+  at::Tensor positions;          // [tokens] int64, position of each token in its sequence
+  std::vector<int64_t> lengths;  // rows of each sequence; they sum to `tokens`
+};
+
+// Packs sequences from position 0 on.
+PackedTokens pack(std::span<const std::vector<int64_t>> sequences);
+PackedTokens pack_one(const std::vector<int64_t>& sequence);
+
+// Which adapter each row goes through. Ranges cover consecutive rows from 0 on; rows past the last
+// range go through none.
+struct AdapterRows {
+  struct Range {
+    const Adapter* adapter = nullptr;  // nullptr: the base alone
+    int64_t num_rows = -1;             // -1: all that are left
+  };
+  std::vector<Range> ranges;
+
+  AdapterRows() = default;              // the base alone for all rows
+  AdapterRows(const Adapter* adapter);  // NOLINT: one adapter (or none) for all rows
+  AdapterRows(const Adapter& adapter) : AdapterRows(&adapter) {}  // NOLINT
+};
+
+// The random place of dropout masks; absent: no dropout (generation, scoring, PPO).
+struct DropoutKey {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  std::vector<uint64_t> samples;  // one id per sequence of the packed batch
+};
+
+struct ForwardOptions {
+  AttentionCache* cache =
+      nullptr;  // keys and values of earlier positions; none: sequences are whole
+  const DropoutKey* dropout = nullptr;
+  bool recompute_blocks =
+      false;  // gradient checkpointing: blocks are computed again in the backward pass
+};
+
+class Decoder {
+ public:
+  // Loads the frozen weights. `dtype` is the type that weights and activations have; float64 is for
+  // tests.
+  static std::shared_ptr<const Decoder> load(const Checkpoint& checkpoint,
+                                             at::ScalarType dtype = at::kFloat);
+  ~Decoder();
+
+  const DecoderConfig& config() const;
+  at::ScalarType dtype() const;
+  // Everything that an adapter may address, in a fixed order. The last one is "lm_head" where it is
+  // not tied.
+  const std::vector<ModuleInfo>& modules() const;
+  int64_t num_parameters() const;
+  // A copy of a module's frozen weight or bias: where trained copies start (Adapter::create's
+  // BaseValues), and what is merged on export.
+  at::Tensor base_value(int64_t module, bool bias) const;
+
+  // Hidden states after the final norm, [tokens, hidden]. Differentiable in the adapters' tensors.
+  at::Tensor forward(const PackedTokens& tokens, const AdapterRows& adapters = {},
+                     const ForwardOptions& options = {}) const;
+
+  // Logits of some rows, [rows, vocab], in fp32 or wider. `adapters` matters where one addresses
+  // lm_head or the embedding.
+  at::Tensor logits(const at::Tensor& hidden /* [rows, hidden] */,
+                    const AdapterRows& adapters = {}) const;
+
+  // log_softmax(logits / temperature) at `targets`, computed in chunks of rows so that [rows,
+  // vocab] is never kept; the backward pass computes each chunk again. Returns fp32 (fp64 for a
+  // float64 decoder) [rows].
+  struct TokenScores {
+    at::Tensor logprobs;   // [rows], nats, differentiable in `hidden` and the adapter
+    at::Tensor entropies;  // [rows], nats, of the same distribution; not differentiable
+  };
+  TokenScores token_scores(const at::Tensor& hidden /* [rows, hidden] */,
+                           const at::Tensor& targets /* [rows] int64 */, double temperature = 1.0,
+                           const AdapterRows& adapters = {}) const;
+
+  // Exact KL(p ‖ q) over the vocabulary per row, in chunks, p from `hidden` with `adapters`, q from
+  // the other pair. [rows]
+  at::Tensor exact_kl(const at::Tensor& hidden, const AdapterRows& adapters,
+                      const at::Tensor& reference_hidden, const AdapterRows& reference_adapters,
+                      double temperature = 1.0) const;
+
+  // The same against another model's hidden states and head (a reference with weights of its own).
+  at::Tensor exact_kl(const at::Tensor& hidden, const AdapterRows& adapters,
+                      const Decoder& reference, const at::Tensor& reference_hidden,
+                      const AdapterRows& reference_adapters, double temperature = 1.0) const;
+
+  // A digest of all frozen weights, for the test that a run leaves them alone.
+  std::string weights_digest() const;
+
+ private:
+  struct State;
+  explicit Decoder(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace leash

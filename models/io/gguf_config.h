@@ -1,0 +1,18 @@
+// A GGUF's metadata mapped to DecoderConfig.
+#pragma once
+
+#include "models/decoder_config.h"
+#include "models/families.h"
+#include "models/io/gguf.h"
+
+namespace leash {
+
+// The row of facts for the file's architecture; FormatError when the file is of another kind than a
+// whole language model of a known family.
+const Family& family_of(const GgufFile& file);
+
+// FormatError when something is missing or wrong, or when there is metadata that may change the
+// computation and is not supported.
+DecoderConfig config_from_gguf(const GgufFile& file);
+
+}  // namespace leash

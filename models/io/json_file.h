@@ -1,0 +1,15 @@
+// JSON from outside, read strictly: no key twice, no absurd nesting, errors as FormatError.
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace leash {
+
+// `origin` stands at the front of messages.
+nlohmann::json parse_json(std::string_view text, const std::string& origin);
+nlohmann::json read_json_file(const std::filesystem::path& file);
+
+}  // namespace leash

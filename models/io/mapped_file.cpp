@@ -1,0 +1,77 @@
+// Mapping files, and tensors that share the mapping.
+#include "models/io/mapped_file.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "models/errors.h"
+
+namespace leash {
+
+static_assert(std::endian::native == std::endian::little, "the formats are little-endian");
+
+namespace {
+
+// Closes a descriptor at the end of a scope; the mapping does not need it any more.
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+[[noreturn]] void fail(const std::filesystem::path& file, const std::string& what) {
+  throw FormatError(file.string() + ": " + what);
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& file) {
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const Descriptor descriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (descriptor.fd < 0) {
+    fail(file, errno == ENOENT ? "no such file" : std::string("cannot open: ") + strerror(errno));
+  }
+  struct stat status {};
+  if (::fstat(descriptor.fd, &status) != 0) fail(file, strerror(errno));
+  if (S_ISDIR(status.st_mode)) fail(file, "is a folder, a file is needed");
+  if (!S_ISREG(status.st_mode)) fail(file, "is no regular file");
+  if (status.st_size == 0) fail(file, "is empty");
+  const auto size = static_cast<size_t>(status.st_size);
+  void* start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor.fd, 0);
+  if (start == MAP_FAILED) fail(file, std::string("cannot map: ") + strerror(errno));
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(file, {static_cast<const std::byte*>(start), size}));
+}
+
+MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size()); }
+
+at::Tensor tensor_from_file(const std::shared_ptr<const MappedFile>& file,
+                            std::span<const std::byte> bytes, const std::vector<int64_t>& shape,
+                            at::ScalarType stored, at::ScalarType wanted) {
+  // Bytes that are neither 0 nor 1 must never become a C++ bool.
+  const bool is_bool = stored == at::kBool;
+  const at::ScalarType loaded = is_bool ? at::kByte : stored;
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  at::Tensor tensor;
+  if (bytes.empty() || address % c10::elementSize(loaded) != 0) {
+    tensor = at::empty(shape, loaded);
+    if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+  } else {
+    tensor = at::from_blob(
+        const_cast<std::byte*>(bytes.data()), shape, [file](void*) {}, at::dtype(loaded));
+  }
+  if (is_bool) tensor = tensor.ne(0);
+  return tensor.to(wanted);
+}
+
+}  // namespace leash

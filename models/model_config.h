@@ -1,0 +1,45 @@
+// The `model:` section: which checkpoint, in which type.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "models/fields.h"
+
+namespace leash {
+
+enum class DtypeChoice { automatic, float32, bfloat16, float64 };
+template <>
+struct EnumNames<DtypeChoice> {
+  static constexpr std::pair<DtypeChoice, std::string_view> values[] = {
+      {DtypeChoice::automatic, "auto"},
+      {DtypeChoice::float32, "float32"},
+      {DtypeChoice::bfloat16, "bfloat16"},
+      {DtypeChoice::float64, "float64"}};
+};
+
+enum class Quantize { none };
+template <>
+struct EnumNames<Quantize> {
+  static constexpr std::pair<Quantize, std::string_view> values[] = {{Quantize::none, "none"}};
+};
+
+struct ModelConfig {
+  ModelPath path = "smollm2";
+  DtypeChoice dtype = DtypeChoice::automatic;
+  Quantize quantize = Quantize::none;
+  bool gradient_checkpointing = false;
+};
+template <class Config, class Visitor>
+requires Describes<Config, ModelConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("path", c.path,
+        "a GGUF file, a Hugging Face folder, or smollm2 (the model that set-up installed)");
+  visit("dtype", c.dtype, "type of weights and activations; auto is float32 on a CPU");
+  visit("quantize", c.quantize, "how frozen weights are kept in memory");
+  visit("gradient_checkpointing", c.gradient_checkpointing,
+        "compute blocks again in the backward pass: less memory, a third more time");
+}
+
+}  // namespace leash

@@ -1,0 +1,114 @@
+#include "models/rope.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/where.h>
+
+#include <cmath>
+#include <numbers>
+
+#include "models/kernels.h"
+#include "models/node.h"
+
+namespace leash {
+namespace {
+
+// Llama 3.1's scaling: long wavelengths are slowed by `factor`, short ones kept, and those between
+// are blended.
+at::Tensor scale_llama3(const at::Tensor& frequencies, const RopeConfig& config) {
+  const double original = static_cast<double>(config.original_max_positions);
+  const double low_wavelength = original / config.low_freq_factor;
+  const double high_wavelength = original / config.high_freq_factor;
+  const at::Tensor wavelength = frequencies.reciprocal().mul(2 * std::numbers::pi);
+  const at::Tensor slowed = frequencies.div(config.factor);
+  const at::Tensor smooth = wavelength.reciprocal()
+                                .mul(original)
+                                .sub(config.low_freq_factor)
+                                .div(config.high_freq_factor - config.low_freq_factor);
+  const at::Tensor blended = smooth.neg().add(1).mul(slowed).add(smooth.mul(frequencies));
+  const at::Tensor outer = at::where(wavelength.gt(low_wavelength), slowed, frequencies);
+  return at::where(wavelength.ge(high_wavelength).logical_and(wavelength.le(low_wavelength)),
+                   blended, outer);
+}
+
+at::Tensor rotate_rows(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table,
+                       float sign) {
+  const at::Tensor input = x.contiguous();
+  at::Tensor y = at::empty(input.sizes(), input.options());
+  const int64_t heads = input.size(1);
+  const int64_t n = input.size(2);
+  const int64_t half = table.cosines.size(1);
+  const float* px = input.const_data_ptr<float>();
+  const float* pc = table.cosines.const_data_ptr<float>();
+  const float* ps = table.sines.const_data_ptr<float>();
+  const int64_t* pp = positions.const_data_ptr<int64_t>();
+  float* py = y.mutable_data_ptr<float>();
+  at::parallel_for(0, input.size(0), /*grain_size=*/64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      for (int64_t head = 0; head < heads; ++head) {
+        const int64_t offset = (row * heads + head) * n;
+        kernels::rotate_head(px + offset, pc + pp[row] * half, ps + pp[row] * half, sign,
+                             py + offset, half, n);
+      }
+    }
+  });
+  return y;
+}
+
+}  // namespace
+
+RopeTable rope_table(const RopeConfig& config, int64_t max_positions) {
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  const at::Tensor exponents =
+      at::arange(0, config.rotary_dim, 2, options).div(static_cast<double>(config.rotary_dim));
+  at::Tensor frequencies = at::pow(at::Scalar(config.theta), exponents).reciprocal();
+  if (config.scaling == RopeScaling::linear) frequencies = frequencies.div(config.factor);
+  if (config.scaling == RopeScaling::llama3) frequencies = scale_llama3(frequencies, config);
+  const at::Tensor angles =
+      at::arange(max_positions, options).unsqueeze(1).mul(frequencies.unsqueeze(0));
+  return {.cosines = angles.cos(), .sines = angles.sin()};
+}
+
+at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {
+  const int64_t half = table.cosines.size(1);
+  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor cosines = table.cosines.index_select(0, positions).unsqueeze(1).to(wide);
+  const at::Tensor sines = table.sines.index_select(0, positions).unsqueeze(1).to(wide);
+  const at::Tensor h = x.to(wide);
+  const at::Tensor low = h.narrow(2, 0, half);
+  const at::Tensor high = h.narrow(2, half, half);
+  const at::Tensor rest = h.narrow(2, 2 * half, h.size(2) - 2 * half);
+  return at::cat(
+             {low.mul(cosines).sub(high.mul(sines)), high.mul(cosines).add(low.mul(sines)), rest},
+             2)
+      .to(x.scalar_type());
+}
+
+at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {
+  if (x.scalar_type() != at::kFloat || !x.is_cpu()) return rotate_plain(x, positions, table);
+  const at::Tensor y = rotate_rows(x.detach(), positions, table, 1.0f);
+  if (!differentiable({x})) return y;
+  return with_backward(y, {x}, "RotateBackward", [positions, table](const at::Tensor& dy) {
+    return torch::autograd::variable_list{rotate_rows(dy, positions, table, -1.0f)};
+  });
+}
+
+QueryKeyValue split_and_rotate(const at::Tensor& qkv, const at::Tensor& positions,
+                               const RopeTable& table, int64_t num_heads, int64_t num_kv_heads,
+                               int64_t head_dim) {
+  const int64_t tokens = qkv.size(0);
+  const int64_t queries = num_heads * head_dim;
+  const int64_t keys = num_kv_heads * head_dim;
+  const at::Tensor query = qkv.narrow(1, 0, queries).reshape({tokens, num_heads, head_dim});
+  const at::Tensor key = qkv.narrow(1, queries, keys).reshape({tokens, num_kv_heads, head_dim});
+  const at::Tensor value =
+      qkv.narrow(1, queries + keys, keys).reshape({tokens, num_kv_heads, head_dim});
+  return {.query = rotate(query, positions, table),
+          .key = rotate(key, positions, table),
+          .value = value};
+}
+
+}  // namespace leash

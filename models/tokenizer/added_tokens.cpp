@@ -1,0 +1,67 @@
+// A trie over the tokens' bytes, and the rules about white space and words around them.
+#include "models/tokenizer/added_tokens.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "models/tokenizer/utf8.h"
+
+namespace leash {
+
+AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
+  starts_.fill(false);
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const std::string& content = tokens_[i].content;
+    if (content.empty()) continue;
+    starts_[static_cast<uint8_t>(content[0])] = true;
+    uint64_t node = 0;
+    for (const char c : content) {
+      const auto [edge, added] = edges_.try_emplace(node << 8 | static_cast<uint8_t>(c),
+                                                    static_cast<uint32_t>(ends_.size()));
+      if (added) ends_.push_back(-1);
+      node = edge->second;
+    }
+    ends_[node] = static_cast<int64_t>(i);
+  }
+}
+
+AddedTokenMatcher::Found AddedTokenMatcher::find(std::string_view text, size_t from) const {
+  for (size_t begin = from; begin < text.size(); ++begin) {
+    if (!starts_[static_cast<uint8_t>(text[begin])]) continue;
+    Found longest;
+    uint64_t node = 0;
+    for (size_t i = begin; i < text.size(); ++i) {
+      const auto edge = edges_.find(node << 8 | static_cast<uint8_t>(text[i]));
+      if (edge == edges_.end()) break;
+      node = edge->second;
+      if (ends_[node] >= 0) longest = {begin, i + 1, &tokens_[ends_[node]]};
+    }
+    if (longest.token != nullptr) return longest;
+  }
+  return {};
+}
+
+std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::split(std::string_view text) const {
+  std::vector<Part> parts;
+  size_t done = 0;  // everything before it is in `parts`
+  size_t from = 0;
+  while (true) {
+    const Found found = find(text, from);
+    if (found.token == nullptr) break;
+    from = found.end;
+    const std::string_view before = text.substr(0, found.begin);
+    const std::string_view behind = text.substr(found.end);
+    if (found.token->single_word && (ends_with_word(before) || starts_with_word(behind))) continue;
+    size_t begin = found.begin;
+    size_t end = found.end;
+    if (found.token->lstrip) begin = std::max(begin - trailing_white_space(before), done);
+    if (found.token->rstrip) end += leading_white_space(behind);
+    if (begin > done) parts.push_back({text.substr(done, begin - done)});
+    parts.push_back({text.substr(begin, end - begin), found.token});
+    done = end;
+  }
+  if (done < text.size()) parts.push_back({text.substr(done)});
+  return parts;
+}
+
+}  // namespace leash

@@ -1,0 +1,66 @@
+// Text to token ids and back, from a tokenizer.json or from a GGUF's vocabulary.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace leash {
+
+class Tokenizer {
+ public:
+  // From a GGUF file, or a folder that holds tokenizer.json (and tokenizer_config.json,
+  // special_tokens_map.json where they exist). FormatError when it is damaged or of a kind that is
+  // not supported.
+  static Tokenizer load(const std::filesystem::path& model);
+
+  // Ids of `text`; special and added tokens inside the text are recognised. Adds no BOS and no EOS.
+  // Invalid UTF-8 is read as Python's errors="replace" does.
+  std::vector<int64_t> encode(std::string_view text) const;
+  // The same with the tokenizer's own special tokens around it (BOS for Gemma; nothing for
+  // SmolLM2).
+  std::vector<int64_t> encode_with_special(std::string_view text) const;
+
+  // Text of `ids`. Special tokens are left out when `skip_special`. Bytes that are no valid UTF-8
+  // become U+FFFD.
+  std::string decode(std::span<const int64_t> ids, bool skip_special = false) const;
+  // The bytes that one token stands for (a special token's text; may be a part of a UTF-8
+  // character).
+  std::string token_bytes(int64_t id) const;
+
+  int64_t vocab_size() const;
+  std::optional<int64_t> token_id(std::string_view token) const;
+  bool is_special(int64_t id) const;
+  std::optional<int64_t> bos_token_id() const;
+  std::optional<int64_t> eos_token_id() const;
+  std::optional<int64_t> pad_token_id() const;
+  // The checkpoint's Jinja chat template, empty when it has none.
+  const std::string& chat_template() const;
+
+ private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+// Turns a stream of ids into a stream of valid UTF-8: a character whose bytes are split over tokens
+// comes out whole.
+class StreamDecoder {
+ public:
+  StreamDecoder(const Tokenizer& tokenizer, bool skip_special);
+  // The text that became complete with this token.
+  std::string push(int64_t id);
+  // What is left, with U+FFFD for an unfinished character.
+  std::string finish();
+
+ private:
+  Tokenizer tokenizer_;
+  bool skip_special_;
+  std::string pending_;
+};
+
+}  // namespace leash

@@ -1,0 +1,27 @@
+#include "models/weight_source.h"
+
+#include <utility>
+
+namespace leash {
+namespace {
+
+class DenseWeight final : public WeightSource {
+ public:
+  explicit DenseWeight(at::Tensor weight) : weight_(std::move(weight)) {}
+  int64_t in_features() const override { return weight_.size(1); }
+  int64_t out_features() const override { return weight_.size(0); }
+  at::Tensor multiply(const at::Tensor& x) const override { return x.matmul(weight_.t()); }
+  at::Tensor multiply_transposed(const at::Tensor& dy) const override { return dy.matmul(weight_); }
+  at::Tensor dense() const override { return weight_; }
+
+ private:
+  at::Tensor weight_;  // [out, in]
+};
+
+}  // namespace
+
+std::shared_ptr<const WeightSource> dense_weight(at::Tensor weight) {
+  return std::make_shared<DenseWeight>(std::move(weight));
+}
+
+}  // namespace leash

@@ -1,0 +1,294 @@
+#include "rl/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "models/errors.h"
+#include "models/io/atomic_file.h"
+#include "models/io/json_file.h"
+#include "rl/ppo_experience.h"
+#include "rl/words.h"
+#include "rollout/scoring.h"
+
+namespace leash {
+namespace {
+
+double sum(const std::vector<double>& values) {
+  double total = 0;
+  for (const double value : values) total += value;
+  return total;
+}
+
+GenerationConfig evaluation_config(const PpoSetup& setup, const PpoRoles& roles, bool greedy) {
+  GenerationConfig config = generation_config(setup, roles, /*step=*/0);
+  config.purpose = Purpose::evaluation;
+  if (greedy) config.sampling = {.temperature = 0.0};
+  return config;
+}
+
+std::vector<Prompt> prompts_of(const std::vector<PromptRecord>& records, int64_t samples) {
+  std::vector<Prompt> prompts;
+  for (size_t i = 0; i < records.size(); ++i) {
+    for (int64_t j = 0; j < samples; ++j) {
+      prompts.push_back({.ids = records[i].ids,
+                         .sample = static_cast<uint64_t>(static_cast<int64_t>(i) * samples + j)});
+    }
+  }
+  return prompts;
+}
+
+std::vector<double> column(const std::vector<EvaluatedAnswer>& answers,
+                           double EvaluatedAnswer::*field) {
+  std::vector<double> values;
+  for (const EvaluatedAnswer& answer : answers) values.push_back(answer.*field);
+  return values;
+}
+
+Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
+                             const std::vector<PromptRecord>& records, Lanes& lanes, bool greedy) {
+  const int64_t samples = greedy ? 1 : setup.ppo.eval_samples;
+  const RolloutEngine engine(roles.decoder, roles.tokenizer);
+  const std::vector<Completion> completions =
+      lanes[Role::actor]
+          .run([&] {
+            return engine.generate(prompts_of(records, samples), &roles.policy,
+                                   evaluation_config(setup, roles, greedy));
+          })
+          .get();
+  std::vector<ScoredText> texts;
+  std::vector<std::string> prompt_texts;
+  for (size_t i = 0; i < completions.size(); ++i) {
+    ScoredText text{.ids = completions[i].prompt_ids,
+                    .answer_begin = static_cast<int64_t>(completions[i].prompt_ids.size())};
+    text.ids.insert(text.ids.end(), completions[i].token_ids.begin(),
+                    completions[i].token_ids.end());
+    texts.push_back(std::move(text));
+    prompt_texts.push_back(records[i / samples].text);
+  }
+  const auto reward_inputs = reward_samples(completions, prompt_texts);
+  const ScoringOptions options{.micro_batch_tokens = setup.ppo.micro_batch_tokens};
+  auto reference = lanes[Role::reference].run(
+      [&] { return score_texts(*roles.reference_decoder, roles.reference(), texts, options); });
+  auto reward = lanes[Role::reward].run([&] { return roles.reward->score(reward_inputs); });
+  auto kl = lanes[Role::actor].run([&] {
+    return exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference_decoder,
+                          roles.reference(), texts, options);
+  });
+  reference.wait();
+  reward.wait();
+  kl.wait();
+  const auto reference_scores = reference.get();
+  const auto rewards = reward.get();
+  const auto kls = kl.get();
+
+  Evaluation evaluation{.decoding = greedy ? "greedy" : "sampled"};
+  for (size_t i = 0; i < completions.size(); ++i) {
+    evaluation.answers.push_back(
+        {.prompt = static_cast<int64_t>(i) / samples,
+         .text = completions[i].text,
+         .reward = rewards[i],
+         .kl = sum(kls[i]),
+         .reference_nll = -sum(reference_scores[i].logprobs),
+         .distinct_bigrams = distinct_bigram_share(words_of(completions[i].text)),
+         .num_tokens = static_cast<int64_t>(completions[i].token_ids.size()),
+         .stop = std::string(enum_name(completions[i].stop))});
+  }
+  return evaluation;
+}
+
+std::filesystem::path evaluation_file(const std::filesystem::path& run_dir, int64_t step) {
+  return run_dir / "evaluations" / fmt::format("step-{}.json", step);
+}
+
+const Evaluation& of_decoding(const std::vector<Evaluation>& evaluations,
+                              const std::string& decoding) {
+  const auto found = std::ranges::find_if(
+      evaluations, [&](const Evaluation& each) { return each.decoding == decoding; });
+  if (found == evaluations.end())
+    throw FormatError("an evaluation lacks its " + decoding + " answers");
+  return *found;
+}
+
+std::string interval(const MeanInterval& value) {
+  if (!value.ci95) return fmt::format("{:.3f}", value.mean);
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", value.mean, value.ci95->low, value.ci95->high);
+}
+
+// Differences of the mean reward per prompt, so that the interval is that of a paired comparison.
+MeanInterval paired_difference(const Evaluation& before, const Evaluation& after) {
+  std::vector<double> differences;
+  std::vector<int64_t> counts;
+  for (const auto& [evaluation, sign] : {std::pair{&before, -1.0}, std::pair{&after, 1.0}}) {
+    for (const EvaluatedAnswer& answer : evaluation->answers) {
+      const auto prompt = static_cast<size_t>(answer.prompt);
+      if (prompt >= differences.size()) {
+        differences.resize(prompt + 1, 0.0);
+        counts.resize(prompt + 1, 0);
+      }
+      differences[prompt] += sign * answer.reward;
+      ++counts[prompt];
+    }
+  }
+  for (size_t i = 0; i < differences.size(); ++i)
+    differences[i] /= std::max<double>(1.0, counts[i] / 2.0);
+  return mean_interval(differences);
+}
+
+std::string one_line(std::string text, size_t limit) {
+  std::ranges::replace(text, '\n', ' ');
+  if (text.size() <= limit) return text;
+  size_t cut = limit;
+  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80)
+    --cut;  // not inside a UTF-8 character
+  return text.substr(0, cut) + "…";
+}
+
+// Some answers from all over the file instead of from its beginning.
+std::vector<const EvaluatedAnswer*> spread_over(const Evaluation& evaluation, int64_t count) {
+  const auto wanted = std::min(static_cast<size_t>(count), evaluation.answers.size());
+  std::vector<const EvaluatedAnswer*> chosen;
+  for (size_t i = 0; i < wanted; ++i) {
+    chosen.push_back(&evaluation.answers[i * evaluation.answers.size() / wanted]);
+  }
+  return chosen;
+}
+
+}  // namespace
+
+MeanInterval Evaluation::reward() const {
+  return mean_interval(column(answers, &EvaluatedAnswer::reward));
+}
+MeanInterval Evaluation::kl() const { return mean_interval(column(answers, &EvaluatedAnswer::kl)); }
+double Evaluation::perplexity() const {
+  const double tokens = mean_tokens() * static_cast<double>(answers.size());
+  return std::exp(sum(column(answers, &EvaluatedAnswer::reference_nll)) / tokens);
+}
+double Evaluation::distinct_bigrams() const {
+  return mean_interval(column(answers, &EvaluatedAnswer::distinct_bigrams)).mean;
+}
+double Evaluation::mean_tokens() const {
+  double total = 0;
+  for (const EvaluatedAnswer& answer : answers) total += static_cast<double>(answer.num_tokens);
+  return total / static_cast<double>(answers.size());
+}
+
+Metrics Evaluation::metrics() const {
+  const std::string prefix = "eval/" + decoding + "/";
+  return {{prefix + "reward", reward().mean},
+          {prefix + "kl", kl().mean},
+          {prefix + "reference_perplexity", perplexity()},
+          {prefix + "distinct_bigrams", distinct_bigrams()},
+          {prefix + "response_length", mean_tokens()}};
+}
+
+std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
+                                 const std::vector<PromptRecord>& prompts, Lanes& lanes) {
+  return {evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/true),
+          evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/false)};
+}
+
+void write_evaluation(const std::filesystem::path& run_dir, int64_t step,
+                      const std::vector<Evaluation>& evaluations) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const Evaluation& evaluation : evaluations) {
+    nlohmann::ordered_json answers = nlohmann::ordered_json::array();
+    for (const EvaluatedAnswer& answer : evaluation.answers) {
+      answers.push_back({{"prompt", answer.prompt},
+                         {"text", answer.text},
+                         {"reward", answer.reward},
+                         {"kl", answer.kl},
+                         {"reference_nll", answer.reference_nll},
+                         {"distinct_bigrams", answer.distinct_bigrams},
+                         {"num_tokens", answer.num_tokens},
+                         {"stop", answer.stop}});
+    }
+    json.push_back({{"decoding", evaluation.decoding}, {"answers", answers}});
+  }
+  std::filesystem::create_directories(run_dir / "evaluations");
+  write_text_file(evaluation_file(run_dir, step), json.dump(1));
+}
+
+std::vector<Evaluation> read_evaluation(const std::filesystem::path& run_dir, int64_t step) {
+  const auto file = evaluation_file(run_dir, step);
+  try {
+    std::vector<Evaluation> evaluations;
+    for (const auto& entry : read_json_file(file)) {
+      Evaluation evaluation{.decoding = entry.at("decoding")};
+      for (const auto& answer : entry.at("answers")) {
+        evaluation.answers.push_back({.prompt = answer.at("prompt"),
+                                      .text = answer.at("text"),
+                                      .reward = answer.at("reward"),
+                                      .kl = answer.at("kl"),
+                                      .reference_nll = answer.at("reference_nll"),
+                                      .distinct_bigrams = answer.at("distinct_bigrams"),
+                                      .num_tokens = answer.at("num_tokens"),
+                                      .stop = answer.at("stop")});
+      }
+      evaluations.push_back(std::move(evaluation));
+    }
+    return evaluations;
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError(file.string() + ": is not an evaluation (" + error.what() + ")");
+  }
+}
+
+std::string evaluation_table(const std::vector<Evaluation>& evaluations,
+                             const std::vector<PromptRecord>& prompts, int64_t num_samples) {
+  std::string table;
+  for (const Evaluation& each : evaluations) {
+    table += fmt::format(
+        "{}: {} answers\n  reward [95 %]                {}\n  exact KL, nats per answer    {}\n"
+        "  perplexity under reference   {:.2f}\n  distinct bigrams             {:.3f}\n"
+        "  tokens per answer            {:.1f}\n",
+        each.decoding, each.answers.size(), interval(each.reward()), interval(each.kl()),
+        each.perplexity(), each.distinct_bigrams(), each.mean_tokens());
+  }
+  for (const EvaluatedAnswer* answer :
+       spread_over(of_decoding(evaluations, "greedy"), num_samples)) {
+    const auto prompt = static_cast<size_t>(answer->prompt);
+    if (prompt < prompts.size()) table += "\nprompt: " + one_line(prompts[prompt].display, 300);
+    table += fmt::format("\n  ({:.2f}) {}\n", answer->reward, one_line(answer->text, 500));
+  }
+  return table;
+}
+
+std::string comparison_table(const std::vector<Evaluation>& before,
+                             const std::vector<Evaluation>& after,
+                             const std::vector<PromptRecord>& prompts, int64_t num_samples) {
+  std::string table =
+      fmt::format("{:<34} {:>26} {:>26}\n", "held-out prompts: " + std::to_string(prompts.size()),
+                  "before", "after");
+  for (const Evaluation& first : before) {
+    const Evaluation& last = of_decoding(after, first.decoding);
+    const auto row = [&](const std::string& name, const std::string& left,
+                         const std::string& right) {
+      table += fmt::format("{:<34} {:>26} {:>26}\n", first.decoding + ": " + name, left, right);
+    };
+    row("reward [95 %]", interval(first.reward()), interval(last.reward()));
+    row("gain, paired [95 %]", "", interval(paired_difference(first, last)));
+    row("exact KL, nats per answer", interval(first.kl()), interval(last.kl()));
+    row("perplexity under reference", fmt::format("{:.2f}", first.perplexity()),
+        fmt::format("{:.2f}", last.perplexity()));
+    row("distinct bigrams", fmt::format("{:.3f}", first.distinct_bigrams()),
+        fmt::format("{:.3f}", last.distinct_bigrams()));
+    row("tokens per answer", fmt::format("{:.1f}", first.mean_tokens()),
+        fmt::format("{:.1f}", last.mean_tokens()));
+  }
+  const Evaluation& first = of_decoding(before, "greedy");
+  const Evaluation& last = of_decoding(after, "greedy");
+  for (const EvaluatedAnswer* answer : spread_over(first, num_samples)) {
+    const auto at = static_cast<size_t>(answer - first.answers.data());
+    const auto prompt = static_cast<size_t>(answer->prompt);
+    if (at >= last.answers.size() || prompt >= prompts.size()) continue;
+    table += fmt::format("\nprompt: {}\n  before ({:.2f}): {}\n  after  ({:.2f}): {}\n",
+                         one_line(prompts[prompt].display, 300), answer->reward,
+                         one_line(answer->text, 500), last.answers[at].reward,
+                         one_line(last.answers[at].text, 500));
+  }
+  return table;
+}
+
+}  // namespace leash

@@ -1,0 +1,38 @@
+// Distance between the policy and the reference: per-token estimators from log-probs, and the
+// coefficient that prices it.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string_view>
+#include <utility>
+
+#include "models/fields.h"
+
+namespace leash {
+
+// Schulman 2020, "Approximating KL Divergence" (http://joschu.net/blog/kl-approx.html): k1 = log
+// p/q, k2 = k1²/2, k3 = q/p - 1 - log q/p.
+enum class KlEstimator { k1, k2, k3 };
+template <>
+struct EnumNames<KlEstimator> {
+  static constexpr std::pair<KlEstimator, std::string_view> values[] = {
+      {KlEstimator::k1, "k1"}, {KlEstimator::k2, "k2"}, {KlEstimator::k3, "k3"}};
+};
+
+// Per-token estimate of KL(policy ‖ reference) in nats, at tokens drawn from the policy. Same shape
+// as the inputs.
+at::Tensor kl_estimate(const at::Tensor& logprobs, const at::Tensor& reference_logprobs,
+                       KlEstimator estimator);
+
+// Adaptive coefficient (Ziegler et al. 2019, section 2.2): β ← β (1 + clip(kl/target - 1, ±0.2) n /
+// horizon).
+struct AdaptiveKl {
+  double coefficient = 0.05;
+  double target = 6.0;       // nats per sequence
+  double horizon = 10000.0;  // episodes
+
+  void update(double kl, int64_t episodes);
+};
+
+}  // namespace leash

@@ -1,0 +1,163 @@
+#include "rl/ppo_roles.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/device.h"
+#include "models/errors.h"
+#include "models/io/peft_adapter.h"
+
+namespace leash {
+namespace {
+
+Adapter fresh_adapter(LoraConfig config, const Decoder& decoder, uint64_t seed) {
+  const BaseValues base_values = [&](int64_t module, bool bias) {
+    return decoder.base_value(module, bias);
+  };
+  Adapter adapter = Adapter::create(config, decoder.modules(), seed, base_values);
+  return decoder.dtype() == at::kDouble ? adapter.to(at::kDouble) : adapter;
+}
+
+// A model whose every weight trains: copies of all modules that belong to the adapter.
+Adapter full_copy(const Decoder& decoder) {
+  Adapter adapter({}, decoder.modules());
+  for (int64_t module = 0; module < static_cast<int64_t>(decoder.modules().size()); ++module) {
+    const ModuleInfo& info = decoder.modules()[module];
+    if (info.path == "lm_head") continue;  // a critic has no use for it
+    adapter.set_weight_copy(module, trainable_leaf(decoder.base_value(module, /*bias=*/false)));
+    if (info.has_bias)
+      adapter.set_bias_copy(module, trainable_leaf(decoder.base_value(module, /*bias=*/true)));
+  }
+  return adapter;
+}
+
+Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& base,
+                   at::ScalarType dtype) {
+  const CriticConfig& config = setup.critic;
+  Critic critic{
+      .kind = config.kind, .decoder = base, .backprop_to_policy = config.backprop_to_policy};
+  const uint64_t seed =
+      static_cast<uint64_t>(setup.run.seed) + 1;  // other numbers than the policy's
+  LoraConfig lora = setup.lora;
+  lora.path.reset();
+  switch (config.kind) {
+    case CriticKind::shared:
+      break;
+    case CriticKind::adapter:
+      critic.adapter = fresh_adapter(lora, *base, seed);
+      break;
+    case CriticKind::separate:
+      critic.decoder = Decoder::load(
+          open_checkpoint(resolve_model(config.path.value_or(setup.model.path))), dtype);
+      if (config.train == CriticTrain::lora)
+        critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
+      if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
+      break;
+  }
+  critic.head = LinearHead::zeros(critic.decoder->config().hidden_size);
+  critic.head.weight =
+      trainable_leaf(critic.head.weight.to(dtype == at::kDouble ? at::kDouble : at::kFloat));
+  return critic;
+}
+
+void set_reference(const PpoSetup& setup, PpoRoles& roles, at::ScalarType dtype) {
+  // With an adapter to go on from, that adapter is what the policy must stay close to, unless the
+  // recipe says otherwise.
+  const ReferenceKind kind = setup.reference.kind.value_or(
+      setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
+  roles.reference_decoder = roles.decoder;
+  switch (kind) {
+    case ReferenceKind::adapter_off:
+      return;
+    case ReferenceKind::adapter:
+      roles.reference_adapter = setup.reference.path
+                                    ? load_adapter(setup.reference.path->name, roles.decoder->modules())
+                                    : roles.policy.clone();
+      roles.reference_adapter->set_trainable(false);
+      return;
+    case ReferenceKind::model:
+      roles.reference_decoder =
+          Decoder::load(open_checkpoint(resolve_model(*setup.reference.path)), dtype);
+      if (roles.reference_decoder->config().vocab_size != roles.decoder->config().vocab_size) {
+        throw ConfigError("reference.path: its vocabulary differs from the policy's");
+      }
+      return;
+  }
+}
+
+}  // namespace
+
+std::vector<at::Tensor> Critic::parameters() const {
+  std::vector<at::Tensor> parameters = adapter ? adapter->parameters() : std::vector<at::Tensor>{};
+  parameters.push_back(head.weight);
+  return parameters;
+}
+
+std::vector<int64_t> eos_token_ids(const DecoderConfig& config, const Tokenizer& tokenizer) {
+  std::vector<int64_t> ids = config.eos_token_ids;
+  const auto named = tokenizer.eos_token_id();
+  if (named && std::ranges::find(ids, *named) == ids.end()) ids.push_back(*named);
+  return ids;
+}
+
+std::vector<int64_t> PpoRoles::eos_token_ids() const {
+  return leash::eos_token_ids(decoder->config(), tokenizer);
+}
+
+PpoRoles load_ppo_roles(const PpoSetup& setup) {
+  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
+  const auto decoder = Decoder::load(checkpoint, dtype);
+  Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
+  Adapter policy = setup.lora.path
+                       ? load_adapter(*setup.lora.path, decoder->modules())
+                       : fresh_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
+  policy.set_trainable(true);
+  PpoRoles roles{.checkpoint = checkpoint,
+                 .decoder = decoder,
+                 .tokenizer = tokenizer,
+                 .policy = std::move(policy)};
+  set_reference(setup, roles, dtype);
+  roles.critic = make_critic(setup, decoder, dtype);
+  roles.reward = make_reward(
+      setup.reward,
+      {.tokenizer = tokenizer, .dtype = dtype, .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+  return roles;
+}
+
+PromptLimits prompt_limits(const PpoSetup& setup, const PpoRoles& roles) {
+  return {.max_prompt_length = setup.data.max_prompt_length,
+          .context = roles.decoder->config().max_positions,
+          .min_answer_tokens = setup.rollout.response_length};
+}
+
+GenerationConfig generation_config(const PpoSetup& setup, const PpoRoles& roles, int64_t step) {
+  const RolloutConfig& rollout = setup.rollout;
+  GenerationConfig config;
+  config.sampling = {.temperature = rollout.temperature,
+                     .top_k = rollout.top_k,
+                     .top_p = rollout.top_p,
+                     .min_p = rollout.min_p,
+                     .repetition_penalty = rollout.repetition_penalty};
+  config.max_new_tokens = rollout.response_length;
+  config.min_new_tokens = rollout.min_new_tokens;
+  config.stop_texts = rollout.stop_texts;
+  config.max_batch = rollout.max_batch;
+  config.seed = static_cast<uint64_t>(setup.run.seed);
+  config.step = static_cast<uint64_t>(step);
+  if (rollout.stop_token == "eos") {
+    config.eos_token_ids = roles.eos_token_ids();
+  } else if (rollout.stop_token) {
+    const auto ids = roles.tokenizer.encode(*rollout.stop_token);
+    if (ids.size() != 1) {
+      throw ConfigError(fmt::format(
+          "rollout.stop_token: '{}' is {} tokens, not one; use rollout.stop_texts for it",
+          *rollout.stop_token, ids.size()));
+    }
+    config.stop_token_ids = ids;
+  }
+  return config;
+}
+
+}  // namespace leash

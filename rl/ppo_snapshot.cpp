@@ -1,0 +1,135 @@
+#include "rl/ppo_snapshot.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "models/errors.h"
+#include "models/io/atomic_file.h"
+#include "models/io/json_file.h"
+#include "models/io/peft_adapter.h"
+#include "models/io/safetensors.h"
+
+namespace leash {
+namespace {
+
+// Optimizer states under "policy." and "critic.", as one list for one file.
+NamedTensors with_prefix(const std::string& prefix, const NamedTensors& tensors) {
+  NamedTensors named;
+  for (const auto& [name, tensor] : tensors) named.emplace_back(prefix + name, tensor);
+  return named;
+}
+
+NamedTensors without_prefix(const std::string& prefix, const NamedTensors& tensors) {
+  NamedTensors named;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) named.emplace_back(name.substr(prefix.size()), tensor);
+  }
+  return named;
+}
+
+// The critic's tensors under names of their own: its adapter's keys, and "head".
+NamedTensors critic_tensors(const Critic& critic) {
+  NamedTensors tensors;
+  if (critic.adapter) tensors = critic.adapter->named_tensors();
+  tensors.emplace_back("head", critic.head.weight);
+  return tensors;
+}
+
+// Copies values into tensors that exist, so that optimizers and roles keep their leaves.
+void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {
+  const c10::AutoGradMode no_grad(false);
+  std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());
+  for (const auto& [name, tensor] : targets) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) {
+      throw FormatError(fmt::format(
+          "{}: has no tensor {} of the shape that this recipe trains; was the recipe changed?",
+          origin, name));
+    }
+    tensor.detach().copy_(found->second);
+  }
+  if (by_name.size() != targets.size()) {
+    throw FormatError(origin +
+                      ": holds tensors that this recipe does not train; was the recipe changed?");
+  }
+}
+
+nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
+  return {{"dtype", environment.dtype},
+          {"threads", environment.threads},
+          {"cpu_capability", environment.cpu_capability},
+          {"build", environment.build}};
+}
+
+void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
+                       bool allow_inexact) {
+  const nlohmann::json now = environment_json(current);
+  if (saved == now || allow_inexact) return;
+  throw ConfigError(fmt::format(
+      "the snapshot was written with {}, this run would use {}: its numbers would differ from an "
+      "uninterrupted run's in the last bits; --allow-inexact goes on all the same",
+      saved.dump(), now.dump()));
+}
+
+}  // namespace
+
+NumericEnvironment NumericEnvironment::current(const PpoRoles& roles) {
+  return {.dtype = c10::toString(roles.decoder->dtype()),
+          .threads = at::get_num_threads(),
+          .cpu_capability = at::get_cpu_capability(),
+          .build = TORCH_VERSION};
+}
+
+void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& state,
+                        const PpoRoles& roles, const PpoOptimizers& optimizers) {
+  save_adapter(folder, roles.policy, roles.checkpoint.path.string());
+  write_safetensors(folder / "critic.safetensors", critic_tensors(roles.critic));
+  NamedTensors moments = with_prefix("policy.", optimizers.policy.state());
+  for (auto& entry : with_prefix("critic.", optimizers.critic.state()))
+    moments.push_back(std::move(entry));
+  write_safetensors(folder / "optimizer.safetensors", moments);
+  nlohmann::ordered_json json = {
+      {"step", state.step},
+      {"prompts_consumed", state.prompts_consumed},
+      {"kl_coef", state.kl_coef},
+      {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
+      {"best_reward", state.best_reward},
+      {"environment", environment_json(NumericEnvironment::current(roles))}};
+  write_text_file(folder / "state.json", json.dump(1));
+}
+
+void read_policy(const std::filesystem::path& folder, PpoRoles& roles) {
+  const Adapter saved = load_adapter(folder, roles.decoder->modules());
+  copy_into(roles.policy.named_tensors(), saved.named_tensors(), folder.string());
+}
+
+PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
+                           PpoOptimizers& optimizers, bool allow_inexact) {
+  const nlohmann::json json = read_json_file(folder / "state.json");
+  PpoState state;
+  try {
+    check_environment(json.at("environment"), NumericEnvironment::current(roles), allow_inexact);
+    state.step = json.at("step");
+    state.prompts_consumed = json.at("prompts_consumed");
+    state.kl_coef = json.at("kl_coef");
+    if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
+    state.best_reward = json.at("best_reward");
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError((folder / "state.json").string() + ": " + error.what());
+  }
+  read_policy(folder, roles);
+  copy_into(critic_tensors(roles.critic), read_safetensors(folder / "critic.safetensors"),
+            folder.string());
+  const NamedTensors moments = read_safetensors(folder / "optimizer.safetensors");
+  optimizers.policy.load_state(without_prefix("policy.", moments));
+  optimizers.critic.load_state(without_prefix("critic.", moments));
+  return state;
+}
+
+}  // namespace leash

@@ -1,0 +1,48 @@
+// Everything that a PPO run needs to go on exactly where it stopped. Random draws have no state, so
+// there is none to save.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "rl/ppo_roles.h"
+#include "rl/ppo_update.h"
+
+namespace leash {
+
+struct PpoState {
+  int64_t step = 0;              // iterations done
+  int64_t prompts_consumed = 0;  // the data cursor; also the number of episodes
+  double kl_coef = 0;            // the adaptive coefficient's value
+  std::optional<int64_t> best_step;
+  double best_reward = 0;
+};
+
+// What must not change for a resumed run to be bit-identical; compared on resume.
+struct NumericEnvironment {
+  std::string dtype;
+  int64_t threads = 0;
+  std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
+  std::string build;           // LibTorch's version
+
+  static NumericEnvironment current(const PpoRoles& roles);
+  bool operator==(const NumericEnvironment&) const = default;
+};
+
+// adapter_model.safetensors and adapter_config.json (the policy, in PEFT's format, at the top so
+// that other programs find it), critic/ (head and adapter), optimizer.safetensors, state.json.
+void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& state,
+                        const PpoRoles& roles, const PpoOptimizers& optimizers);
+
+// Restores roles and optimizers in place. FormatError when the snapshot does not fit the recipe;
+// ConfigError when this machine or build differs from the one that wrote it, unless
+// `allow_inexact`.
+PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
+                           PpoOptimizers& optimizers, bool allow_inexact);
+
+// Only the policy's adapter, for evaluation.
+void read_policy(const std::filesystem::path& folder, PpoRoles& roles);
+
+}  // namespace leash

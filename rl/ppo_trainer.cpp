@@ -1,0 +1,252 @@
+#include "rl/ppo_trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "models/errors.h"
+#include "models/io/peft_adapter.h"
+#include "rl/memory_usage.h"
+#include "rl/optim/schedule.h"
+#include "rl/ppo_experience.h"
+#include "rl/run_log.h"
+
+namespace leash {
+namespace {
+
+// Seconds of each phase of an iteration.
+class PhaseClock {
+ public:
+  // Ends the phase that runs and returns its seconds.
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double> passed = now - std::exchange(start_, now);
+    return passed.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+RunLogOptions log_options(const PpoSetup& setup, int64_t total_steps, int64_t first_step) {
+  return {.total_steps = total_steps,
+          .first_step = first_step,
+          .logging_steps = setup.run.logging_steps,
+          .tensorboard = std::ranges::find(setup.run.report_to, ReportTo::tensorboard) !=
+                         setup.run.report_to.end()};
+}
+
+}  // namespace
+
+PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact)
+    : setup_(std::move(setup)),
+      folder_(folder),
+      console_(console),
+      roles_(load_ppo_roles(setup_)),
+      optimizers_(setup_.ppo, roles_),
+      lanes_(setup_.lanes),
+      prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
+      state_({.kl_coef = setup_.ppo.kl_coef}) {
+  if (setup_.data.eval)
+    held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
+  if (folder_.snapshot()) {
+    state_ = read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact);
+    last_snapshot_ = folder_.snapshot();
+  }
+  console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
+}
+
+PpoOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
+  RunLog log(folder_.path(), log_options(setup_, num_steps(), state_.step), console_);
+  if (state_.step == 0 && !last_snapshot_ && !held_out_.empty()) {
+    console_.phase("evaluating the start");
+    Metrics metrics;
+    evaluate_and_log(log, metrics);
+    log.step(0, metrics);
+  }
+  while (state_.step < num_steps() && !interrupted()) {
+    Metrics metrics = iterate_or_say_where_to_go_on();
+    if (evaluates_after(state_.step)) evaluate_and_log(log, metrics);
+    log.step(state_.step, metrics);
+    const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
+    if (due || state_.step == num_steps() || evaluates_after(state_.step) || interrupted()) {
+      log.sync();
+      last_snapshot_ = save();
+    }
+  }
+  console_.finish();
+  const bool finished = state_.step >= num_steps();
+  if (finished) export_adapter();
+  return {.end = finished ? RunEnd::finished : RunEnd::interrupted,
+          .step = state_.step,
+          .last_snapshot = last_snapshot_,
+          .best_step = state_.best_step,
+          .comparison = finished && !held_out_.empty() ? compare_with_start() : ""};
+}
+
+Metrics PpoTrainer::iterate_or_say_where_to_go_on() {
+  try {
+    return iterate();
+  } catch (const NonFiniteLoss& error) {
+    throw NonFiniteLoss(
+        fmt::format("{}; {}", error.what(),
+                    last_snapshot_ ? "the last good snapshot is " + last_snapshot_->path.string()
+                                   : "there is no snapshot yet"));
+  }
+}
+
+// One PPO iteration (Schulman et al. 2017, algorithm 1, for language models as in Ziegler et al.
+// 2019).
+Metrics PpoTrainer::iterate() {
+  const int64_t step = state_.step + 1;
+  PhaseClock clock;
+
+  // 1. Sample: the next prompts, answered by the policy. A shared critic reads its values from the
+  // same states.
+  console_.phase("sampling");
+  const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
+                          static_cast<uint64_t>(setup_.run.seed));
+  const std::vector<int64_t> rows = order.next(state_.prompts_consumed, setup_.ppo.batch_size);
+  std::vector<Prompt> batch;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    batch.push_back({.ids = prompts_[rows[i]].ids, .sample = static_cast<uint64_t>(i)});
+  }
+  const LinearHead* value_head =
+      roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
+  const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
+  const GenerationConfig generation = generation_config(setup_, roles_, step);
+  Experience experience;
+  experience.answers =
+      lanes_[Role::actor]
+          .run([&] { return engine.generate(batch, &roles_.policy, generation, value_head); })
+          .get();
+  const double sampling_seconds = clock.lap();
+
+  // 2. Judge: reference log-probs, critic values and scores, each on its own lane.
+  console_.phase("scoring");
+  judge(experience, prompts_, rows, setup_, roles_, lanes_);
+
+  // 3. Shape: KL-penalised rewards, advantages, returns.
+  shape(experience, setup_.ppo, state_.kl_coef);
+  Metrics metrics = experience_metrics(experience, state_.kl_coef);
+  const double scoring_seconds = clock.lap();
+
+  // 4. Update: epochs of shuffled minibatches; only LoRA and the critic change.
+  console_.phase("updating");
+  const LearningRates rates = learning_rates(state_.step);
+  const Metrics updated =
+      lanes_[Role::actor]
+          .run([&] { return update(experience, step, setup_, roles_, optimizers_, rates); })
+          .get();
+  const double update_seconds = clock.lap();
+
+  // 5. Advance the clockwork: the data cursor and the price of KL.
+  state_.step = step;
+  state_.prompts_consumed += setup_.ppo.batch_size;
+  if (setup_.ppo.target_kl) {
+    AdaptiveKl adaptive{.coefficient = state_.kl_coef,
+                        .target = *setup_.ppo.target_kl,
+                        .horizon = setup_.ppo.kl_horizon};
+    const double kl =
+        experience.kl.mul(experience.mask).sum(at::IntArrayRef{1}).mean().item<double>();
+    adaptive.update(kl, setup_.ppo.batch_size);
+    state_.kl_coef = adaptive.coefficient;
+  }
+
+  // 6. Report.
+  metrics.insert(metrics.end(), updated.begin(), updated.end());
+  const double seconds = sampling_seconds + scoring_seconds + update_seconds;
+  const double tokens = experience.mask.sum().item<double>();
+  for (const auto& [name, value] :
+       Metrics{{"lr", rates.policy},
+               {"critic/lr", rates.critic},
+               {"episode", static_cast<double>(state_.prompts_consumed)},
+               {"perf/seconds", seconds},
+               {"perf/seconds_sampling", sampling_seconds},
+               {"perf/seconds_scoring", scoring_seconds},
+               {"perf/seconds_update", update_seconds},
+               {"perf/sampling_tokens_per_second", tokens / sampling_seconds},
+               {"perf/eps", static_cast<double>(experience.batch()) / seconds},
+               {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}}) {
+    metrics.emplace_back(name, value);
+  }
+  return metrics;
+}
+
+void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
+  console_.phase("evaluating");
+  const std::vector<Evaluation> evaluations = evaluate(setup_, roles_, held_out_, lanes_);
+  write_evaluation(folder_.path(), state_.step, evaluations);
+  for (const Evaluation& evaluation : evaluations) {
+    for (const auto& metric : evaluation.metrics()) metrics.push_back(metric);
+    for (const EvaluatedAnswer& answer : evaluation.answers) {
+      log.sample({.step = state_.step,
+                  .index = answer.prompt,
+                  .decoding = evaluation.decoding,
+                  .prompt = held_out_[answer.prompt].display,
+                  .answer = answer.text,
+                  .score = answer.reward,
+                  .kl = answer.kl,
+                  .stop = answer.stop});
+    }
+    if (evaluation.decoding != "sampled") continue;
+    const double reward = evaluation.reward().mean;
+    const bool within = !setup_.ppo.best_max_kl || evaluation.kl().mean <= *setup_.ppo.best_max_kl;
+    if (within && state_.step > 0 && (!state_.best_step || reward > state_.best_reward)) {
+      state_.best_step = state_.step;
+      state_.best_reward = reward;
+    }
+  }
+}
+
+std::optional<Snapshot> PpoTrainer::save() {
+  SnapshotWriter writer(folder_.path(), state_.step);
+  write_ppo_snapshot(writer.folder(), state_, roles_, optimizers_);
+  const Snapshot snapshot = writer.commit();
+  prune_snapshots(folder_.path(), setup_.run.save_total_limit, state_.best_step);
+  return snapshot;
+}
+
+// The best policy (the last one where none is known) as `adapter/`, in PEFT's format.
+void PpoTrainer::export_adapter() {
+  const int64_t best = state_.best_step.value_or(state_.step);
+  Adapter policy = roles_.policy;
+  if (best != state_.step) {
+    policy = load_adapter(folder_.path() / "snapshots" / fmt::format("step-{}", best),
+                          roles_.decoder->modules());
+  }
+  save_adapter(folder_.path() / "adapter", policy, roles_.checkpoint.path.string());
+}
+
+std::string PpoTrainer::compare_with_start() const {
+  const int64_t last = state_.best_step.value_or(num_steps());
+  return fmt::format("step {} ({}) against the start\n", last,
+                     state_.best_step ? "best held-out reward within the KL bound" : "the last") +
+         comparison_table(read_evaluation(folder_.path(), 0), read_evaluation(folder_.path(), last),
+                          held_out_,
+                          /*num_samples=*/3);
+}
+
+int64_t PpoTrainer::num_steps() const {
+  return (setup_.ppo.total_episodes + setup_.ppo.batch_size - 1) / setup_.ppo.batch_size;
+}
+
+bool PpoTrainer::evaluates_after(int64_t step) const {
+  if (held_out_.empty()) return false;
+  return step == num_steps() || (setup_.ppo.eval_steps > 0 && step % setup_.ppo.eval_steps == 0);
+}
+
+// One rate per iteration, as TRL: its scheduler steps once per batch of episodes.
+LearningRates PpoTrainer::learning_rates(int64_t step) const {
+  const ScheduleConfig schedule{.type = setup_.ppo.lr_scheduler_type,
+                                .learning_rate = 1.0,
+                                .warmup_steps = setup_.ppo.warmup_steps,
+                                .warmup_ratio = setup_.ppo.warmup_ratio,
+                                .total_steps = num_steps()};
+  const double factor = learning_rate_at(schedule, step);
+  return {.policy = factor * setup_.ppo.learning_rate,
+          .critic = factor * setup_.critic.learning_rate};
+}
+
+}  // namespace leash

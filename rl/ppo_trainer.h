@@ -1,0 +1,63 @@
+// PPO with a KL leash: sample, judge, shape, update, log — one loop.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rl/console.h"
+#include "rl/data/prompts.h"
+#include "rl/evaluation.h"
+#include "rl/ppo_roles.h"
+#include "rl/ppo_snapshot.h"
+#include "rl/ppo_update.h"
+#include "rl/run_folder.h"
+
+namespace leash {
+
+enum class RunEnd { finished, interrupted };
+
+struct PpoOutcome {
+  RunEnd end = RunEnd::finished;
+  int64_t step = 0;  // iterations done
+  std::optional<Snapshot> last_snapshot;
+  std::optional<int64_t>
+      best_step;           // by held-out reward within ppo.best_max_kl; none without evaluations
+  std::string comparison;  // the table of before against after, empty without data.eval
+};
+
+class PpoTrainer {
+ public:
+  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
+  PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact);
+
+  // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
+  PpoOutcome train(const std::function<bool()>& interrupted);
+
+ private:
+  Metrics iterate();
+  Metrics iterate_or_say_where_to_go_on();
+  void evaluate_and_log(class RunLog& log, Metrics& metrics);
+  std::optional<Snapshot> save();
+  void export_adapter();
+  std::string compare_with_start() const;
+
+  int64_t num_steps() const;
+  bool evaluates_after(int64_t step) const;
+  LearningRates learning_rates(int64_t step) const;
+
+  PpoSetup setup_;
+  RunFolder& folder_;
+  Console& console_;
+  PpoRoles roles_;
+  PpoOptimizers optimizers_;
+  Lanes lanes_;
+  std::vector<PromptRecord> prompts_;
+  std::vector<PromptRecord> held_out_;
+  PpoState state_;
+  std::optional<Snapshot> last_snapshot_;
+};
+
+}  // namespace leash

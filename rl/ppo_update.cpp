@@ -1,0 +1,209 @@
+#include "rl/ppo_update.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/random.h"
+#include "rl/losses.h"
+#include "rollout/scoring.h"
+
+namespace leash {
+namespace {
+
+// Some answers packed end to end, and where in the packed rows each of their tokens was predicted.
+struct MicroBatch {
+  PackedTokens tokens;
+  at::Tensor rows;     // [answer tokens] packed row whose state predicts the token
+  at::Tensor targets;  // [answer tokens] int64
+  at::Tensor picked;   // [answer tokens] index into the flattened [batch, time] tensors
+};
+
+MicroBatch pack_answers(const Experience& experience, std::span<const int64_t> rows) {
+  std::vector<std::vector<int64_t>> sequences;
+  std::vector<int64_t> predicted_at, targets, picked;
+  const int64_t time = experience.mask.size(1);
+  int64_t offset = 0;
+  for (const int64_t row : rows) {
+    const Completion& answer = experience.answers[row];
+    std::vector<int64_t> ids = answer.prompt_ids;
+    // The last token is only ever a target, so no row is computed for it.
+    ids.insert(ids.end(), answer.token_ids.begin(), answer.token_ids.end() - 1);
+    const auto prompt = static_cast<int64_t>(answer.prompt_ids.size());
+    for (int64_t j = 0; j < static_cast<int64_t>(answer.token_ids.size()); ++j) {
+      predicted_at.push_back(offset + prompt - 1 + j);
+      targets.push_back(answer.token_ids[j]);
+      picked.push_back(row * time + j);
+    }
+    offset += static_cast<int64_t>(ids.size());
+    sequences.push_back(std::move(ids));
+  }
+  return {.tokens = pack(sequences),
+          .rows = at::tensor(predicted_at, at::kLong),
+          .targets = at::tensor(targets, at::kLong),
+          .picked = at::tensor(picked, at::kLong)};
+}
+
+at::Tensor critic_values(const MicroBatch& batch, const at::Tensor& policy_rows,
+                         const PpoSetup& setup, const PpoRoles& roles) {
+  const Critic& critic = roles.critic;
+  if (critic.kind == CriticKind::shared) {
+    return critic.head(critic.backprop_to_policy ? policy_rows : policy_rows.detach()).squeeze(1);
+  }
+  const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
+  const at::Tensor hidden = critic.decoder->forward(
+      batch.tokens, adapter, {.recompute_blocks = setup.model.gradient_checkpointing});
+  return critic.head(hidden.index_select(0, batch.rows)).squeeze(1);
+}
+
+UpdateSums run_micro_batch(const Experience& experience, std::span<const int64_t> rows,
+                           double num_tokens, const PpoSetup& setup, const PpoRoles& roles) {
+  const MicroBatch batch = pack_answers(experience, rows);
+  const auto pick = [&](const at::Tensor& values) {
+    return values.view({-1}).index_select(0, batch.picked);
+  };
+  const at::Tensor hidden = roles.decoder->forward(
+      batch.tokens, roles.policy, {.recompute_blocks = setup.model.gradient_checkpointing});
+  const at::Tensor predicting = hidden.index_select(0, batch.rows);
+  const auto scores = roles.decoder->token_scores(predicting, batch.targets,
+                                                  setup.rollout.temperature, roles.policy);
+  const at::Tensor old_logprobs = pick(experience.logprobs);
+  const at::Tensor mask = pick(experience.mask);
+  const PolicyLoss policy = policy_loss(scores.logprobs, old_logprobs, pick(experience.advantages),
+                                        mask, setup.ppo.cliprange, num_tokens);
+  const ValueLoss value =
+      value_loss(critic_values(batch, predicting, setup, roles), pick(experience.values),
+                 pick(experience.returns), mask, setup.ppo.cliprange_value, num_tokens);
+  torch::autograd::backward({policy.loss.add(value.loss, setup.ppo.vf_coef)}, {});
+
+  const at::Tensor gap = scores.logprobs.detach().sub(old_logprobs).abs();
+  return {.tokens = static_cast<double>(batch.targets.size(0)),
+          .policy_loss = policy.loss.item<double>(),
+          .value_loss = value.loss.item<double>(),
+          .clipped = policy.clipped,
+          .value_clipped = value.clipped,
+          .approx_kl = policy.approx_kl,
+          .entropy = scores.entropies.sum().item<double>(),
+          .ratio = policy.ratio_sum,
+          .ratio_squares = policy.ratio_squares,
+          .gap_max = gap.max().item<double>(),
+          .gap_sum = gap.sum().item<double>()};
+}
+
+Metrics update_metrics(const UpdateSums& sums, const UpdateSums& first) {
+  const double ratio = sums.ratio / sums.tokens;
+  const auto steps = static_cast<double>(sums.num_steps);
+  return {{"policy/approxkl_avg", sums.approx_kl / sums.tokens},
+          {"policy/clipfrac_avg", sums.clipped / sums.tokens},
+          {"policy/entropy_avg", sums.entropy / sums.tokens},
+          {"loss/policy_avg", sums.policy_loss / steps},
+          {"loss/value_avg", sums.value_loss / steps},
+          {"val/clipfrac_avg", sums.value_clipped / sums.tokens},
+          {"val/ratio", ratio},
+          {"val/ratio_var", std::max(0.0, sums.ratio_squares / sums.tokens - ratio * ratio)},
+          {"policy/logprob_gap_max", first.gap_max},
+          {"policy/logprob_gap_mean", first.gap_sum / first.tokens},
+          {"policy/grad_norm", sums.policy_grad_norm / steps},
+          {"critic/grad_norm", sums.critic_grad_norm / steps}};
+}
+
+void require_finite(const UpdateSums& sums, int64_t step, int64_t epoch, int64_t index) {
+  for (const auto& [name, value] : {std::pair<const char*, double>{"policy loss", sums.policy_loss},
+                                    {"value loss", sums.value_loss},
+                                    {"gradient norm of the policy", sums.policy_grad_norm},
+                                    {"gradient norm of the critic", sums.critic_grad_norm}}) {
+    if (!std::isfinite(value)) {
+      throw NonFiniteLoss(
+          fmt::format("step {}: the {} is {} in epoch {}, minibatch {}; the update was not applied",
+                      step, name, value, epoch + 1, index + 1));
+    }
+  }
+}
+
+}  // namespace
+
+PpoOptimizers::PpoOptimizers(const PpoConfig& config, const PpoRoles& roles)
+    : policy(roles.policy.parameters(), {.beta1 = config.adam_beta1,
+                                         .beta2 = config.adam_beta2,
+                                         .epsilon = config.adam_epsilon,
+                                         .weight_decay = config.weight_decay}),
+      critic(roles.critic.parameters(), {.beta1 = config.adam_beta1,
+                                         .beta2 = config.adam_beta2,
+                                         .epsilon = config.adam_epsilon,
+                                         .weight_decay = config.weight_decay}) {}
+
+std::vector<int64_t> minibatch_rows(const PpoConfig& config, uint64_t seed, int64_t step,
+                                    int64_t epoch, int64_t index) {
+  const auto order = draw_permutation(
+      {seed, Purpose::minibatch, static_cast<uint64_t>(step), static_cast<uint64_t>(epoch)},
+      config.batch_size);
+  const int64_t size = config.batch_size / config.num_mini_batches;
+  return {order.begin() + index * size, order.begin() + (index + 1) * size};
+}
+
+void UpdateSums::add(const UpdateSums& other) {
+  tokens += other.tokens;
+  policy_loss += other.policy_loss;
+  value_loss += other.value_loss;
+  clipped += other.clipped;
+  value_clipped += other.value_clipped;
+  approx_kl += other.approx_kl;
+  entropy += other.entropy;
+  ratio += other.ratio;
+  ratio_squares += other.ratio_squares;
+  gap_max = std::max(gap_max, other.gap_max);
+  gap_sum += other.gap_sum;
+  num_steps += other.num_steps;
+  policy_grad_norm += other.policy_grad_norm;
+  critic_grad_norm += other.critic_grad_norm;
+}
+
+UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
+                                const PpoSetup& setup, const PpoRoles& roles) {
+  std::vector<int64_t> lengths;
+  double num_tokens = 0;
+  for (const int64_t row : rows) {
+    const Completion& answer = experience.answers[row];
+    lengths.push_back(static_cast<int64_t>(answer.prompt_ids.size() + answer.token_ids.size()) - 1);
+    num_tokens += static_cast<double>(answer.token_ids.size());
+  }
+  UpdateSums sums;
+  for (const auto& [begin, end] : micro_batches(lengths, setup.ppo.micro_batch_tokens)) {
+    sums.add(run_micro_batch(experience, std::span(rows).subspan(begin, end - begin), num_tokens,
+                             setup, roles));
+  }
+  return sums;
+}
+
+Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
+               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates) {
+  const PpoConfig& config = setup.ppo;
+  UpdateSums total;
+  UpdateSums first;  // before any parameter moved: what sampling and training disagree about
+  for (int64_t epoch = 0; epoch < config.num_ppo_epochs; ++epoch) {
+    for (int64_t index = 0; index < config.num_mini_batches; ++index) {
+      optimizers.policy.zero_grad();
+      optimizers.critic.zero_grad();
+      const auto rows =
+          minibatch_rows(config, static_cast<uint64_t>(setup.run.seed), step, epoch, index);
+      UpdateSums sums = accumulate_gradients(experience, rows, setup, roles);
+      sums.num_steps = 1;
+      sums.policy_grad_norm = clip_grad_norm(optimizers.policy.parameters(), config.max_grad_norm);
+      sums.critic_grad_norm = clip_grad_norm(optimizers.critic.parameters(), config.max_grad_norm);
+      require_finite(sums, step, epoch, index);
+      optimizers.policy.step(rates.policy);
+      optimizers.critic.step(rates.critic);
+      if (total.num_steps == 0) first = sums;
+      total.add(sums);
+    }
+  }
+  return update_metrics(total, first);
+}
+
+}  // namespace leash

@@ -1,0 +1,59 @@
+// Step 5 of a PPO iteration: epochs of shuffled minibatches over one Experience.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+
+#include "rl/metrics.h"
+#include "rl/optim/adamw.h"
+#include "rl/ppo_roles.h"
+#include "rollout/experience.h"
+
+namespace leash {
+
+// The loss or a gradient is NaN or infinite; the step that saw it was not applied.
+class NonFiniteLoss : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct PpoOptimizers {
+  AdamW policy;
+  AdamW critic;
+
+  PpoOptimizers(const PpoConfig& config, const PpoRoles& roles);
+};
+
+struct LearningRates {
+  double policy = 0;
+  double critic = 0;
+};
+
+// Rows of one optimizer step: minibatch `index` of epoch `epoch` in iteration `step`, from a
+// permutation that is a function of these alone.
+std::vector<int64_t> minibatch_rows(const PpoConfig& config, uint64_t seed, int64_t step,
+                                    int64_t epoch, int64_t index);
+
+// Sums over the answer tokens of one optimizer step (or several).
+struct UpdateSums {
+  double tokens = 0;
+  double policy_loss = 0;  // already divided by the minibatch's tokens
+  double value_loss = 0;   // likewise
+  double clipped = 0, value_clipped = 0, approx_kl = 0, entropy = 0, ratio = 0, ratio_squares = 0;
+  double gap_max = 0, gap_sum = 0;  // |training-time - sampling-time log-prob|, nats
+  int64_t num_steps = 0;
+  double policy_grad_norm = 0, critic_grad_norm = 0;
+
+  void add(const UpdateSums& other);
+};
+
+// Gradients of one minibatch in micro-batches, accumulated into .grad of the policy's and the
+// critic's parameters.
+UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
+                                const PpoSetup& setup, const PpoRoles& roles);
+
+// All epochs. Throws NonFiniteLoss.
+Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
+               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates);
+
+}  // namespace leash

@@ -1,0 +1,121 @@
+// Builds the reward of a run from its configuration.
+#include "rl/reward_source.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cmath>
+#include <utility>
+
+#include "models/errors.h"
+#include "models/io/checkpoint.h"
+#include "rl/model_reward.h"
+#include "rl/reward_functions.h"
+
+namespace leash {
+namespace {
+
+using Problems = std::vector<std::string>;
+
+class FunctionReward final : public RewardSource {
+ public:
+  explicit FunctionReward(const RewardConfig& config) : function_(config) {}
+  std::vector<double> score(const std::vector<RewardSample>& samples) const override {
+    std::vector<double> scores;
+    scores.reserve(samples.size());
+    for (const RewardSample& sample : samples) scores.push_back(function_(sample.answer));
+    return scores;
+  }
+
+ private:
+  RewardFunction function_;
+};
+
+class WeightedReward final : public RewardSource {
+ public:
+  void add(double weight, std::unique_ptr<const RewardSource> source) {
+    parts_.emplace_back(weight, std::move(source));
+  }
+  std::vector<double> score(const std::vector<RewardSample>& samples) const override {
+    std::vector<double> total(samples.size(), 0.0);
+    for (const auto& [weight, source] : parts_) {
+      const std::vector<double> scores = source->score(samples);
+      TORCH_CHECK(scores.size() == samples.size(), "a reward source has to score every sample");
+      for (size_t i = 0; i < total.size(); ++i) total[i] += weight * scores[i];
+    }
+    return total;
+  }
+
+ private:
+  std::vector<std::pair<double, std::unique_ptr<const RewardSource>>> parts_;
+};
+
+// Keys that a kind does not read.
+void check_no_effect(const RewardConfig& config, Problems& problems) {
+  const auto unused = [&](bool given, const char* key) {
+    if (given)
+      problems.push_back(
+          fmt::format("{}: has no effect with kind: {}", key, enum_name(config.kind)));
+  };
+  if (config.kind == RewardKind::function) unused(config.path.has_value(), "path");
+  if (config.kind == RewardKind::model) {
+    unused(config.name.has_value(), "name");
+    unused(!config.parameters.empty(), "parameters");
+    unused(!config.words.empty(), "words");
+  }
+}
+
+Problems problems_of(const RewardConfig& config) {
+  Problems problems;
+  if (!std::isfinite(config.weight)) problems.emplace_back("weight: has to be a finite number");
+  switch (config.kind) {
+    case RewardKind::function:
+      for (std::string& problem : reward_function_problems(config)) {
+        problems.push_back(std::move(problem));
+      }
+      break;
+    case RewardKind::model:
+      if (!config.path) problems.emplace_back("path: kind: model needs a checkpoint");
+      break;
+    case RewardKind::adapter:
+    case RewardKind::command:
+    case RewardKind::http:
+      problems.push_back(fmt::format("kind: {} is not built yet (there are function and model)",
+                                     enum_name(config.kind)));
+  }
+  check_no_effect(config, problems);
+  return problems;
+}
+
+std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
+                                                const RewardContext& context) {
+  if (config.kind == RewardKind::function) return std::make_unique<FunctionReward>(config);
+  return std::make_unique<ModelReward>(resolve_model(*config.path), context);
+}
+
+}  // namespace
+
+std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs) {
+  if (configs.empty()) return {"reward: needs at least one source"};
+  Problems problems;
+  for (size_t i = 0; i < configs.size(); ++i) {
+    for (const std::string& problem : problems_of(configs[i])) {
+      problems.push_back(fmt::format("reward[{}].{}", i, problem));
+    }
+  }
+  return problems;
+}
+
+std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
+                                                const RewardContext& context) {
+  const Problems problems = reward_problems(configs);
+  if (!problems.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems, "\n")));
+  auto reward = std::make_unique<WeightedReward>();
+  for (const RewardConfig& config : configs) {
+    reward->add(config.weight, make_source(config, context));
+  }
+  return reward;
+}
+
+}  // namespace leash

@@ -1,0 +1,52 @@
+// Where scores come from: reward functions, reward models, or a weighted sum of several.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/tokenizer/tokenizer.h"
+#include "rl/ppo_config.h"
+
+namespace leash {
+
+// A prompt and its answer, as text and as the policy's tokens.
+struct RewardSample {
+  std::string prompt{};  // as the policy read it, chat markup included
+  std::string answer{};  // without the token or text that ended it
+  std::vector<int64_t> prompt_ids{};
+  std::vector<int64_t> token_ids{};  // of the answer, with the token that ended it
+  bool ended = false;                // by itself, not by the length
+};
+
+// The seam for everything that can judge an answer. External programs, endpoints and trained
+// adapters will be further implementations.
+class RewardSource {
+ public:
+  virtual ~RewardSource() = default;
+  // One score per sample, in their order. Pure in the samples: a score does not depend on its
+  // neighbours.
+  virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
+};
+
+// What a source has to know about the run.
+struct RewardContext {
+  std::optional<Tokenizer> tokenizer;  // the policy's; reward models compare theirs with it
+  at::ScalarType dtype = at::kFloat;   // of a reward model
+  int64_t micro_batch_tokens = 4096;
+};
+
+// What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no
+// file.
+std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs);
+
+// The sum of all sources' scores times their weights. ConfigError with all problems; FormatError
+// when a reward model cannot be loaded.
+std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
+                                                const RewardContext& context);
+
+}  // namespace leash

@@ -1,0 +1,68 @@
+// The `run:` and `data:` sections, common to all tasks.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/fields.h"
+
+namespace leash {
+
+enum class ReportTo { tensorboard };
+template <>
+struct EnumNames<ReportTo> {
+  static constexpr std::pair<ReportTo, std::string_view> values[] = {
+      {ReportTo::tensorboard, "tensorboard"}};
+};
+
+struct RunConfig {
+  std::optional<std::filesystem::path> output_dir;
+  int64_t seed = 42;
+  int64_t logging_steps = 1;
+  int64_t save_steps = 10;
+  int64_t save_total_limit = 3;
+  std::vector<ReportTo> report_to;
+  int64_t grace_seconds = 25;
+  int64_t threads = 0;
+};
+template <class Config, class Visitor>
+requires Describes<Config, RunConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("output_dir", c.output_dir,
+        "the run's folder (default runs/<recipe>-<time>; --run-dir wins)");
+  visit("seed", c.seed, "key of every random draw", at_least(0));
+  visit("logging_steps", c.logging_steps,
+        "a console line every so many steps (metrics.jsonl has every step)", at_least(1));
+  visit("save_steps", c.save_steps, "a snapshot every so many steps (0: only the last)",
+        at_least(0));
+  visit("save_total_limit", c.save_total_limit, "snapshots kept, besides the best (0: all)",
+        at_least(0));
+  visit("report_to", c.report_to, "further places for metrics: tensorboard");
+  visit("grace_seconds", c.grace_seconds, "how long a signalled run may take to finish its step",
+        at_least(0));
+  visit("threads", c.threads, "threads of one operation (0: all cores)", at_least(0));
+}
+
+struct DataConfig {
+  std::filesystem::path train;
+  std::optional<std::filesystem::path> eval;
+  bool shuffle = true;
+  int64_t max_prompt_length = 512;
+};
+template <class Config, class Visitor>
+requires Describes<Config, DataConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("train", c.train,
+        "JSONL; prompts have `prompt` (raw text) or `messages` (chat, templated)");
+  visit("eval", c.eval, "held-out JSONL of the same form");
+  visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
+  visit("max_prompt_length", c.max_prompt_length,
+        "a longer prompt (in tokens) is an error that names its line", at_least(1));
+}
+
+}  // namespace leash

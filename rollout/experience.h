@@ -1,0 +1,34 @@
+// What one PPO iteration knows about its answers. Rows are answers, columns answer tokens; a row's
+// tokens start at column 0.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "rollout/engine.h"
+
+namespace leash {
+
+struct Experience {
+  std::vector<Completion> answers;  // one per row
+  at::Tensor mask;      // [batch, time] bool, true on answer tokens (the ending one included)
+  at::Tensor logprobs;  // [batch, time] nats, of the policy when it sampled
+  at::Tensor reference_logprobs;  // [batch, time] nats
+  at::Tensor values;              // [batch, time] of the state before each token
+  at::Tensor entropies;           // [batch, time] nats, of the policy when it sampled
+  at::Tensor scores;              // [batch] from the reward sources, penalties included
+  at::Tensor kl;                  // [batch, time] per-token estimate against the reference
+  at::Tensor rewards;             // [batch, time]
+  at::Tensor advantages;          // [batch, time], whitened
+  at::Tensor returns;             // [batch, time]
+
+  int64_t batch() const { return static_cast<int64_t>(answers.size()); }
+};
+
+// Rows of different lengths as one tensor, zeros behind them. [rows, longest] fp32
+at::Tensor pad_rows(const std::vector<std::vector<double>>& rows);
+// True where a row has an entry. [rows, longest]
+at::Tensor row_mask(const std::vector<int64_t>& lengths);
+
+}  // namespace leash

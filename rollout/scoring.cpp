@@ -1,0 +1,211 @@
+// A text's last token is predicted and never read: its row is left out of every forward. Row r of a
+// text's hidden states says what comes at r + 1.
+#include "rollout/scoring.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "models/errors.h"
+#include "rollout/inputs.h"
+
+namespace leash {
+namespace {
+
+int64_t length(const std::vector<int64_t>& ids) { return static_cast<int64_t>(ids.size()); }
+
+// Some texts in one packed batch, and the rows that predict their answers.
+struct AnswerBatch {
+  std::vector<std::vector<int64_t>> contexts;  // without the last token
+  std::vector<size_t> text_of;                 // which text each context is
+  std::vector<int64_t> rows;                   // of the packed batch
+  std::vector<int64_t> targets;                // the token after each row
+  int64_t num_tokens = 0;
+
+  void add(size_t index, const ScoredText& text) {
+    contexts.emplace_back(text.ids.begin(), text.ids.end() - 1);
+    text_of.push_back(index);
+    for (int64_t place = text.answer_begin; place < length(text.ids); ++place) {
+      rows.push_back(num_tokens + place - 1);
+      targets.push_back(text.ids[static_cast<size_t>(place)]);
+    }
+    num_tokens += length(text.ids) - 1;
+  }
+};
+
+std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
+                                        const DecoderConfig& config, int64_t max_tokens) {
+  std::vector<size_t> scored;  // texts that have an answer at all
+  std::vector<int64_t> lengths;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    check_ids(texts[i].ids, config, fmt::format("text {}", i));
+    TORCH_CHECK(texts[i].answer_begin >= 1 && texts[i].answer_begin <= length(texts[i].ids),
+                "text ", i, " has ", texts[i].ids.size(), " tokens, its answer cannot begin at ",
+                texts[i].answer_begin);
+    if (texts[i].answer_begin == length(texts[i].ids)) continue;
+    scored.push_back(i);
+    lengths.push_back(length(texts[i].ids) - 1);
+  }
+  std::vector<AnswerBatch> batches;
+  for (const auto& [begin, end] : micro_batches(lengths, max_tokens)) {
+    AnswerBatch& batch = batches.emplace_back();
+    for (int64_t i = begin; i < end; ++i) {
+      const size_t text = scored[static_cast<size_t>(i)];
+      batch.add(text, texts[text]);
+    }
+  }
+  return batches;
+}
+
+std::vector<double> to_doubles(const at::Tensor& tensor) {
+  const at::Tensor plain = tensor.to(at::kCPU, at::kDouble).contiguous();
+  const double* data = plain.const_data_ptr<double>();
+  return {data, data + plain.numel()};
+}
+
+// Hands out a batch's numbers, row after row, to its texts' `member`.
+template <class Result>
+void distribute(const at::Tensor& numbers, const AnswerBatch& batch,
+                std::span<const ScoredText> texts, const Result& result) {
+  const std::vector<double> all = to_doubles(numbers);
+  auto next = all.begin();
+  for (const size_t text : batch.text_of) {
+    const int64_t count = length(texts[text].ids) - texts[text].answer_begin;
+    result(text).assign(next, next + count);
+    next += count;
+  }
+}
+
+}  // namespace
+
+std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
+                                                       int64_t max_tokens) {
+  std::vector<std::pair<int64_t, int64_t>> batches;
+  int64_t tokens = 0;
+  for (int64_t i = 0; i < static_cast<int64_t>(lengths.size()); ++i) {
+    const int64_t added = lengths[static_cast<size_t>(i)];
+    if (batches.empty() || added > max_tokens - tokens) {
+      batches.emplace_back(i, i);
+      tokens = 0;
+    }
+    batches.back().second = i + 1;
+    tokens += added;
+  }
+  return batches;
+}
+
+std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapter,
+                                    std::span<const ScoredText> texts,
+                                    const ScoringOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::vector<TextScores> scores(texts.size());
+  for (const AnswerBatch& batch :
+       answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
+    const at::Tensor hidden =
+        decoder.forward(pack(batch.contexts), adapter).index_select(0, at::tensor(batch.rows));
+    const auto answers =
+        decoder.token_scores(hidden, at::tensor(batch.targets), options.temperature, adapter);
+    distribute(
+        answers.logprobs, batch, texts, [&](size_t i) -> auto& { return scores[i].logprobs; });
+    distribute(
+        answers.entropies, batch, texts, [&](size_t i) -> auto& { return scores[i].entropies; });
+    if (options.value_head == nullptr) continue;
+    distribute((*options.value_head)(hidden), batch,
+               texts, [&](size_t i) -> auto& { return scores[i].values; });
+  }
+  return scores;
+}
+
+std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Adapter* policy,
+                                                const Adapter* reference,
+                                                std::span<const ScoredText> texts,
+                                                const ScoringOptions& options) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<double>> kl(texts.size());
+  // Each text stands twice in a forward: for the policy, then for the reference.
+  for (const AnswerBatch& batch : answer_batches(
+           texts, decoder.config(), std::max<int64_t>(1, options.micro_batch_tokens / 2))) {
+    std::vector<std::vector<int64_t>> twice = batch.contexts;
+    twice.insert(twice.end(), batch.contexts.begin(), batch.contexts.end());
+    AdapterRows rows;
+    rows.ranges = {{policy, batch.num_tokens}, {reference, batch.num_tokens}};
+    const at::Tensor hidden = decoder.forward(pack(twice), rows);
+    const at::Tensor answers = at::tensor(batch.rows);
+    distribute(
+        decoder.exact_kl(hidden.index_select(0, answers), policy,
+                         hidden.index_select(0, answers.add(batch.num_tokens)), reference,
+                         options.temperature),
+        batch, texts, [&](size_t i) -> auto& { return kl[i]; });
+  }
+  return kl;
+}
+
+std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Adapter* policy,
+                                                const Decoder& reference_decoder,
+                                                const Adapter* reference,
+                                                std::span<const ScoredText> texts,
+                                                const ScoringOptions& options) {
+  if (&decoder == &reference_decoder) {
+    return exact_kl_texts(decoder, policy, reference, texts, options);
+  }
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<double>> kl(texts.size());
+  for (const AnswerBatch& batch :
+       answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
+    const PackedTokens tokens = pack(batch.contexts);
+    const at::Tensor rows = at::tensor(batch.rows);
+    distribute(
+        decoder.exact_kl(decoder.forward(tokens, policy).index_select(0, rows), policy,
+                         reference_decoder,
+                         reference_decoder.forward(tokens, reference).index_select(0, rows),
+                         reference, options.temperature),
+        batch, texts, [&](size_t i) -> auto& { return kl[i]; });
+  }
+  return kl;
+}
+
+std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapter* adapter,
+                                             const LinearHead& head,
+                                             std::span<const ScoredText> texts,
+                                             int64_t micro_batch_tokens) {
+  const at::NoGradGuard no_grad;
+  std::vector<std::vector<double>> values(texts.size());
+  for (const AnswerBatch& batch : answer_batches(texts, decoder.config(), micro_batch_tokens)) {
+    const at::Tensor hidden =
+        decoder.forward(pack(batch.contexts), adapter).index_select(0, at::tensor(batch.rows));
+    distribute(
+        head(hidden), batch, texts, [&](size_t i) -> auto& { return values[i]; });
+  }
+  return values;
+}
+
+at::Tensor score_sequences(const Decoder& decoder, const Adapter* adapter, const LinearHead& head,
+                           std::span<const std::vector<int64_t>> sequences,
+                           int64_t micro_batch_tokens) {
+  const at::NoGradGuard no_grad;
+  std::vector<int64_t> lengths;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    check_ids(sequences[i], decoder.config(), fmt::format("text {}", i));
+    lengths.push_back(length(sequences[i]));
+  }
+  std::vector<at::Tensor> scores;
+  for (const auto& [begin, end] : micro_batches(lengths, micro_batch_tokens)) {
+    std::vector<int64_t> last;
+    int64_t row = -1;
+    for (int64_t i = begin; i < end; ++i) {
+      last.push_back(row += lengths[static_cast<size_t>(i)]);
+    }
+    const auto group =
+        sequences.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    const at::Tensor hidden = decoder.forward(pack(group), adapter);
+    scores.push_back(head(hidden.index_select(0, at::tensor(last))).to(at::kFloat));
+  }
+  return scores.empty() ? at::empty({0, head.weight.size(0)}, at::kFloat) : at::cat(scores);
+}
+
+}  // namespace leash

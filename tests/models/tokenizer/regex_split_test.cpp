@@ -1,0 +1,105 @@
+// Oniguruma's syntax on PCRE2: what is translated, what is refused, what splits how.
+#include "models/tokenizer/regex_split.h"
+
+#include <gtest/gtest.h>
+
+#include "models/errors.h"
+#include "models/tokenizer/pre_tokenizer.h"
+
+namespace leash {
+namespace {
+
+std::vector<std::string> split(const Splitter& splitter, std::string_view text) {
+  std::vector<std::string_view> parts;
+  split_text(splitter, text, parts);
+  return {parts.begin(), parts.end()};
+}
+
+using Parts = std::vector<std::string>;
+
+TEST(RegexSplit, Behaviors) {
+  const Regex dash("-");
+  EXPECT_EQ(split({dash, SplitBehavior::isolated}, "a--b-"), (Parts{"a", "-", "-", "b", "-"}));
+  EXPECT_EQ(split({dash, SplitBehavior::removed}, "a--b-"), (Parts{"a", "b"}));
+  EXPECT_EQ(split({dash, SplitBehavior::contiguous}, "a--b-"), (Parts{"a", "--", "b", "-"}));
+  EXPECT_EQ(split({dash, SplitBehavior::merged_with_previous}, "a--b-"), (Parts{"a-", "-", "b-"}));
+  EXPECT_EQ(split({dash, SplitBehavior::merged_with_next}, "a--b-"), (Parts{"a", "-", "-b", "-"}));
+  EXPECT_EQ(split({dash, SplitBehavior::removed, true}, "a--b-"), (Parts{"-", "-", "-"}));
+}
+
+TEST(RegexSplit, EmptyMatchesCutAndEnd) {
+  EXPECT_EQ(split({Regex("x*")}, "axxb"), (Parts{"a", "xx", "b"}));
+  EXPECT_EQ(split({Regex("")},
+                  "\xC3\xA9"
+                  "b"),
+            (Parts{"\xC3\xA9", "b"}));
+  EXPECT_EQ(split({Regex("x*")}, ""), Parts{});
+}
+
+TEST(RegexSplit, WhiteSpaceIsUnicodesOwn) {
+  // U+180E has not been white space since Unicode 6.3; U+0085 and U+3000 are.
+  EXPECT_EQ(Regex(R"(\s)").matches("\xE1\xA0\x8E").size(), 0U);
+  EXPECT_EQ(Regex(R"([\s])").matches("\xC2\x85\xE3\x80\x80").size(), 2U);
+  EXPECT_EQ(Regex(R"(\S)").matches("\xE1\xA0\x8E ").size(), 1U);
+}
+
+TEST(RegexSplit, WordsAndDigits) {
+  EXPECT_EQ(split({Regex(R"(\w+)")}, "e\xCC\x81_1-"), (Parts{"e\xCC\x81_1", "-"}));
+  EXPECT_EQ(split({Regex(R"([\w]+)")}, "e\xCC\x81_1-"), (Parts{"e\xCC\x81_1", "-"}));
+  EXPECT_EQ(split({Regex(R"(\W+)")}, "a--b"), (Parts{"a", "--", "b"}));
+  EXPECT_EQ(Regex(R"(\d)").matches("\xD9\xA3\xC2\xB2").size(), 1U);  // Arabic 3, not superscript 2
+}
+
+TEST(RegexSplit, LiteralsAreNoExpressions) {
+  EXPECT_EQ(split({Regex::literal("a.[b]\\*")}, "a.[b]\\*axb"), (Parts{"a.[b]\\*", "axb"}));
+}
+
+TEST(RegexSplit, WhatMeansSomethingElseIsRefused) {
+  for (const char* pattern : {R"(\h)",
+                              R"(\R)",
+                              R"(\b)",
+                              R"(\K)",
+                              R"(\C)",
+                              R"([[:alpha:]])",
+                              "[a[b]]",
+                              "[a&&b]",
+                              "(?m:a)",
+                              "(?<name>a)",
+                              "(?x)a",
+                              "a{1,2}+",
+                              "(",
+                              "[a",
+                              "a{1",
+                              "\\",
+                              R"(\p{NoSuchScript})",
+                              R"(\pL)",
+                              R"([\W])",
+                              R"(\u12)",
+                              "(?"}) {
+    EXPECT_THROW(Regex{pattern}, FormatError) << pattern;
+  }
+}
+
+// Alternatives inside a repetition use up the just-in-time compiler's stack; the interpreter has to
+// take over.
+TEST(RegexSplit, LongMatches) {
+  const std::string text(300'000, 'a');
+  EXPECT_EQ(split({Regex("(?:a|b)+c|(?:a|b|cd)+")}, text).size(), 1U);
+}
+
+TEST(RegexSplit, ExponentialPatternsEndInAnError) {
+  EXPECT_THROW(Regex("(a+)+(a+)+(a+)+$x").matches(std::string(200, 'a') + "b"), FormatError);
+}
+
+TEST(PreTokenizer, UnknownNamesAreRefusedByName) {
+  try {
+    named_pre_tokenizer("tekken");
+    FAIL();
+  } catch (const FormatError& error) {
+    EXPECT_NE(std::string(error.what()).find("'tekken'"), std::string::npos);
+    EXPECT_NE(std::string(error.what()).find("smollm"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace leash

@@ -1,0 +1,218 @@
+// Damaged, lying and unsupported tokenizer files: a FormatError that names the trouble, never a
+// crash.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "models/tokenizer/tokenizer.h"
+#include "tests/models/tokenizer/tiny.h"
+#include "tests/support/files.h"
+
+namespace leash::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+std::string error_of(const json& document) {
+  return format_error([&] { load_text(document.dump()); });
+}
+
+std::string patched(const char* patch) {
+  return format_error([&] { load_patched(json::parse(patch)); });
+}
+
+std::string with_config(const char* config) {
+  return format_error([&] { load_patched({}, config); });
+}
+
+TEST(TokenizerHostile, TruncatedJsonAtEveryLength) {
+  const std::string whole = tiny_json().dump();
+  for (size_t size = 0; size < whole.size(); size += size < 200 ? 1 : 997) {
+    EXPECT_NE(format_error([&] { load_text(whole.substr(0, size)); }), "") << size;
+  }
+  EXPECT_EQ(format_error([&] { load_text(whole); }), "");
+}
+
+TEST(TokenizerHostile, MissingFiles) {
+  const ScratchFolder folder;
+  EXPECT_THAT(format_error([&] { Tokenizer::load(folder.path()); }), HasSubstr("tokenizer.json"));
+  EXPECT_THAT(format_error([&] { Tokenizer::load(folder / "x.gguf"); }), HasSubstr("no such file"));
+  write_text(folder / "x.gguf", "GG");
+  EXPECT_THAT(format_error([&] { Tokenizer::load(folder / "x.gguf"); }), HasSubstr("neither"));
+}
+
+TEST(TokenizerHostile, KindsThatAreNotSupportedAreNamed) {
+  EXPECT_THAT(patched(R"({"model": {"type": "Unigram"}})"), HasSubstr("'Unigram'"));
+  EXPECT_THAT(patched(R"({"model": {"type": "WordPiece"}})"), HasSubstr("'WordPiece'"));
+  EXPECT_THAT(patched(R"({"model": {"byte_fallback": true}})"), HasSubstr("byte_fallback"));
+  EXPECT_THAT(patched(R"({"model": {"dropout": 0.1}})"), HasSubstr("dropout"));
+  EXPECT_THAT(patched(R"({"model": {"end_of_word_suffix": "</w>"}})"), HasSubstr("suffix"));
+  EXPECT_THAT(patched(R"({"normalizer": {"type": "NFKC"}})"), HasSubstr("'NFKC'"));
+  EXPECT_THAT(
+      patched(R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})"),
+      HasSubstr("'Lowercase'"));
+  EXPECT_THAT(patched(R"({"pre_tokenizer": {"type": "Metaspace"}})"), HasSubstr("'Metaspace'"));
+  EXPECT_THAT(patched(R"({"pre_tokenizer": null})"), HasSubstr("ByteLevel"));
+  EXPECT_THAT(patched(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers":
+                          [{"type": "ByteLevel"}, {"type": "Digits"}]}})"),
+              HasSubstr("'Digits'"));
+  EXPECT_THAT(patched(R"({"post_processor": {"type": "BertProcessing"}})"),
+              HasSubstr("'BertProcessing'"));
+  EXPECT_THAT(patched(R"({"decoder": {"type": "WordPiece"}})"), HasSubstr("decoder 'WordPiece'"));
+  EXPECT_EQ(patched(R"({"model": {"dropout": 0.0}, "decoder": null})"), "");
+}
+
+TEST(TokenizerHostile, ComponentsOfAnotherShape) {
+  for (
+      const char* patch :
+      {R"({"model": null})",
+       R"({"model": 3})",
+       R"({"model": {"vocab": null}})",
+       R"({"model": {"vocab": []}})",
+       R"({"model": {"merges": {}}})",
+       R"({"model": {"merges": 1}})",
+       R"({"model": {"ignore_merges": 1}})",
+       R"({"model": {"unk_token": 1}})",
+       R"({"model": {"unk_token": "no such"}})",
+       R"({"added_tokens": {}})",
+       R"({"added_tokens": [3]})",
+       R"({"added_tokens": [{}]})",
+       R"({"added_tokens": [{"id": 0, "content": "<|end|>", "special": "yes"}]})",
+       R"({"normalizer": []})",
+       R"({"normalizer": {"type": "Sequence"}})",
+       R"({"normalizer": {"type": "Sequence", "normalizers": [3]}})",
+       R"({"pre_tokenizer": "x"})",
+       R"({"pre_tokenizer": {"type": "Split"}})",
+       R"({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}})",
+       R"({"pre_tokenizer": {"type": "Split", "pattern": {"String": " "}, "behavior": "x"}})",
+       R"({"post_processor": {"type": "TemplateProcessing"}})",
+       R"({"post_processor": {"type": "TemplateProcessing", "single": [3]}})",
+       R"({"post_processor": {"type": "TemplateProcessing", "single": []}})",
+       R"({"post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}]}})",
+       R"({"post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}],
+            "special_tokens": {"x": {"ids": [99999]}}}})",
+       R"({"post_processor": {"type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}],
+            "special_tokens": {"x": {"ids": [-1]}}}})"}) {
+    EXPECT_NE(patched(patch), "") << patch;
+  }
+  for (const char* text : {"[]", "3", "null", "{}", "\"x\"", "[[[[[[", "{\"a\": \"\xFF\"}"}) {
+    EXPECT_NE(format_error([&] { load_text(text); }), "") << text;
+  }
+  const std::string deep(100'000, '[');
+  EXPECT_NE(format_error([&] { load_text(deep); }), "");
+}
+
+TEST(TokenizerHostile, MergesOfUnknownTokens) {
+  for (const char* merge :
+       {R"(["a", "no such"])", R"(["no such", "a"])", R"(["\u0120th", "\u0120th"])", R"("a")",
+        R"("a b c")", R"([])", R"(["a"])", R"(["a", 3])", R"(7)"}) {
+    json document = tiny_json();
+    document["model"]["merges"].push_back(json::parse(merge));
+    EXPECT_THAT(error_of(document), HasSubstr("merge")) << merge;
+  }
+  json twice = tiny_json();
+  twice["model"]["merges"].push_back(twice["model"]["merges"][0]);
+  EXPECT_THAT(error_of(twice), HasSubstr("twice"));
+}
+
+TEST(TokenizerHostile, IdsOutOfRangeOrDuplicated) {
+  for (const char* id : {"-1", "4194304", "4294967296", "18446744073709551615", "1e3", "1.5",
+                         "\"1\"", "null", "true", "[]"}) {
+    json document = tiny_json();
+    document["model"]["vocab"]["new"] = json::parse(id);
+    EXPECT_THAT(error_of(document), HasSubstr("new")) << id;
+    document = tiny_json();
+    document["added_tokens"][0]["id"] = json::parse(id);
+    EXPECT_NE(error_of(document), "") << id;
+  }
+  json document = tiny_json();
+  document["model"]["vocab"]["new"] = 7;
+  EXPECT_THAT(error_of(document), HasSubstr("both have the id 7"));
+  document = tiny_json();
+  document["added_tokens"][1]["id"] = 0;
+  EXPECT_NE(error_of(document), "");
+  document = tiny_json();
+  document["added_tokens"].push_back({{"id", 700}, {"content", "<|end|>"}});
+  EXPECT_THAT(error_of(document), HasSubstr("twice"));
+  document = tiny_json();
+  document["added_tokens"].push_back({{"id", 9}, {"content", "new"}});
+  EXPECT_THAT(error_of(document), HasSubstr("'new'"));
+  document = tiny_json();
+  document["added_tokens"].push_back({{"id", 700}, {"content", ""}});
+  EXPECT_THAT(error_of(document), HasSubstr("empty"));
+}
+
+TEST(TokenizerHostile, VocabulariesThatAreNotByteLevel) {
+  json document = tiny_json();
+  document["model"]["merges"] = json::array();
+  document["model"]["vocab"].erase("e");
+  EXPECT_THAT(error_of(document), HasSubstr("no token for the byte 0x65"));
+  document["model"]["vocab"] = {{"a", 0}, {"<|end|>", 1}};
+  document["added_tokens"] = json::array();
+  EXPECT_THAT(error_of(document), HasSubstr("byte-level"));
+}
+
+TEST(TokenizerHostile, TokenizerConfig) {
+  EXPECT_THAT(with_config(R"({"eos_token": "<no such>"})"), HasSubstr("<no such>"));
+  EXPECT_THAT(with_config(R"({"eos_token": 3})"), HasSubstr("eos_token"));
+  EXPECT_THAT(with_config(R"({"chat_template": 3})"), HasSubstr("chat_template"));
+  EXPECT_THAT(with_config(R"({"added_tokens_decoder": []})"), HasSubstr("added_tokens_decoder"));
+  EXPECT_THAT(with_config(R"({"added_tokens_decoder": {"x": {"content": "y"}}})"),
+              HasSubstr("'x'"));
+  EXPECT_THAT(with_config(R"({"added_tokens_decoder": {"-5": {"content": "y"}}})"),
+              HasSubstr("'-5'"));
+  EXPECT_NE(with_config("{"), "");
+}
+
+TEST(TokenizerHostile, GgufWithoutAUsableVocabulary) {
+  const auto change = [](auto&& edit) {
+    return format_error([&] {
+      TinyGguf gguf;
+      edit(gguf);
+      gguf.load();
+    });
+  };
+  EXPECT_EQ(change([](TinyGguf&) {}), "");
+  EXPECT_THAT(change([](TinyGguf& g) { g.model = "llama"; }), HasSubstr("'llama'"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.pre = "tekken"; }), HasSubstr("'tekken'"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.tokens.clear(); }), HasSubstr("tokens"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.merges.clear(); }), HasSubstr("merges"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.types.pop_back(); }), HasSubstr("token_type"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.tokens[40] = g.tokens[41]; }), HasSubstr("twice"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.tokens[499] = ""; }), HasSubstr("empty"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.tokens[40] = "other"; }), HasSubstr("byte"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.tokens[400] = "other"; }), HasSubstr("merge"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.merges[3] = "a"; }), HasSubstr("no pair"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.merges[3] = "a b c"; }), HasSubstr("no pair"));
+  EXPECT_THAT(change([](TinyGguf& g) { g.merges[3] = g.merges[2]; }), HasSubstr("twice"));
+  for (const char* key : {"bos_token_id", "eos_token_id", "padding_token_id"}) {
+    EXPECT_THAT(change([&](TinyGguf& g) {
+                  g.more.add(std::string("tokenizer.ggml.") + key, uint32_t{500});
+                }),
+                HasSubstr(key));
+  }
+  EXPECT_THAT(change([](TinyGguf& g) { g.more.add("tokenizer.ggml.add_bos_token", true); }),
+              HasSubstr("BOS"));
+  EXPECT_NE(change([](TinyGguf& g) { g.more.add("tokenizer.chat_template", uint32_t{5}); }), "");
+}
+
+TEST(TokenizerHostile, TruncatedGguf) {
+  TinyGguf gguf;
+  gguf.more.add("tokenizer.ggml.model", gguf.model);
+  gguf.more.add("tokenizer.ggml.tokens", gguf.tokens);
+  gguf.more.add("tokenizer.ggml.merges", gguf.merges);
+  const std::string whole = gguf.more.bytes();
+  const ScratchFolder folder;
+  for (size_t size = 0; size + 64 < whole.size(); size += size < 200 ? 1 : 101) {
+    write_text(folder / "x.gguf", whole.substr(0, size));
+    EXPECT_NE(format_error([&] { Tokenizer::load(folder / "x.gguf"); }), "") << size;
+  }
+}
+
+}  // namespace
+}  // namespace leash::testing

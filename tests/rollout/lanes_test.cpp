@@ -1,0 +1,143 @@
+// Lanes: order, exceptions, draining, and threads of one's own. Threads* also run under
+// ThreadSanitizer.
+#include "rollout/lanes.h"
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <thread>
+
+namespace leash {
+namespace {
+
+constexpr Role kRoles[] = {Role::actor, Role::reference, Role::critic, Role::reward};
+
+// A pause that differs from call to call.
+void pause(int i) { std::this_thread::sleep_for(std::chrono::microseconds((i * 7919) % 300)); }
+
+TEST(ThreadsLanes, WorkOfALaneRunsInOrder) {
+  for (const bool concurrent : {true, false}) {
+    std::map<Role, std::vector<int>> seen;  // each lane writes its own entry
+    for (const Role role : kRoles) seen[role];
+    {
+      Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
+      for (int i = 0; i < 50; ++i) {
+        for (const Role role : kRoles) {
+          (void)lanes[role].run([&seen, role, i] {
+            pause(i + static_cast<int>(role));
+            seen.at(role).push_back(i);
+          });
+        }
+      }
+    }  // waits for all of it
+    for (const Role role : kRoles) {
+      ASSERT_EQ(seen[role].size(), 50u);
+      for (int i = 0; i < 50; ++i) EXPECT_EQ(seen[role][static_cast<size_t>(i)], i);
+    }
+  }
+}
+
+TEST(ThreadsLanes, OneWorkerPerRoleOrOneForAll) {
+  for (const bool concurrent : {true, false}) {
+    Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
+    std::set<std::thread::id> ids;
+    for (const Role role : kRoles) {
+      ids.insert(lanes[role].run([] { return std::this_thread::get_id(); }).get());
+    }
+    EXPECT_EQ(ids.size(), concurrent ? 4u : 1u);
+    EXPECT_EQ(ids.count(std::this_thread::get_id()), 0u);
+  }
+}
+
+TEST(ThreadsLanes, RolesRunAtTheSameTime) {
+  Lanes lanes({.threads_per_lane = 1});
+  std::promise<int> from_reference, from_actor;
+  auto actor = lanes[Role::actor].run([&] {
+    from_actor.set_value(1);
+    return from_reference.get_future().get();
+  });
+  auto reference = lanes[Role::reference].run([&] {
+    const int got = from_actor.get_future().get();
+    from_reference.set_value(got + 1);
+    return got;
+  });
+  EXPECT_EQ(actor.get(), 2);
+  EXPECT_EQ(reference.get(), 1);
+}
+
+TEST(ThreadsLanes, ALaneWaitsForEarlierWorkOfAnother) {
+  for (const bool concurrent : {true, false}) {
+    Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
+    int total = 0;
+    for (int i = 0; i < 30; ++i) {
+      auto first = lanes[Role::actor].run([i] {
+        pause(i);
+        return i;
+      });
+      total += lanes[Role::critic]
+                   .run([first = std::make_shared<std::future<int>>(std::move(first))] {
+                     return first->get() * 2;
+                   })
+                   .get();
+    }
+    EXPECT_EQ(total, 29 * 30);
+  }
+}
+
+TEST(ThreadsLanes, ExceptionsReachWhoWaitsAndTheLaneGoesOn) {
+  for (const bool concurrent : {true, false}) {
+    Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
+    auto bad = lanes[Role::reward].run([]() -> int { throw std::runtime_error("out of words"); });
+    auto good = lanes[Role::reward].run([] { return 5; });
+    EXPECT_EQ(good.get(), 5);
+    try {
+      bad.get();
+      ADD_FAILURE() << "nothing was thrown";
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "out of words");
+    }
+    (void)lanes[Role::actor].run([] { throw std::runtime_error("nobody waits for this"); });
+  }
+}
+
+TEST(ThreadsLanes, ManyThreadsMayGiveWork) {
+  Lanes lanes({.threads_per_lane = 1});
+  int64_t sum = 0;  // written by one lane only
+  {
+    std::vector<std::jthread> givers;
+    for (int giver = 0; giver < 4; ++giver) {
+      givers.emplace_back([&lanes, &sum, giver] {
+        for (int i = 0; i < 50; ++i) {
+          auto done = lanes[Role::critic].run([&sum] { return ++sum; });
+          if (i % 7 == giver) done.get();
+        }
+      });
+    }
+  }
+  EXPECT_EQ(lanes[Role::critic].run([&sum] { return sum; }).get(), 200);
+}
+
+TEST(Lanes, EachWorkerHasItsOwnNumberOfThreads) {
+  const int before = at::get_num_threads();
+  for (const bool concurrent : {true, false}) {
+    Lanes three({.concurrent = concurrent, .threads_per_lane = 3});
+    Lanes one({.concurrent = concurrent, .threads_per_lane = 1});
+    Lanes all({.concurrent = concurrent});
+    const auto threads = [] { return at::get_num_threads(); };
+    for (const Role role : kRoles) {
+      EXPECT_EQ(three[role].run(threads).get(), 3);
+      EXPECT_EQ(one[role].run(threads).get(), 1);
+      EXPECT_EQ(all[role].run(threads).get(), before);
+    }
+    EXPECT_EQ(at::get_num_threads(), before) << "the maker's own setting stays";
+  }
+  EXPECT_ANY_THROW(Lanes({.threads_per_lane = -1}));
+}
+
+}  // namespace
+}  // namespace leash
