@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <torch/version.h>
 
+#include "git_version.h"  // generated: LEASH_GIT
+
 namespace leash::cli {
 
 std::string version_text() {
