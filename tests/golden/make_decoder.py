@@ -40,7 +40,7 @@ def tiny():
         if p.requires_grad:  # what the adapter's files hold: k_proj's bias, not adapted, stays the base's
             p.copy_(torch.randn_like(p) * 0.2)
     peft.save_pretrained(os.path.join(here, "tiny_llama_adapter"), save_embedding_layers=False)
-    peft.eval().double()  # fp32 alone is 1e-5 off here
+    peft.eval().double()  # fp32 alone is 1e-5 off here; norms and softmax stay fp32
     for i, ids in enumerate(sequences):
         out[f"adapted.{i}"] = peft(torch.tensor([ids])).logits[0].float()
     # Gradients of a sum of weighted log-probs at temperature 0.7.
