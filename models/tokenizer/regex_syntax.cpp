@@ -12,8 +12,11 @@
 namespace leash {
 namespace {
 
-// Oniguruma's \w; PCRE2's own has no combining marks.
+// Oniguruma's \w; PCRE2's own has no combining marks. Outside a character class it has the numbers
+// of Latin-1 that are no digits as well (² ³ ¹ ¼ ½ ¾; compared with tokenizers 0.23.3 over all
+// characters).
 constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+constexpr std::string_view kMoreOutside = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 
 class Translator {
  public:
@@ -68,10 +71,11 @@ class Translator {
       case 'D':
         return replace(2, R"(\P{Nd})");
       case 'w':
-        return replace(2, in_class_ ? std::string(kWordSet) : fmt::format("[{}]", kWordSet));
+        return replace(
+            2, in_class_ ? std::string(kWordSet) : fmt::format("[{}{}]", kWordSet, kMoreOutside));
       case 'W':
         if (in_class_) fail("\\W in a character class");
-        return replace(2, fmt::format("[^{}]", kWordSet));
+        return replace(2, fmt::format("[^{}{}]", kWordSet, kMoreOutside));
       case 'v':  // a character class in PCRE2
         return replace(2, R"(\x0B)");
       case 'p':

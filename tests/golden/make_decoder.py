@@ -2,7 +2,7 @@
 
     python make_decoder.py [CHECKPOINT]     # CHECKPOINT: the GGUF converted by transformers to a folder in fp32
 
-Oracle: transformers 5.23 and PEFT 0.21 on torch 2.11, CPU, fp32, eager attention.
+Oracle: transformers 5.23 and PEFT 0.21 on torch 2.11, CPU, eager attention; fp32, and float64 where PEFT's adapter is on.
 """
 import os
 import sys
@@ -36,23 +36,23 @@ def tiny():
                                             target_modules=["q_proj", "v_proj", "o_proj", "down_proj", "lm_head"],
                                             rank_pattern={"layers.1.self_attn.q_proj": 5},
                                             alpha_pattern={"o_proj": 2}))
-    for name, p in peft.named_parameters():
-        if "lora_" in name or name.endswith("bias"):
+    for p in peft.parameters():
+        if p.requires_grad:  # what the adapter's files hold: k_proj's bias, not adapted, stays the base's
             p.copy_(torch.randn_like(p) * 0.2)
     peft.save_pretrained(os.path.join(here, "tiny_llama_adapter"), save_embedding_layers=False)
-    peft.eval()
+    peft.eval().double()  # fp32 alone is 1e-5 off here; norms and softmax stay fp32
     for i, ids in enumerate(sequences):
-        out[f"adapted.{i}"] = peft(torch.tensor([ids])).logits[0].clone()
+        out[f"adapted.{i}"] = peft(torch.tensor([ids])).logits[0].float()
     # Gradients of a sum of weighted log-probs at temperature 0.7.
     with torch.enable_grad():
         ids = torch.tensor([sequences[2]])
         logp = torch.log_softmax(peft(ids).logits[0, :-1] / 0.7, -1).gather(1, ids[0, 1:, None])[:, 0]
-        weights = torch.linspace(-1, 2, logp.numel())
+        weights = torch.linspace(-1, 2, logp.numel(), dtype=torch.float64)
         (logp * weights).sum().backward()
-    out["gradient_weights"], out["gradient_logprobs"] = weights, logp.detach()
+    out["gradient_weights"], out["gradient_logprobs"] = weights.float(), logp.detach().float()
     for name, p in peft.named_parameters():
         if p.grad is not None:
-            out["grad." + name.replace(".default", "")] = p.grad.clone()
+            out["grad." + name.replace(".default", "")] = p.grad.float()
     save_file(out, os.path.join(here, "decoder_tiny.safetensors"))
 
 

@@ -42,6 +42,7 @@ SETTINGS = [
     dict(temperature=1.0, repetition_penalty=1.3),
     dict(temperature=0.8, top_k=30, repetition_penalty=0.7),
     dict(temperature=1.1, top_p=0.7, min_p=0.01, repetition_penalty=1.8),
+    dict(temperature=1.5, top_k=100, min_p=0.03),
 ]
 
 

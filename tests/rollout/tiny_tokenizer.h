@@ -11,7 +11,8 @@
 namespace leash::testing {
 
 // Spellings in order of their ids: 0 <pad>, 1 <s>, 2 <end> (special); 3… single letters, a space
-// (spelled Ġ), "ab", "stop", the two bytes of é, digits, and filling up to 95.
+// (spelled Ġ), "ab", "stop", the two bytes of é, digits, and filling up to 95. There is no room for
+// a token of every byte; a byte without one is read as <pad>, the unknown token.
 inline std::vector<std::string> tiny_spellings() {
   std::vector<std::string> spellings = {"<pad>", "<s>", "<end>", "Ġ", "ab", "stop", "Ã", "©"};
   for (char c = 'a'; c <= 'z'; ++c) spellings.emplace_back(1, c);
@@ -39,14 +40,15 @@ inline Tokenizer tiny_tokenizer() {
   const nlohmann::json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}};
   const ScratchFolder folder;
-  write_text(
-      folder / "tokenizer.json",
-      nlohmann::json{
-          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", nlohmann::json::array()}}},
-          {"added_tokens", added},
-          {"pre_tokenizer", byte_level},
-          {"decoder", byte_level}}
-          .dump());
+  const nlohmann::json model = {{"type", "BPE"},
+                                {"vocab", vocab},
+                                {"merges", nlohmann::json::array()},
+                                {"unk_token", spellings[0]}};
+  write_text(folder / "tokenizer.json", nlohmann::json{{"model", model},
+                                                       {"added_tokens", added},
+                                                       {"pre_tokenizer", byte_level},
+                                                       {"decoder", byte_level}}
+                                            .dump());
   return Tokenizer::load(folder.path());
 }
 

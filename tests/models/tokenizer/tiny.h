@@ -26,6 +26,8 @@ inline Tokenizer load_text(const std::string& tokenizer_json, const std::string&
   return Tokenizer::load(folder.path());
 }
 
+// `patch` is a merge patch (RFC 7386): the empty one is json::object(), for {} is null and replaces
+// the whole.
 inline Tokenizer load_patched(const nlohmann::json& patch, const std::string& config = "") {
   nlohmann::json json = tiny_json();
   json.merge_patch(patch);

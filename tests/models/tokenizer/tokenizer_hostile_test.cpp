@@ -24,7 +24,7 @@ std::string patched(const char* patch) {
 }
 
 std::string with_config(const char* config) {
-  return format_error([&] { load_patched({}, config); });
+  return format_error([&] { load_patched(json::object(), config); });
 }
 
 TEST(TokenizerHostile, TruncatedJsonAtEveryLength) {

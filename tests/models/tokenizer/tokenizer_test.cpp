@@ -23,7 +23,7 @@ std::string utf8(char32_t c) {
   std::string text;
   if (c < 0x80) return std::string(1, static_cast<char>(c));
   const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
-  text += static_cast<char>((0xF00 >> more & 0xFF) | c >> (6 * more));
+  text += static_cast<char>((0x780 >> more & 0xFF) | c >> (6 * more));
   for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80 | (c >> (6 * i) & 0x3F));
   return text;
 }
@@ -219,7 +219,8 @@ TEST(Tokenizer, MergesTakeTheBestPairFirst) {
 
 TEST(Tokenizer, FolderFilesNameSpecialTokensAndTheTemplate) {
   const Tokenizer tokenizer = load_patched(
-      {}, R"({"bos_token": "<|user|>", "eos_token": {"content": "<|end|>"}, "pad_token": null,
+      nlohmann::json::object(),
+      R"({"bos_token": "<|user|>", "eos_token": {"content": "<|end|>"}, "pad_token": null,
               "chat_template": [{"name": "tools", "template": "x"},
                                 {"name": "default", "template": "y"}],
               "added_tokens_decoder": {"0": {"content": "<|end|>"},
