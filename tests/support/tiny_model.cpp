@@ -53,7 +53,9 @@ Checkpoint tiny_checkpoint(const TinyOptions& options) {
   const int64_t hidden = options.hidden_size;
   const int64_t queries = options.num_heads * options.head_dim;
   const int64_t keys = options.num_kv_heads * options.head_dim;
-  add("model.embed_tokens.weight", {options.vocab_size, hidden}, 0, 1.0);
+  // Logits with a standard deviation of about 3, as a trained model has: nearly deterministic texts
+  // would hide what sampling does, and log-probs of -30 carry rounding of their own.
+  add("model.embed_tokens.weight", {options.vocab_size, hidden}, 0, 0.5);
   if (!options.tie_word_embeddings)
     add("lm_head.weight", {options.vocab_size, hidden}, 0, options.scale);
   add("model.norm.weight", {hidden}, 1, 0.1);
