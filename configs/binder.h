@@ -79,14 +79,23 @@ inline void read_value(const ConfigValue& value, std::string& into, const std::s
   if (is_scalar(value, path, "a text", context)) into = value.scalar;
 }
 
+// A scalar that is not empty: "" would be the folder itself.
+inline bool is_path(const ConfigValue& value, const std::string& path, std::string_view wanted,
+                    ReadContext context) {
+  if (value.kind == ConfigValue::Kind::scalar && !value.scalar.empty()) return true;
+  context.problems.add(value.place, path,
+                       fmt::format("has to be {}, not {}", wanted, describe(value)));
+  return false;
+}
+
 inline void read_value(const ConfigValue& value, std::filesystem::path& into,
                        const std::string& path, const Range&, ReadContext context) {
-  if (is_scalar(value, path, "a path", context)) into = anchored(value.scalar, value.place);
+  if (is_path(value, path, "a path", context)) into = anchored(value.scalar, value.place);
 }
 
 inline void read_value(const ConfigValue& value, ModelPath& into, const std::string& path,
                        const Range&, ReadContext context) {
-  if (!is_scalar(value, path, "a model", context)) return;
+  if (!is_path(value, path, "a model", context)) return;
   into = value.scalar;
   if (!into.is_name()) into = anchored(value.scalar, value.place).string();
 }
@@ -129,7 +138,9 @@ void read_value(const ConfigValue& value, std::vector<T>& into, const std::strin
     const std::string item = fmt::format("{}[{}]", path, i);
     context.written.emplace(item, value.items[i].place);
     T entry{};
-    read_value(value.items[i], entry, item, range, context);
+    if (value.items[i].kind != ConfigValue::Kind::refused) {
+      read_value(value.items[i], entry, item, range, context);
+    }
     into.push_back(std::move(entry));
   }
 }
@@ -143,6 +154,7 @@ void read_value(const ConfigValue& value, std::map<std::string, T>& into, const 
   }
   into.clear();
   for (const auto& [key, entry] : value.fields) {
+    if (entry.kind == ConfigValue::Kind::refused) continue;
     context.written.emplace(path + "." + key, entry.place);
     read_value(entry, into[key], path + "." + key, range, context);
   }
@@ -169,7 +181,7 @@ class StructReader {
   void operator()(std::string_view name, T& member, std::string_view, const Range& range = {}) {
     names_.emplace_back(name);
     const ConfigValue* found = value_.find(name);
-    if (found == nullptr) return;
+    if (found == nullptr || found->kind == ConfigValue::Kind::refused) return;
     const std::string path = path_.empty() ? names_.back() : path_ + "." + names_.back();
     context_.written.emplace(path, found->place);
     read_value(*found, member, path, range, context_);

@@ -27,6 +27,8 @@ std::string describe(const ConfigValue& value) {
       return "a list";
     case ConfigValue::Kind::map:
       return "a map";
+    case ConfigValue::Kind::refused:
+      return "what was refused";
   }
   return "?";
 }

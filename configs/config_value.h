@@ -20,12 +20,13 @@ struct Place {
 };
 
 struct ConfigValue {
-  enum class Kind { null, scalar, list, map };
+  // refused: was reported as a problem already; whoever reads the tree passes over it.
+  enum class Kind { null, scalar, list, map, refused };
   Kind kind = Kind::null;
   std::string scalar{};
   std::vector<ConfigValue> items{};                           // of a list
   std::vector<std::pair<std::string, ConfigValue>> fields{};  // of a map, in the order written
-  Place place{};
+  Place place{};  // of a field of a map: where its key stands
 
   ConfigValue* find(std::string_view key);
   const ConfigValue* find(std::string_view key) const;

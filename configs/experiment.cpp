@@ -56,11 +56,13 @@ LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& override
                       Problems& problems) {
   for (const std::string& override : overrides) apply_override(root, override, problems);
   if (root.kind != ConfigValue::Kind::map) {
+    if (root.kind == ConfigValue::Kind::refused) problems.check();  // of the syntax
     problems.add(root.place, "", "has to be a map of sections (task: …, model: …)");
+    problems.check();
   }
-  problems.check();  // of the syntax: what follows would only repeat them
+  const size_t before = problems.lines().size();
   const Task task = take_task(root, problems);
-  problems.check();
+  if (problems.lines().size() > before) problems.check();  // nobody knows what else may stand there
   return read_task(task, root, problems);
 }
 
@@ -68,6 +70,7 @@ LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& override
 void flatten(const ConfigValue& value, const std::string& path,
              std::map<std::string, std::string>& into) {
   switch (value.kind) {
+    case ConfigValue::Kind::refused:
     case ConfigValue::Kind::null:
       into[path] = "null";
       break;

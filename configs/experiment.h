@@ -37,7 +37,7 @@ struct LoadedExperiment {
 };
 
 // Reads a recipe with overrides ("ppo.kl_coef=0.1"). ConfigError lists everything that is wrong,
-// each with file and line; FormatError when the file cannot be read.
+// each with file and line, or that the file cannot be read.
 LoadedExperiment load_experiment(const std::filesystem::path& recipe,
                                  const std::vector<std::string>& overrides = {});
 // The same from text; relative paths belong to `folder`.

@@ -13,7 +13,7 @@ namespace leash {
 // A whole document. Syntax errors, keys that stand twice and what is not supported go to
 // `problems`; what could be read comes back.
 ConfigValue parse_yaml(const std::string& text, const Place& origin, Problems& problems);
-// FormatError when the file cannot be read.
+// ConfigError when the file cannot be read.
 ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems);
 
 // `ppo.kl_coef=0.1`, `reward[0].weight=2`, `lora.target_modules=[q_proj, v_proj]`: puts a value

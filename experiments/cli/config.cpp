@@ -1,7 +1,12 @@
 // leash config: what a recipe says, whether it is right, and what can be set.
+#include <fmt/format.h>
+
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "configs/experiment.h"
+#include "configs/suggest.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/recipe.h"
@@ -34,7 +39,10 @@ int config(const Arguments& args) {
   } else if (action == "check") {
     load_recipe(*values);
   } else {
-    throw ConfigError("`leash config` takes show, check or docs (see `leash config --help`)");
+    const std::vector<std::string> known = {"show", "check", "docs"};
+    throw ConfigError(
+        fmt::format("`leash config` takes show, check or docs{}{} (see `leash config --help`)",
+                    action.empty() ? "" : ", not `" + action + "`", did_you_mean(action, known)));
   }
   return 0;
 }

@@ -14,6 +14,7 @@
 #include "experiments/cli/options.h"
 #include "experiments/cli/recipe.h"
 #include "models/device.h"
+#include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "rl/console.h"
 #include "rl/interrupt.h"
@@ -106,12 +107,26 @@ std::string resume_command(const po::variables_map& values, const fs::path& fold
   return command + " --run-dir " + shell_quoted(folder.string()) + " --resume";
 }
 
-// For a process that has to end at once: where things stand.
-void update_farewell(InterruptGuard& guard, const fs::path& folder, const std::string& command) {
+// Where a run that ends before its time can go on.
+std::string where_to_go_on(const fs::path& folder, const std::string& command) {
   const auto snapshots = list_snapshots(folder);
-  guard.set_farewell(snapshots.empty() ? "there is no snapshot of this run yet"
-                                       : fmt::format("the last snapshot is {}; go on with: {}",
-                                                     snapshots.back().path.string(), command));
+  if (snapshots.empty()) return "there is no snapshot of this run yet";
+  return fmt::format("the last snapshot is {}; go on with: {}", snapshots.back().path.string(),
+                     command);
+}
+
+PpoOutcome train_or_say_where_to_go_on(PpoTrainer& trainer, InterruptGuard& guard, Console& console,
+                                       const fs::path& folder, const std::string& command) {
+  try {
+    return trainer.train([&] {
+      guard.set_farewell(where_to_go_on(folder, command));
+      return guard.requested();
+    });
+  } catch (...) {
+    console.finish();
+    console.message("the run failed; " + where_to_go_on(folder, command));
+    throw;
+  }
 }
 
 int finish(const PpoOutcome& outcome, const fs::path& folder, const std::string& command) {
@@ -136,6 +151,10 @@ int train(const Arguments& args) {
   if (!values) return 0;
   const Experiment experiment = load_recipe(*values);
   const RunConfig& run = experiment.run();
+  if ((*values)["resume"].as<bool>() && values->count("run-dir") == 0 && !run.output_dir) {
+    throw ConfigError(
+        "--resume needs the run's folder: --run-dir, or run.output_dir in the recipe");
+  }
   set_threads(run.threads);
   RunFolder folder = RunFolder::open(run_dir(*values, run), (*values)["resume"].as<bool>());
   Console console;
@@ -144,12 +163,11 @@ int train(const Arguments& args) {
 
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(*values, folder.path());
-  PpoTrainer trainer(std::get<PpoSetup>(experiment.setup), folder, console, (*values)["allow-inexact"].as<bool>());
+  PpoTrainer trainer(std::get<PpoSetup>(experiment.setup), folder, console,
+                     (*values)["allow-inexact"].as<bool>());
   write_resolved(experiment, folder, console);
-  const PpoOutcome outcome = trainer.train([&] {
-    update_farewell(guard, folder.path(), command);
-    return guard.requested();
-  });
+  const PpoOutcome outcome =
+      train_or_say_where_to_go_on(trainer, guard, console, folder.path(), command);
   return finish(outcome, folder.path(), command);
 }
 

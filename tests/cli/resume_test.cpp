@@ -1,0 +1,114 @@
+// A run that was interrupted ends exactly as one that was not.
+#include <csignal>
+
+#include "tests/cli/run_workspace.h"
+
+namespace leash::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const ProcessOptions kOneThread{.environment = {{"OMP_NUM_THREADS", "1"}}};
+
+// Starts a run and sends `signal` as soon as `step` stands in metrics.jsonl: the next step has
+// begun. Again when this machine was so slow that the run ended before.
+Ended interrupted(const RunWorkspace& work, const std::string& folder, int64_t step, int signal,
+                  const Lines& more = {}) {
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    std::filesystem::remove_all(work / folder);
+    Process process(leash_command(work.train_args(folder, more)), kOneThread);
+    const bool seen =
+        process.wait_until([&] { return work.steps_written(folder) >= step + 1; });  // with step 0
+    process.signal(signal);
+    const Ended ended = process.wait();
+    if (seen && (ended.code == 130 || ended.signal == signal)) return ended;
+    if (ended.code > 0) {
+      ADD_FAILURE() << ended.err;
+      return ended;
+    }
+  }
+  ADD_FAILURE() << "the run was always over before the signal reached it";
+  return {};
+}
+
+TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
+  const RunWorkspace work;
+  expect_done(work.train("whole"));
+  EXPECT_EQ(work.steps_written("whole"), 7);
+
+  const Ended terminated = interrupted(work, "terminated", 2, SIGTERM);
+  EXPECT_EQ(terminated.code, 130);
+  EXPECT_EQ(terminated.out, "");
+  EXPECT_THAT(terminated.err, HasSubstr("finishing this step, then a snapshot"));
+  EXPECT_THAT(terminated.err, HasSubstr("interrupted after step "));
+  EXPECT_THAT(terminated.err,
+              HasSubstr("--run-dir " + (work / "terminated").string() + " --resume"));
+  const int64_t done = work.steps_written("terminated") - 1;
+  EXPECT_TRUE(
+      std::filesystem::exists(work / "terminated/snapshots" / ("step-" + std::to_string(done))));
+  expect_done(work.train("terminated", {"--resume"}));
+  work.expect_equal_runs("whole", "terminated");
+
+  const Ended killed = interrupted(work, "killed", 3, SIGKILL);
+  EXPECT_EQ(killed.signal, SIGKILL);
+  const Ended resumed = work.train("killed", {"--resume"});
+  expect_done(resumed);
+  work.expect_equal_runs("whole", "killed");
+}
+
+TEST(Resume, AfterTwoInterruptionsAndASecondSignal) {
+  const RunWorkspace work;
+  expect_done(work.train("whole"));
+  interrupted(work, "run", 1, SIGINT);
+  Process second(leash_command(work.train_args("run", {"--resume"})), kOneThread);
+  const int64_t before = work.steps_written("run");
+  second.wait_until([&] { return work.steps_written("run") > before; });
+  second.signal(SIGKILL);
+  second.wait();
+  expect_done(work.train("run", {"--resume"}));
+  work.expect_equal_runs("whole", "run");
+}
+
+// Lanes that work at the same time change nothing.
+TEST(Resume, ConcurrentLanesAreBitIdenticalToOneWorker) {
+  const RunWorkspace work;
+  const Lines one_worker = {"--set", "lanes.concurrent=false"};
+  const Lines critic = {"--set", "critic.kind=adapter"};
+  Lines both = one_worker;
+  both.insert(both.end(), critic.begin(), critic.end());
+  expect_done(work.train("concurrent", critic));
+  interrupted(work, "single", 3, SIGKILL, both);
+  Lines resume = both;
+  resume.push_back("--resume");
+  expect_done(work.train("single", resume));
+  const Lines left = work.metrics("concurrent"), right = work.metrics("single");
+  EXPECT_EQ(left, right);
+  for (const char* file :
+       {"adapter/adapter_model.safetensors", "snapshots/step-6/critic.safetensors"}) {
+    EXPECT_TRUE(read_text(work / "concurrent" / file) == read_text(work / "single" / file)) << file;
+  }
+}
+
+TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
+  const RunWorkspace work;
+  expect_done(work.train("whole"));
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=48"}));
+  std::filesystem::remove_all(work / "run/adapter");
+  // The newest three are spoilt in three ways.
+  std::filesystem::remove(work / "run/snapshots/step-6/critic.safetensors");
+  write_text(work / "run/snapshots/step-4/state.json", "{}");
+  const Ended resumed = work.train("run", {"--resume"});
+  expect_done(resumed);
+  EXPECT_THAT(resumed.err, HasSubstr("step-6"));
+  EXPECT_THAT(resumed.err, HasSubstr("step-4"));
+  work.expect_equal_runs("whole", "run");
+
+  const Ended changed = work.train("run", {"--resume", "--set", "ppo.kl_coef=0.5"});
+  expect_done(changed);
+  EXPECT_THAT(changed.err, HasSubstr("changed since the run began: ppo.kl_coef: 0.05 -> 0.5"));
+  expect_error(work.train("run", {"--resume", "--set", "lora.r=8"}), 3, "was the recipe changed?");
+  expect_error(work.train("run", {"--resume", "--dtype", "float64"}), 2, "--allow-inexact");
+}
+
+}  // namespace
+}  // namespace leash::testing

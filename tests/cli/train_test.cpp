@@ -1,0 +1,209 @@
+// leash train: what a run leaves behind, and everything that must not go wrong silently.
+#include <cmath>
+#include <csignal>
+#include <limits>
+#include <set>
+
+#include "tests/cli/run_workspace.h"
+
+namespace leash::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
+  const RunWorkspace work;
+  const std::string weights = read_text(work.model() / "model.safetensors");
+  const Ended ended = work.train("run", {"--set", "run.report_to=[tensorboard]"});
+  expect_done(ended);
+  EXPECT_THAT(ended.out, HasSubstr("adapter: " + (work / "run/adapter").string()));
+  EXPECT_THAT(ended.err, HasSubstr("trainable params: "));
+  EXPECT_THAT(ended.err, Not(HasSubstr("\r")));  // plain lines in a pipe
+  EXPECT_TRUE(read_text(work.model() / "model.safetensors") == weights);
+  for (const char* file :
+       {"resolved.yaml", "samples.jsonl", "report.html", "adapter/adapter_config.json",
+        "snapshots/step-2/MANIFEST.json", "snapshots/step-6/state.json"}) {
+    EXPECT_TRUE(std::filesystem::exists(work / "run" / file)) << file;
+  }
+  const auto steps = json_lines(read_text(work / "run/metrics.jsonl"));
+  ASSERT_EQ(steps.size(), 7u);
+  for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i]["step"], i);
+  EXPECT_NEAR(steps[1]["objective/kl"].get<double>(), 0.0, 1e-5);  // nothing was trained yet
+  for (size_t i = 1; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i]["episode"], 8 * i);
+    EXPECT_TRUE(std::isfinite(steps[i]["objective/kl"].get<double>()));
+  }
+  EXPECT_GT(std::abs(steps[6]["objective/kl"].get<double>()), 1e-3);  // and now it was
+
+  // resolved.yaml reproduces the run, from another folder.
+  std::filesystem::create_directories(work / "elsewhere");
+  ProcessOptions there{.folder = work / "elsewhere"};
+  expect_done(
+      run_leash({"train", (work / "run/resolved.yaml").string(), "--run-dir", "again"}, there));
+  std::filesystem::rename(work / "elsewhere/again", work / "again");
+  work.expect_equal_runs("run", "again");
+
+  // The trained adapter is one that other commands read.
+  expect_done(work.run("generate", {"--prompt", "x", "--adapter", "run/adapter"}));
+}
+
+TEST(Train, AUsedFolderNeedsResumeAndALockedOneWaitsForNobody) {
+  const RunWorkspace work;
+  Process first(leash_command(work.train_args("run")), {.environment = {{"OMP_NUM_THREADS", "1"}}});
+  ASSERT_TRUE(first.wait_until([&] { return work.steps_written("run") >= 1; })) << first.wait().err;
+  first.signal(SIGSTOP);  // so that it is at work whatever this machine does
+  expect_error(work.train("run"), 2, "is in use by another run (pid ");
+  expect_error(work.train("run", {"--resume"}), 2, "is in use by another run");
+  first.signal(SIGKILL);
+  EXPECT_EQ(first.wait().signal, SIGKILL);
+  expect_error(work.train("run"), 2, "holds a run already: go on with it by --resume");
+  expect_error(run_leash({"train", work.recipe().string(), "--resume"}), 2, "--resume needs");
+  write_text(work / "file", "x");
+  expect_error(work.train("file"), 2, "cannot create the run's folder");
+}
+
+TEST(Train, ResumeWithoutASnapshotStartsAfreshAndSaysSo) {
+  const RunWorkspace work;
+  const Ended ended = work.train("run", {"--resume", "--set", "ppo.total_episodes=8"});
+  expect_done(ended);
+  EXPECT_THAT(ended.err, HasSubstr("has no snapshot: the run starts afresh"));
+}
+
+TEST(Train, BadDataIsNamedByLine) {
+  const RunWorkspace work;
+  const auto with_prompts = [&](const std::string& text) {
+    write_text(work / "prompts.jsonl", text);
+    std::filesystem::remove_all(work / "run");
+    return work.train("run");
+  };
+  expect_error(with_prompts(""), 3, "prompts.jsonl");
+  expect_error(with_prompts("\n\n"), 3, "prompts.jsonl");
+  expect_error(with_prompts("{\"prompt\": \"a\"}\n{\"prompt\": \"\"}\nx\n{\"prompt\": 1}\n"), 3,
+               "prompts.jsonl:2: ");
+  const Ended longer =
+      with_prompts("{\"prompt\": \"" + std::string(105, 'x') + "\"}\n{\"prompt\": \"fine\"}\n");
+  expect_error(longer, 3, "prompts.jsonl:1: ");  // 105 tokens leave no room for 24 of 128
+  std::filesystem::remove(work / "prompts.jsonl");
+  expect_error(work.train("run"), 3, "prompts.jsonl");
+}
+
+TEST(Train, BadModelsAndAdaptersAreNamed) {
+  const RunWorkspace work;
+  expect_error(work.train("run", {"--set", "model.path=nowhere"}), 3, "nowhere");
+  TinyOptions other = tiny_byte_options();
+  other.num_layers = 3;
+  other.hidden_size = 16;
+  write_tiny_folder(work / "other", other);
+  write_tiny_adapter(work / "foreign", work / "other");
+  expect_error(work.train("run2", {"--set", "lora={path: " + (work / "foreign").string() + "}"}), 3,
+               (work / "foreign").string());
+  expect_error(work.train("run3", {"--set", "lora.target_modules=[no_such_proj]"}), 2,
+               "no_such_proj");
+  expect_error(work.train("run4", {"--set", "rollout.stop_token=ab"}), 2, "rollout.stop_token");
+  const std::string weights = read_text(work.model() / "model.safetensors");
+  write_text(work.model() / "model.safetensors", weights.substr(0, weights.size() - 5));
+  expect_error(work.train("run5"), 3, "model.safetensors");
+}
+
+// A NaN in the base: the step is not applied, and the error says where to go on.
+TEST(Train, ALossThatIsNotFiniteStopsWithTheLastGoodSnapshot) {
+  const RunWorkspace work;
+  const Lines no_eval = {"--set", "data={train: " + (work / "prompts.jsonl").string() + "}",
+                         "--set", "ppo={total_episodes: 48, batch_size: 8, learning_rate: 1.0e-2}"};
+  Lines two_steps = no_eval;
+  two_steps.insert(two_steps.end(), {"--set", "ppo.total_episodes=16"});
+  expect_done(work.train("run", two_steps));
+  const std::string snapshot = read_text(work / "run/snapshots/step-2/adapter_model.safetensors");
+  write_tiny_folder(work.model(), tiny_byte_options(), [](NamedTensors& tensors) {
+    for (auto& [name, tensor] : tensors) {
+      if (name == "model.layers.1.mlp.down_proj.weight") {
+        tensor[0][0] = std::numeric_limits<double>::quiet_NaN();
+      }
+    }
+  });
+  Lines resumed = no_eval;
+  resumed.push_back("--resume");
+  const Ended ended = work.train("run", resumed);
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.err,
+              HasSubstr("the last good snapshot is " + (work / "run/snapshots/step-2").string()));
+  EXPECT_EQ(work.steps_written("run"), 2);
+  EXPECT_TRUE(read_text(work / "run/snapshots/step-2/adapter_model.safetensors") == snapshot);
+  EXPECT_FALSE(std::filesystem::exists(work / "run/snapshots/step-4"));
+  const Ended fresh = work.train("fresh", no_eval);
+  EXPECT_EQ(fresh.code, 1) << fresh.err;
+  EXPECT_THAT(fresh.err, HasSubstr("there is no snapshot of this run yet"));
+}
+
+// The model is fine and only the loss is not.
+TEST(Train, ALossThatOverflowsIsNotApplied) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  const Ended ended = work.train("run", {"--resume", "--set", "reward[0].weight=1.0e300"});
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.err,
+              HasSubstr("the last good snapshot is " + (work / "run/snapshots/step-2").string()));
+  EXPECT_EQ(work.steps_written("run"), 3);
+}
+
+// A disk that is full (here: no file may grow over a limit) while a snapshot is written.
+TEST(Train, AFullDiskKeepsOlderSnapshotsWhole) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  const auto size =
+      std::filesystem::file_size(work / "run/snapshots/step-2/adapter_model.safetensors");
+  ProcessOptions full{.environment = {{"OMP_NUM_THREADS", "1"}}, .max_file_bytes = size / 2};
+  Process process(leash_command(work.train_args("run", {"--resume"})), full);
+  const Ended ended = process.wait();
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("File too large"));
+  EXPECT_THAT(ended.err, HasSubstr("go on with: leash train "));
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(work / "run/snapshots")) {
+    names.insert(entry.path().filename());
+  }
+  EXPECT_EQ(names, (std::set<std::string>{"step-2"}));  // nothing half-written beside it
+  // With room again the run goes on from the older one.
+  const Ended resumed = work.train("run", {"--resume"});
+  expect_done(resumed);
+  EXPECT_EQ(work.steps_written("run"), 7);
+}
+
+TEST(Evaluate, JsonPerWayOfDecoding) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  const auto evaluate = [&](Lines more) {
+    more.insert(more.begin(), {"evaluate", work.recipe().string(), "--run-dir",
+                               (work / "run").string(), "--json"});
+    return run_leash(more);
+  };
+  const Ended before = evaluate({"--snapshot", "0"});
+  expect_done(before);
+  const auto lines = json_lines(before.out);
+  ASSERT_EQ(lines.size(), 2u);
+  std::set<std::string> ways;
+  for (const Json& line : lines) {
+    ways.insert(line["decoding"]);
+    EXPECT_EQ(line["step"], 0);
+    for (const char* key : {"reward", "kl"}) {
+      EXPECT_TRUE(line[key].contains("mean") && line[key].contains("ci95")) << line;
+    }
+    EXPECT_NEAR(line["kl"]["mean"].get<double>(), 0.0, 1e-5);
+    EXPECT_GT(line["reference_perplexity"].get<double>(), 1.0);
+    EXPECT_EQ(line["answers"].size(), 2u);
+    EXPECT_EQ(line["answers"][0]["prompt"], "theta");
+  }
+  EXPECT_EQ(ways, (std::set<std::string>{"greedy", "sampled"}));
+  EXPECT_EQ(evaluate({"--snapshot", "0"}).out, before.out);
+  const Ended newest = evaluate({});
+  expect_done(newest);
+  EXPECT_EQ(json_lines(newest.out).at(0)["step"], 2);
+  EXPECT_EQ(evaluate({"--snapshot", "2"}).out, newest.out);
+  expect_error(evaluate({"--snapshot", "9"}), 3, "there is no snapshot of step 9 (there are: 2)");
+  expect_error(run_leash({"evaluate", work.recipe().string(), "--run-dir", (work / "no").string()}),
+               3, "there is no such run");
+}
+
+}  // namespace
+}  // namespace leash::testing

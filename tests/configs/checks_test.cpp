@@ -1,0 +1,200 @@
+// Rules across settings, settings without an effect, and warnings.
+#include "configs/checks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/configs/recipes.h"
+
+namespace leash::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+struct Case {
+  std::string yaml;     // behind kLeast
+  std::string problem;  // "" : none
+};
+
+void expect(const std::vector<Case>& cases) {
+  for (const Case& c : cases) {
+    const Lines problems = problems_of(kLeast + c.yaml);
+    if (c.problem.empty()) {
+      EXPECT_THAT(problems, IsEmpty()) << c.yaml;
+    } else {
+      EXPECT_THAT(problems, ElementsAre(c.problem)) << c.yaml;
+    }
+  }
+}
+
+TEST(Checks, TheLeastRecipeIsFine) { expect({{"", ""}}); }
+
+TEST(Checks, ReferenceNeedsWhatItsKindReads) {
+  expect({
+      {"reference: {kind: model}", "r.yaml:4: reference.kind: model needs reference.path"},
+      {"reference: {kind: model, path: m}", ""},
+      {"reference: {kind: adapter}",
+       "r.yaml:4: reference.kind: adapter needs reference.path (or lora.path)"},
+      {"reference: {kind: adapter}\nlora: {path: a}", ""},
+      {"reference: {kind: adapter, path: a}", ""},
+      {"reference: {path: a}",
+       "r.yaml:4: reference.path: has no effect without reference.kind: adapter or model"},
+      {"reference: {kind: adapter_off, path: a}",
+       "r.yaml:4: reference.path: has no effect without reference.kind: adapter or model"},
+      {"reference: {kind: adapter_off}\nlora: {path: a}", ""},
+  });
+}
+
+TEST(Checks, WhatAnAdapterFolderSaysCannotBeSaidAgain) {
+  for (const char* setting :
+       {"r: 8", "lora_alpha: 8", "lora_dropout: 0", "target_modules: all-linear",
+        "exclude_modules: [x]", "bias: none", "task_type: CAUSAL_LM", "use_rslora: false",
+        "modules_to_save: []", "layers_to_transform: []", "rank_pattern: {}", "alpha_pattern: {}",
+        "init_lora_weights: true"}) {
+    const std::string text = setting;
+    const std::string name = text.substr(0, text.find(':'));
+    expect({{"lora: {" + text + "}", ""},
+            {"lora:\n  path: a\n  " + text,
+             "r.yaml:6: lora." + name +
+                 ": has no effect with lora.path: it comes from that adapter"}});
+  }
+}
+
+TEST(Checks, CriticSettingsBelongToTheirKind) {
+  expect({
+      {"critic: {path: c}", "r.yaml:4: critic.path: has no effect without critic.kind: separate"},
+      {"critic: {kind: adapter, train: lora}",
+       "r.yaml:4: critic.train: has no effect without critic.kind: separate"},
+      {"critic: {kind: adapter, backprop_to_policy: false}",
+       "r.yaml:4: critic.backprop_to_policy: has no effect without critic.kind: shared"},
+      {"critic: {kind: separate, path: c, train: all}", ""},
+      {"critic: {backprop_to_policy: true, learning_rate: 1}", ""},
+  });
+}
+
+TEST(Checks, SizesFit) {
+  expect({
+      {"ppo: {batch_size: 8, num_mini_batches: 3}",
+       "r.yaml:4: ppo.num_mini_batches: 3 does not divide ppo.batch_size (8)"},
+      {"ppo: {batch_size: 8, total_episodes: 8, num_mini_batches: 4}", ""},
+      {"rollout: {response_length: 4, min_new_tokens: 5}",
+       "r.yaml:4: rollout.min_new_tokens: is more than rollout.response_length (4)"},
+      {"rollout: {response_length: 4, min_new_tokens: 4}", ""},
+      {"rollout: {stop_token: null}\nppo: {missing_eos_penalty: 1}",
+       "r.yaml:5: ppo.missing_eos_penalty: no answer can end by itself with rollout.stop_token: "
+       "null"},
+      {"rollout: {stop_token: null, stop_texts: [x]}\nppo: {missing_eos_penalty: 1}", ""},
+      {"rollout: {stop_texts: [x, '']}", "r.yaml:4: rollout.stop_texts: holds an empty text"},
+  });
+}
+
+TEST(Checks, ScheduleSettingsThatNobodyReads) {
+  expect({
+      {"ppo: {lr_scheduler_type: constant, warmup_ratio: 0.1}",
+       "r.yaml:4: ppo.warmup_ratio: has no effect with lr_scheduler_type: constant"},
+      {"ppo: {lr_scheduler_type: constant, warmup_steps: 1}",
+       "r.yaml:4: ppo.warmup_steps: has no effect with lr_scheduler_type: constant"},
+      {"ppo: {warmup_ratio: 0.1, warmup_steps: 3}",
+       "r.yaml:4: ppo.warmup_ratio: has no effect beside ppo.warmup_steps"},
+      {"ppo: {warmup_ratio: 0.1, warmup_steps: 0}", ""},
+      {"ppo: {kl_horizon: 100}", "r.yaml:4: ppo.kl_horizon: has no effect without ppo.target_kl"},
+      {"ppo: {kl_horizon: 100, target_kl: 6}", ""},
+  });
+}
+
+TEST(Checks, EvaluationNeedsHeldOutPrompts) {
+  for (const char* setting : {"eval_steps: 2", "eval_samples: 2", "best_max_kl: 2"}) {
+    const std::string text = setting;
+    expect({{"ppo: {" + text + "}", "r.yaml:4: ppo." + text.substr(0, text.find(':')) +
+                                        ": has no effect without data.eval"}});
+    EXPECT_THAT(problems_of("task: ppo\ndata: {train: t, eval: e}\n"
+                            "reward: [{name: length, parameters: {target: 5}}]\nppo: {" +
+                            text + "}"),
+                IsEmpty());
+  }
+}
+
+TEST(Checks, DataAndRewardAreNeeded) {
+  EXPECT_THAT(problems_of("task: ppo\n"),
+              ElementsAre("r.yaml: data.train: is missing: a JSONL file with prompts",
+                          "r.yaml: reward: needs at least one source"));
+  EXPECT_THAT(problems_of("task: ppo\ndata:\n  shuffle: false\nreward: []\n"),
+              ElementsAre("r.yaml:2: data.train: is missing: a JSONL file with prompts",
+                          "r.yaml:4: reward: needs at least one source"));
+}
+
+TEST(Checks, RewardsAreCheckedOneByOne) {
+  const auto rewards = [](const std::string& entries) {
+    return problems_of("task: ppo\ndata: {train: t}\nreward:\n" + entries);
+  };
+  EXPECT_THAT(rewards("- {kind: model}\n- {kind: http}\n- {kind: function, name: lenght}\n"
+                      "- {name: length, parameters: {target: 1}, path: x}\n"
+                      "- {kind: model, path: x, name: y, words: [z], parameters: {a: 1}}\n"),
+              ElementsAre("r.yaml:4: reward[0].path: kind: model needs a checkpoint",
+                          "r.yaml:5: reward[1].kind: http is not built yet (there are function and "
+                          "model)",
+                          ::testing::StartsWith("r.yaml:6: reward[2].name: "),
+                          "r.yaml:7: reward[3].path: has no effect with kind: function",
+                          "r.yaml:8: reward[4].name: has no effect with kind: model",
+                          "r.yaml:8: reward[4].parameters: has no effect with kind: model",
+                          "r.yaml:8: reward[4].words: has no effect with kind: model"));
+  EXPECT_THAT(rewards("- {name: length, parameters: {target: -1, cap: 2}}\n"),
+              ElementsAre(::testing::StartsWith("r.yaml:4: reward[0].parameters.cap: "),
+                          ::testing::StartsWith("r.yaml:4: reward[0].parameters.target: ")));
+}
+
+TEST(Checks, SeveralRulesAreReportedTogether) {
+  EXPECT_EQ(problems_of(kLeast + "critic: {path: c}\nppo: {kl_horizon: 2, best_max_kl: 1}\n"
+                                 "reference: {kind: model}\n")
+                .size(),
+            4u);
+}
+
+TEST(Checks, TheTaskDecidesFirst) {
+  EXPECT_THAT(problems_of("ppo: {gamma: 1}\n"),
+              ElementsAre("r.yaml:1: task: is missing (task: ppo)"));
+  EXPECT_THAT(problems_of("task: pop\n"),
+              ElementsAre("r.yaml:1: task: has to be one of sft, reward, dpo, ppo, not `pop` (did "
+                          "you mean `ppo`?)"));
+  EXPECT_THAT(problems_of("- 1\n"),
+              ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));
+  EXPECT_THAT(problems_of(""),
+              ElementsAre("r.yaml: has to be a map of sections (task: …, model: …)"));
+}
+
+// One report for the syntax that is not supported, keys, types and ranges.
+TEST(Checks, ProblemsOfAllKindsComeTogether) {
+  EXPECT_THAT(problems_of("task: ppo\nppo:\n  gamma: 3\n  lam: high\n  lam: 1\n  kl_ceof: 1\n"
+                          "data: {train: &t x}\nrun: {seed: *t, save_steps: [1]}\nrolout: {}\n"),
+              ElementsAre("r.yaml:5: ppo.lam: stands twice",
+                          "r.yaml:7: anchors and aliases are not supported: write the value out",
+                          "r.yaml:8: anchors and aliases are not supported: write the value out",
+                          "r.yaml:3: ppo.gamma: has to be at least 0 and at most 1, not 3",
+                          "r.yaml:4: ppo.lam: has to be a number, not `high`",
+                          "r.yaml:6: ppo.kl_ceof: there is no such setting (did you mean "
+                          "`kl_coef`?)",
+                          "r.yaml:8: run.save_steps: has to be a whole number, not a list",
+                          "r.yaml:9: rolout: there is no such setting (did you mean `rollout`?)"));
+}
+
+TEST(Warnings, SayWhatIsProbablyNotMeant) {
+  const auto warnings = [](const std::string& yaml) {
+    return parse_experiment(kLeast + yaml, "r.yaml", "/").warnings;
+  };
+  EXPECT_THAT(warnings(""), IsEmpty());
+  EXPECT_THAT(warnings("lora: {lora_dropout: 0.1}"),
+              ElementsAre(::testing::StartsWith("lora.lora_dropout: ")));
+  EXPECT_THAT(warnings("lora: {lora_dropout: 0}"), IsEmpty());
+  for (const char* setting : {"top_k: 5", "top_p: 0.9", "min_p: 0.1", "repetition_penalty: 1.1"}) {
+    EXPECT_THAT(warnings(std::string("rollout: {") + setting + "}"),
+                ElementsAre(::testing::StartsWith("rollout: ")))
+        << setting;
+  }
+  EXPECT_THAT(warnings("ppo: {total_episodes: 33, batch_size: 32}"),
+              ElementsAre("ppo.total_episodes: 33 is not a multiple of batch_size; the run takes 2 "
+                          "iterations, 64 episodes"));
+}
+
+}  // namespace
+}  // namespace leash::testing
