@@ -21,7 +21,8 @@
 namespace leash {
 namespace {
 
-constexpr size_t kMostAnswers = 12;
+constexpr size_t kFirstAnswers = 8;  // the others fold away
+constexpr size_t kMostAnswers = 60;
 
 // What a reader looks for first, by the names of the trainers' metrics; a chart is drawn when one
 // of its metrics was logged.
@@ -149,8 +150,11 @@ std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
   figures.push_back({"steps", fmt::format("{}", rows.back().step), ""});
   const Curves curves = curves_of(rows);
   const std::pair<const char*, const char*> headlines[] = {
-      {"objective/scores", "reward, first to last step"},
-      {"objective/kl", "KL from the reference, nats per answer"},
+      {"eval/sampled/reward", "held-out reward, sampled answers"},
+      {"eval/greedy/reward", "held-out reward, greedy answers"},
+      {"eval/sampled/kl", "held-out KL from the reference, nats per answer"},
+      {"objective/scores", "reward while training, first to last step"},
+      {"eval/loss", "held-out loss"},
       {"loss", "loss, first to last step"}};
   for (const auto& [name, label] : headlines) {
     const auto found = curves.series.find(name);
@@ -181,6 +185,12 @@ std::string draw_answer(const SampleRecord& sample) {
                      html_escape(sample.answer), facts);
 }
 
+std::string answers_table(const std::string& rows) {
+  return "<div class=\"wide\"><table class=\"answers\"><thead><tr><th>prompt</th><th>before</th>"
+         "<th>after</th></tr></thead>\n<tbody>\n" +
+         rows + "</tbody></table></div>\n";
+}
+
 std::string draw_answers(const std::vector<SampleRecord>& samples) {
   struct Pair {
     const SampleRecord* before = nullptr;
@@ -192,21 +202,23 @@ std::string draw_answers(const std::vector<SampleRecord>& samples) {
     if (pair.before == nullptr || sample.step < pair.before->step) pair.before = &sample;
     if (pair.after == nullptr || sample.step > pair.after->step) pair.after = &sample;
   }
-  std::string rows;
+  std::string first, rest;
   size_t shown = 0;
   for (const auto& [key, pair] : pairs) {
     if (pair.before->step == pair.after->step) continue;
     if (++shown > kMostAnswers) break;
-    fmt::format_to(std::back_inserter(rows),
+    fmt::format_to(std::back_inserter(shown <= kFirstAnswers ? first : rest),
                    "<tr><td><div class=\"text\">{}</div><div class=\"facts\">{}</div></td>{}{}"
                    "</tr>\n",
                    html_escape(pair.before->prompt), html_escape(key.second),
                    draw_answer(*pair.before), draw_answer(*pair.after));
   }
-  if (rows.empty()) return rows;
-  return "<h2>Answers before and after</h2>\n<div class=\"wide\"><table class=\"answers\"><thead>"
-         "<tr><th>prompt</th><th>before</th><th>after</th></tr></thead>\n<tbody>\n" +
-         rows + "</tbody></table></div>\n";
+  if (first.empty()) return first;
+  std::string html = "<h2>Answers before and after</h2>\n" + answers_table(first);
+  if (!rest.empty()) {
+    html += "<details><summary>Further answers</summary>\n" + answers_table(rest) + "</details>\n";
+  }
+  return html;
 }
 
 constexpr std::string_view kReportCss = R"css(
@@ -232,7 +244,7 @@ std::string run_report_html(const RunReport& report) {
   const bool given = !report.figures.empty();
   std::string body = draw_figures(given ? report.figures : figures_of(report.metrics));
   if (report.metrics.empty()) body += "<p class=\"muted\">No step was finished yet.</p>\n";
-  body += draw_answers(report.samples) + draw_curves(report.metrics);
+  body += draw_curves(report.metrics) + draw_answers(report.samples);
   if (!report.resolved_yaml.empty()) {
     body += fmt::format(
         "<details><summary>Configuration (resolved.yaml)</summary>\n<pre>{}</pre>"
