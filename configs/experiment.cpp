@@ -17,7 +17,8 @@ namespace {
 Task take_task(ConfigValue& root, Problems& problems) {
   Written written;
   Task task = Task::ppo;
-  if (root.find("task") == nullptr) problems.add(root.place, "task", "is missing (task: ppo)");
+  if (root.find("task") == nullptr)
+    problems.add(root.place, "task", "is missing (task: ppo, task: sft)");
   for (auto field = root.fields.begin(); field != root.fields.end(); ++field) {
     if (field->first != "task") continue;
     read_value(field->second, task, "task", {}, {problems, written});
@@ -43,10 +44,11 @@ LoadedExperiment read_task(Task task, const ConfigValue& root, Problems& problem
     case Task::ppo:
       return read_setup<PpoSetup>(task, root, problems);
     case Task::sft:
+      return read_setup<SftSetup>(task, root, problems);
     case Task::reward:
     case Task::dpo:
       problems.add(root.place, "task",
-                   fmt::format("{} is not built yet (there is ppo)", enum_name(task)));
+                   fmt::format("{} is not built yet (there are ppo and sft)", enum_name(task)));
   }
   problems.check();
   return {};

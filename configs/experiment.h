@@ -10,6 +10,7 @@
 
 #include "models/fields.h"
 #include "rl/ppo_roles.h"
+#include "rl/sft_config.h"
 
 namespace leash {
 
@@ -21,7 +22,7 @@ struct EnumNames<Task> {
 };
 
 // What each task reads; `task:` decides which one it is.
-using TaskSetup = std::variant<PpoSetup>;
+using TaskSetup = std::variant<PpoSetup, SftSetup>;
 
 struct Experiment {
   Task task = Task::ppo;

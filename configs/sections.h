@@ -3,6 +3,7 @@
 
 #include "models/fields.h"
 #include "rl/ppo_roles.h"
+#include "rl/sft_config.h"
 
 namespace leash {
 
@@ -19,6 +20,17 @@ void visit_fields(Setup& s, Visitor&& visit) {
   visit("rollout", s.rollout, "how answers are sampled");
   visit("ppo", s.ppo, "the algorithm (names and meaning are TRL's)");
   visit("lanes", s.lanes, "where the work of each role runs");
+  visit("run", s.run, "folder, seed, snapshots, logs");
+}
+
+// The same for supervised fine-tuning.
+template <class Setup, class Visitor>
+requires Describes<Setup, SftSetup>
+void visit_fields(Setup& s, Visitor&& visit) {
+  visit("model", s.model, "the frozen base");
+  visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
+  visit("data", s.data, "supervised samples (names and meaning are TRL's)");
+  visit("sft", s.sft, "the algorithm (names and meaning are transformers')");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 

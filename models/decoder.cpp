@@ -14,10 +14,12 @@
 
 #include "models/adapted_linear.h"
 #include "models/attention.h"
+#include "models/cross_entropy.h"
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
 #include "models/mlp.h"
 #include "models/norm.h"
+#include "models/random.h"
 #include "models/recompute.h"
 #include "models/rope.h"
 #include "models/vocabulary.h"
@@ -159,6 +161,18 @@ at::Tensor by_range(const at::Tensor& x, const at::Tensor& base, int64_t module,
   }
   if (row < x.size(0)) outputs.push_back(operation(x.narrow(0, row, x.size(0) - row), base));
   return at::cat(outputs);
+}
+
+// [tokens, hidden]: each sequence's from a key of its own, so that neighbours do not matter.
+at::Tensor embedding_noise(const EmbeddingNoise& noise, const PackedTokens& tokens,
+                           const at::Tensor& like) {
+  std::vector<at::Tensor> parts;
+  for (size_t i = 0; i < tokens.lengths.size(); ++i) {
+    const double magnitude = noise.magnitudes.at(i);
+    parts.push_back(uniform_tensor({noise.seed, Purpose::noise, noise.step, noise.samples.at(i)},
+                                   {tokens.lengths[i], like.size(1)}, -magnitude, magnitude));
+  }
+  return at::cat(parts).to(like.scalar_type());
 }
 
 uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
@@ -349,6 +363,8 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
                                [this](const at::Tensor& ids, const at::Tensor& weight) {
                                  return at::embedding(weight, ids).to(state_->dtype);
                                });
+  if (options.noise != nullptr)
+    hidden = hidden.add(embedding_noise(*options.noise, tokens, hidden));
   for (int64_t layer = 0; layer < state_->config.num_layers; ++layer) {
     if (!options.recompute_blocks || options.cache != nullptr || !c10::GradMode::is_enabled()) {
       hidden = state_->run_block(hidden, layer, tokens, adapters, options);
@@ -375,6 +391,13 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, const AdapterRows& adapters
 Decoder::TokenScores Decoder::token_scores(const at::Tensor& hidden, const at::Tensor& targets,
                                            double temperature, const AdapterRows& adapters) const {
   return vocabulary_scores(hidden, state_->head, targets, temperature, adapters);
+}
+
+Decoder::CrossEntropy Decoder::cross_entropy(const at::Tensor& hidden, const at::Tensor& targets,
+                                             double label_smoothing, double normalizer,
+                                             const AdapterRows& adapters) const {
+  return vocabulary_cross_entropy(hidden, state_->head, targets, label_smoothing, normalizer,
+                                  adapters);
 }
 
 at::Tensor Decoder::exact_kl(const at::Tensor& hidden, const AdapterRows& adapters,

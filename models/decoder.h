@@ -53,10 +53,19 @@ struct DropoutKey {
   std::vector<uint64_t> samples;  // one id per sequence of the packed batch
 };
 
+// Uniform noise on the embeddings (NEFTune; Jain et al. 2023, arXiv:2310.05914), in training only.
+struct EmbeddingNoise {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  std::vector<uint64_t> samples;   // one id per sequence of the packed batch
+  std::vector<double> magnitudes;  // likewise: noise is uniform in [-magnitude, magnitude)
+};
+
 struct ForwardOptions {
   AttentionCache* cache =
       nullptr;  // keys and values of earlier positions; none: sequences are whole
   const DropoutKey* dropout = nullptr;
+  const EmbeddingNoise* noise = nullptr;
   bool recompute_blocks =
       false;  // gradient checkpointing: blocks are computed again in the backward pass
 };
@@ -98,6 +107,18 @@ class Decoder {
   TokenScores token_scores(const at::Tensor& hidden /* [rows, hidden] */,
                            const at::Tensor& targets /* [rows] int64 */, double temperature = 1.0,
                            const AdapterRows& adapters = {}) const;
+
+  // What supervised training needs of the same log-probs at temperature 1, in one pass over the
+  // chunks that computes the gradient with the loss, so that no logits are computed twice:
+  //   loss = Σ_rows -((1 - ε) log p[target] + ε mean_v log p[v]) / normalizer,  ε = label_smoothing
+  struct CrossEntropy {
+    at::Tensor loss;      // scalar, fp64; differentiable in `hidden` and the adapter
+    double nll = 0;       // Σ -log p[target], nats
+    int64_t correct = 0;  // rows where no token is likelier than the target
+  };
+  CrossEntropy cross_entropy(const at::Tensor& hidden /* [rows, hidden] */,
+                             const at::Tensor& targets /* [rows] int64 */, double label_smoothing,
+                             double normalizer, const AdapterRows& adapters = {}) const;
 
   // Exact KL(p ‖ q) over the vocabulary per row, in chunks, p from `hidden` with `adapters`, q from
   // the other pair. [rows]

@@ -10,41 +10,10 @@
 
 #include "models/kernels.h"
 #include "models/node.h"
+#include "models/vocabulary_chunks.h"
 
 namespace leash {
 namespace {
-
-// Rows whose logits are held at a time: about 32 MB in fp32.
-int64_t chunk_rows(const LinearGroup& head) {
-  return std::clamp<int64_t>((int64_t{8} << 20) / head.weight->out_features(), 16, 1024);
-}
-
-// The part of `adapters` that covers rows [begin, begin + count).
-AdapterRows slice(const AdapterRows& adapters, int64_t begin, int64_t count) {
-  AdapterRows result;
-  int64_t row = 0;
-  for (const AdapterRows::Range& range : adapters.ranges) {
-    const int64_t end = range.num_rows < 0 ? begin + count : row + range.num_rows;
-    const int64_t first = std::max(row, begin);
-    const int64_t last = std::min(end, begin + count);
-    if (last > first) {
-      if (result.ranges.empty() && first > begin) result.ranges.push_back({nullptr, first - begin});
-      result.ranges.push_back({range.adapter, last - first});
-    }
-    row = end;
-  }
-  return result;
-}
-
-at::Tensor wide_logits(const at::Tensor& hidden, const LinearGroup& head,
-                       const AdapterRows& adapters) {
-  const at::Tensor logits = adapted_linear(hidden, head, adapters);
-  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
-}
-
-bool use_kernel(const at::Tensor& logits) {
-  return logits.scalar_type() == at::kFloat && logits.is_cpu();
-}
 
 struct ChunkScores {
   at::Tensor logprobs;         // [rows]
@@ -106,22 +75,6 @@ at::Tensor logits_gradient(at::Tensor logits, const at::Tensor& targets, double 
   return logits;
 }
 
-// What a head's adapter trains, gathered so that gradients reach it: weights of LoRA or copies of
-// the head.
-torch::autograd::variable_list trained_of(const LinearGroup& head, const AdapterRows& adapters) {
-  torch::autograd::variable_list trained;
-  for (const AdapterRows::Range& range : adapters.ranges) {
-    if (range.adapter == nullptr) continue;
-    const int64_t module = head.parts[0].module;
-    if (const LoraWeights* lora = range.adapter->lora(module)) {
-      trained.push_back(lora->a);
-      trained.push_back(lora->b);
-    }
-    if (const at::Tensor* weight = range.adapter->weight_copy(module)) trained.push_back(*weight);
-  }
-  return trained;
-}
-
 torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const LinearGroup& head,
                                                const at::Tensor& targets, double temperature,
                                                const AdapterRows& adapters,
@@ -139,7 +92,7 @@ torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const L
     at::Tensor logits;
     {
       const c10::AutoGradMode with_grad(true);
-      logits = wide_logits(inputs[0], head, slice(adapters, row, count));
+      logits = wide_logits(inputs[0], head, slice_rows(adapters, row, count));
     }
     const at::Tensor dlogits =
         logits_gradient(logits.detach(), targets.narrow(0, row, count), temperature,
@@ -175,16 +128,16 @@ Decoder::TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGro
     const int64_t step = chunk_rows(head);
     for (int64_t row = 0; row < rows; row += step) {
       const int64_t count = std::min(step, rows - row);
-      const ChunkScores chunk = score_chunk(
-          wide_logits(hidden.detach().narrow(0, row, count), head, slice(adapters, row, count)),
-          picked.narrow(0, row, count), temperature);
+      const ChunkScores chunk = score_chunk(wide_logits(hidden.detach().narrow(0, row, count), head,
+                                                        slice_rows(adapters, row, count)),
+                                            picked.narrow(0, row, count), temperature);
       logprobs.narrow(0, row, count).copy_(chunk.logprobs);
       entropies.narrow(0, row, count).copy_(chunk.entropies);
       normalizers.narrow(0, row, count).copy_(chunk.log_normalizers);
     }
   }
   torch::autograd::variable_list inputs{hidden};
-  const auto trained = trained_of(head, adapters);
+  const auto trained = trained_by_head(head, adapters);
   inputs.insert(inputs.end(), trained.begin(), trained.end());
   if (!differentiable(inputs)) return {.logprobs = logprobs, .entropies = entropies};
   const at::Tensor saved = hidden.detach();
@@ -212,9 +165,9 @@ at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
   for (int64_t row = 0; row < rows; row += step) {
     const int64_t count = std::min(step, rows - row);
     const at::Tensor p =
-        wide_logits(hidden.narrow(0, row, count), head, slice(adapters, row, count));
+        wide_logits(hidden.narrow(0, row, count), head, slice_rows(adapters, row, count));
     const at::Tensor q = wide_logits(reference_hidden.narrow(0, row, count), reference_head,
-                                     slice(reference_adapters, row, count));
+                                     slice_rows(reference_adapters, row, count));
     if (!use_kernel(p)) {
       const at::Tensor log_p = at::log_softmax(p.to(at::kDouble).div(temperature), -1);
       const at::Tensor log_q = at::log_softmax(q.to(at::kDouble).div(temperature), -1);

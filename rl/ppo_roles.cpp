@@ -7,17 +7,10 @@
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
+#include "rl/start_adapter.h"
 
 namespace leash {
 namespace {
-
-Adapter fresh_adapter(LoraConfig config, const Decoder& decoder, uint64_t seed) {
-  const BaseValues base_values = [&](int64_t module, bool bias) {
-    return decoder.base_value(module, bias);
-  };
-  Adapter adapter = Adapter::create(config, decoder.modules(), seed, base_values);
-  return decoder.dtype() == at::kDouble ? adapter.to(at::kDouble) : adapter;
-}
 
 // A model whose every weight trains: copies of all modules that belong to the adapter.
 Adapter full_copy(const Decoder& decoder) {
@@ -71,9 +64,9 @@ void set_reference(const PpoSetup& setup, PpoRoles& roles, at::ScalarType dtype)
     case ReferenceKind::adapter_off:
       return;
     case ReferenceKind::adapter:
-      roles.reference_adapter = setup.reference.path
-                                    ? load_adapter(setup.reference.path->name, roles.decoder->modules())
-                                    : roles.policy.clone();
+      roles.reference_adapter =
+          setup.reference.path ? load_adapter(setup.reference.path->name, roles.decoder->modules())
+                               : roles.policy.clone();
       roles.reference_adapter->set_trainable(false);
       return;
     case ReferenceKind::model:
@@ -110,10 +103,7 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
   const auto decoder = Decoder::load(checkpoint, dtype);
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
-  Adapter policy = setup.lora.path
-                       ? load_adapter(*setup.lora.path, decoder->modules())
-                       : fresh_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
-  policy.set_trainable(true);
+  Adapter policy = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
   PpoRoles roles{.checkpoint = checkpoint,
                  .decoder = decoder,
                  .tokenizer = tokenizer,

@@ -1,12 +1,5 @@
 #include "rl/ppo_snapshot.h"
 
-#include <ATen/Parallel.h>
-#include <ATen/Version.h>
-#include <c10/core/GradMode.h>
-#include <fmt/format.h>
-#include <torch/headeronly/version.h>
-
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "models/errors.h"
@@ -14,6 +7,7 @@
 #include "models/io/json_file.h"
 #include "models/io/peft_adapter.h"
 #include "models/io/safetensors.h"
+#include "rl/snapshot_parts.h"
 
 namespace leash {
 namespace {
@@ -41,50 +35,7 @@ NamedTensors critic_tensors(const Critic& critic) {
   return tensors;
 }
 
-// Copies values into tensors that exist, so that optimizers and roles keep their leaves.
-void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {
-  const c10::AutoGradMode no_grad(false);
-  std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());
-  for (const auto& [name, tensor] : targets) {
-    const auto found = by_name.find(name);
-    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) {
-      throw FormatError(fmt::format(
-          "{}: has no tensor {} of the shape that this recipe trains; was the recipe changed?",
-          origin, name));
-    }
-    tensor.detach().copy_(found->second);
-  }
-  if (by_name.size() != targets.size()) {
-    throw FormatError(origin +
-                      ": holds tensors that this recipe does not train; was the recipe changed?");
-  }
-}
-
-nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  return {{"dtype", environment.dtype},
-          {"threads", environment.threads},
-          {"cpu_capability", environment.cpu_capability},
-          {"build", environment.build}};
-}
-
-void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
-                       bool allow_inexact) {
-  const nlohmann::json now = environment_json(current);
-  if (saved == now || allow_inexact) return;
-  throw ConfigError(fmt::format(
-      "the snapshot was written with {}, this run would use {}: its numbers would differ from an "
-      "uninterrupted run's in the last bits; --allow-inexact goes on all the same",
-      saved.dump(), now.dump()));
-}
-
 }  // namespace
-
-NumericEnvironment NumericEnvironment::current(const PpoRoles& roles) {
-  return {.dtype = c10::toString(roles.decoder->dtype()),
-          .threads = at::get_num_threads(),
-          .cpu_capability = at::get_cpu_capability(),
-          .build = TORCH_VERSION};
-}
 
 void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& state,
                         const PpoRoles& roles, const PpoOptimizers& optimizers) {
@@ -100,13 +51,12 @@ void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& sta
       {"kl_coef", state.kl_coef},
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_reward", state.best_reward},
-      {"environment", environment_json(NumericEnvironment::current(roles))}};
+      {"environment", environment_json(NumericEnvironment::current(roles.decoder->dtype()))}};
   write_text_file(folder / "state.json", json.dump(1));
 }
 
 void read_policy(const std::filesystem::path& folder, PpoRoles& roles) {
-  const Adapter saved = load_adapter(folder, roles.decoder->modules());
-  copy_into(roles.policy.named_tensors(), saved.named_tensors(), folder.string());
+  read_adapter_into(folder, roles.policy, *roles.decoder);
 }
 
 PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
@@ -114,7 +64,8 @@ PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
   const nlohmann::json json = read_json_file(folder / "state.json");
   PpoState state;
   try {
-    check_environment(json.at("environment"), NumericEnvironment::current(roles), allow_inexact);
+    check_environment(json.at("environment"), NumericEnvironment::current(roles.decoder->dtype()),
+                      allow_inexact);
     state.step = json.at("step");
     state.prompts_consumed = json.at("prompts_consumed");
     state.kl_coef = json.at("kl_coef");

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 
 #include "rl/ppo_roles.h"
 #include "rl/ppo_update.h"
@@ -18,17 +17,6 @@ struct PpoState {
   double kl_coef = 0;            // the adaptive coefficient's value
   std::optional<int64_t> best_step;
   double best_reward = 0;
-};
-
-// What must not change for a resumed run to be bit-identical; compared on resume.
-struct NumericEnvironment {
-  std::string dtype;
-  int64_t threads = 0;
-  std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
-  std::string build;           // LibTorch's version
-
-  static NumericEnvironment current(const PpoRoles& roles);
-  bool operator==(const NumericEnvironment&) const = default;
 };
 
 // adapter_model.safetensors and adapter_config.json (the policy, in PEFT's format, at the top so

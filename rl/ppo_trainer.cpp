@@ -2,9 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/memory_usage.h"
@@ -13,32 +10,6 @@
 #include "rl/run_log.h"
 
 namespace leash {
-namespace {
-
-// Seconds of each phase of an iteration.
-class PhaseClock {
- public:
-  // Ends the phase that runs and returns its seconds.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const std::chrono::duration<double> passed = now - std::exchange(start_, now);
-    return passed.count();
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
-RunLogOptions log_options(const PpoSetup& setup, int64_t total_steps, int64_t first_step) {
-  return {.total_steps = total_steps,
-          .first_step = first_step,
-          .logging_steps = setup.run.logging_steps,
-          .tensorboard = std::ranges::find(setup.run.report_to, ReportTo::tensorboard) !=
-                         setup.run.report_to.end()};
-}
-
-}  // namespace
-
 PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact)
     : setup_(std::move(setup)),
       folder_(folder),
@@ -57,8 +28,8 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool
   console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
 }
 
-PpoOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
-  RunLog log(folder_.path(), log_options(setup_, num_steps(), state_.step), console_);
+RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
+  RunLog log(folder_.path(), log_options(setup_.run, num_steps(), state_.step), console_);
   if (state_.step == 0 && !last_snapshot_ && !held_out_.empty()) {
     console_.phase("evaluating the start");
     Metrics metrics;
@@ -66,7 +37,7 @@ PpoOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
     log.step(0, metrics);
   }
   while (state_.step < num_steps() && !interrupted()) {
-    Metrics metrics = iterate_or_say_where_to_go_on();
+    Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
     if (evaluates_after(state_.step)) evaluate_and_log(log, metrics);
     log.step(state_.step, metrics);
     const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
@@ -83,17 +54,6 @@ PpoOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
           .last_snapshot = last_snapshot_,
           .best_step = state_.best_step,
           .comparison = finished && !held_out_.empty() ? compare_with_start() : ""};
-}
-
-Metrics PpoTrainer::iterate_or_say_where_to_go_on() {
-  try {
-    return iterate();
-  } catch (const NonFiniteLoss& error) {
-    throw NonFiniteLoss(
-        fmt::format("{}; {}", error.what(),
-                    last_snapshot_ ? "the last good snapshot is " + last_snapshot_->path.string()
-                                   : "there is no snapshot yet"));
-  }
 }
 
 // One PPO iteration (Schulman et al. 2017, algorithm 1, for language models as in Ziegler et al.

@@ -14,19 +14,9 @@
 #include "rl/ppo_snapshot.h"
 #include "rl/ppo_update.h"
 #include "rl/run_folder.h"
+#include "rl/run_parts.h"
 
 namespace leash {
-
-enum class RunEnd { finished, interrupted };
-
-struct PpoOutcome {
-  RunEnd end = RunEnd::finished;
-  int64_t step = 0;  // iterations done
-  std::optional<Snapshot> last_snapshot;
-  std::optional<int64_t>
-      best_step;           // by held-out reward within ppo.best_max_kl; none without evaluations
-  std::string comparison;  // the table of before against after, empty without data.eval
-};
 
 class PpoTrainer {
  public:
@@ -34,11 +24,10 @@ class PpoTrainer {
   PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact);
 
   // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
-  PpoOutcome train(const std::function<bool()>& interrupted);
+  RunOutcome train(const std::function<bool()>& interrupted);
 
  private:
   Metrics iterate();
-  Metrics iterate_or_say_where_to_go_on();
   void evaluate_and_log(class RunLog& log, Metrics& metrics);
   std::optional<Snapshot> save();
   void export_adapter();

@@ -2,20 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <stdexcept>
 
 #include "rl/metrics.h"
+#include "rl/non_finite_loss.h"
 #include "rl/optim/adamw.h"
 #include "rl/ppo_roles.h"
 #include "rollout/experience.h"
 
 namespace leash {
-
-// The loss or a gradient is NaN or infinite; the step that saw it was not applied.
-class NonFiniteLoss : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 struct PpoOptimizers {
   AdamW policy;

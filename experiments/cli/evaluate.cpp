@@ -1,8 +1,10 @@
 // leash evaluate: how good a run's policy is on its held-out prompts.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <variant>
 
 #include "configs/experiment.h"
 #include "experiments/cli/commands.h"
@@ -14,6 +16,8 @@
 #include "models/io/snapshot.h"
 #include "rl/evaluation.h"
 #include "rl/ppo_snapshot.h"
+#include "rl/sft_trainer.h"
+#include "rl/snapshot_parts.h"
 
 namespace leash::cli {
 namespace {
@@ -23,10 +27,11 @@ namespace fs = std::filesystem;
 
 constexpr CommandHelp kHelp{
     "evaluate", "RECIPE --run-dir DIR [--snapshot N] [--json]",
-    "Held-out reward with 95 % intervals, exact KL from the reference, perplexity under the "
-    "reference and\n"
-    "sample answers of a run's policy, greedy and sampled. --snapshot 0 is the policy before "
-    "training.",
+    "ppo: held-out reward with 95 % intervals, exact KL from the reference, perplexity under the "
+    "reference\n"
+    "and sample answers of a run's policy, greedy and sampled. sft: held-out loss, perplexity and "
+    "token\n"
+    "accuracy. --snapshot 0 is the model before training.",
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo\n"
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo --snapshot 10 --json"};
 
@@ -95,6 +100,55 @@ nlohmann::ordered_json evaluation_json(const Evaluation& evaluation,
           {"answers", std::move(answers)}};
 }
 
+// What a task's run is worth on its held-out data, printed.
+void evaluate_task(const PpoSetup& setup, const std::optional<Snapshot>& snapshot,
+                   const std::string& run_dir, bool json) {
+  if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
+  PpoRoles roles = load_ppo_roles(setup);
+  if (snapshot) read_policy(snapshot->path, roles);
+  const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
+  Lanes lanes(setup.lanes);
+  const std::vector<Evaluation> evaluations = leash::evaluate(setup, roles, prompts, lanes);
+  const int64_t step = snapshot ? snapshot->step : 0;
+  if (json) {
+    for (const Evaluation& evaluation : evaluations) {
+      print_json_line(evaluation_json(evaluation, prompts, step));
+    }
+  } else {
+    std::cout << fmt::format("step {} of {}\n", step, run_dir)
+              << evaluation_table(evaluations, prompts, /*num_samples=*/3);
+  }
+}
+
+void evaluate_task(const SftSetup& setup, const std::optional<Snapshot>& snapshot,
+                   const std::string& run_dir, bool json) {
+  SftModel model = load_sft_model(setup);
+  if (snapshot) read_adapter_into(snapshot->path, model.adapter, *model.decoder);
+  const SftDataSets data = read_data_for(setup, model);
+  if (data.eval.samples.empty()) {
+    throw ConfigError(
+        "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on");
+  }
+  const SftSums sums = held_out_sums(sample_refs(data.eval.samples), setup.sft.micro_batch_tokens,
+                                     *model.decoder, &model.adapter);
+  const int64_t step = snapshot ? snapshot->step : 0;
+  const double loss = sums.nll / static_cast<double>(sums.tokens);
+  const double accuracy = static_cast<double>(sums.correct) / static_cast<double>(sums.tokens);
+  if (json) {
+    print_json_line({{"step", step},
+                     {"loss", loss},
+                     {"perplexity", std::exp(loss)},
+                     {"mean_token_accuracy", accuracy},
+                     {"tokens", sums.tokens},
+                     {"samples", data.eval.samples.size()}});
+  } else {
+    std::cout << fmt::format(
+        "step {} of {}\nheld-out data: {}\nloss {:.4f} nats per token, perplexity {:.3f}, token "
+        "accuracy {:.4f}\n",
+        step, run_dir, data.eval.counts.text(), loss, std::exp(loss), accuracy);
+  }
+}
+
 }  // namespace
 
 int evaluate(const Arguments& args) {
@@ -103,25 +157,13 @@ int evaluate(const Arguments& args) {
   const auto run_dir = given<std::string>(*values, "run-dir");
   if (!run_dir) throw ConfigError("--run-dir is missing");
   const Experiment experiment = load_recipe(*values);
-  const PpoSetup& setup = std::get<PpoSetup>(experiment.setup);
-  if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
-  set_threads(setup.run.threads);
-
+  set_threads(experiment.run().threads);
   const auto snapshot = chosen_snapshot(*run_dir, given<int64_t>(*values, "snapshot"));
-  PpoRoles roles = load_ppo_roles(setup);
-  if (snapshot) read_policy(snapshot->path, roles);
-  const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
-  Lanes lanes(setup.lanes);
-  const std::vector<Evaluation> evaluations = leash::evaluate(setup, roles, prompts, lanes);
-  const int64_t step = snapshot ? snapshot->step : 0;
-  if ((*values)["json"].as<bool>()) {
-    for (const Evaluation& evaluation : evaluations) {
-      print_json_line(evaluation_json(evaluation, prompts, step));
-    }
-  } else {
-    std::cout << fmt::format("step {} of {}\n", step, *run_dir)
-              << evaluation_table(evaluations, prompts, /*num_samples=*/3);
-  }
+  std::visit(
+      [&](const auto& setup) {
+        evaluate_task(setup, snapshot, *run_dir, (*values)["json"].as<bool>());
+      },
+      experiment.setup);
   return 0;
 }
 

@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <memory>
 #include <sstream>
+#include <variant>
 
 #include "configs/experiment.h"
 #include "experiments/cli/app.h"
@@ -21,6 +23,7 @@
 #include "rl/ppo_trainer.h"
 #include "rl/run_folder.h"
 #include "rl/run_report.h"
+#include "rl/sft_trainer.h"
 
 namespace leash::cli {
 namespace {
@@ -115,7 +118,8 @@ std::string where_to_go_on(const fs::path& folder, const std::string& command) {
                      command);
 }
 
-PpoOutcome train_or_say_where_to_go_on(PpoTrainer& trainer, InterruptGuard& guard, Console& console,
+template <class Trainer>
+RunOutcome train_or_say_where_to_go_on(Trainer& trainer, InterruptGuard& guard, Console& console,
                                        const fs::path& folder, const std::string& command) {
   try {
     return trainer.train([&] {
@@ -129,7 +133,7 @@ PpoOutcome train_or_say_where_to_go_on(PpoTrainer& trainer, InterruptGuard& guar
   }
 }
 
-int finish(const PpoOutcome& outcome, const fs::path& folder, const std::string& command) {
+int finish(const RunOutcome& outcome, const fs::path& folder, const std::string& command) {
   const fs::path report = write_run_report(folder);
   if (outcome.end == RunEnd::interrupted) {
     std::cerr << fmt::format("interrupted after step {}; {}\ngo on with: {}\n", outcome.step,
@@ -142,6 +146,15 @@ int finish(const PpoOutcome& outcome, const fs::path& folder, const std::string&
   std::cout << outcome.comparison << "\nadapter: " << (folder / "adapter").string()
             << "\nreport:  " << report.string() << "\n";
   return kDone;
+}
+
+std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folder, Console& console,
+                                         bool allow_inexact) {
+  return std::make_unique<PpoTrainer>(setup, folder, console, allow_inexact);
+}
+std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folder, Console& console,
+                                         bool allow_inexact) {
+  return std::make_unique<SftTrainer>(setup, folder, console, allow_inexact);
 }
 
 }  // namespace
@@ -163,11 +176,14 @@ int train(const Arguments& args) {
 
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(*values, folder.path());
-  PpoTrainer trainer(std::get<PpoSetup>(experiment.setup), folder, console,
-                     (*values)["allow-inexact"].as<bool>());
-  write_resolved(experiment, folder, console);
-  const PpoOutcome outcome =
-      train_or_say_where_to_go_on(trainer, guard, console, folder.path(), command);
+  const bool allow_inexact = (*values)["allow-inexact"].as<bool>();
+  const RunOutcome outcome = std::visit(
+      [&](const auto& setup) {
+        const auto trainer = make_trainer(setup, folder, console, allow_inexact);
+        write_resolved(experiment, folder, console);
+        return train_or_say_where_to_go_on(*trainer, guard, console, folder.path(), command);
+      },
+      experiment.setup);
   return finish(outcome, folder.path(), command);
 }
 

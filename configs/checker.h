@@ -1,0 +1,41 @@
+// How rules across settings are said, for the checks of every task.
+#pragma once
+
+#include <string>
+
+#include "configs/problems.h"
+#include "models/lora.h"
+
+namespace leash {
+
+class Checker {
+ public:
+  Checker(const Written& written, Problems& problems) : written_(written), problems_(problems) {}
+
+  void require(bool fine, const std::string& path, const std::string& what) {
+    if (!fine) problems_.add(written_, path, what);
+  }
+  // An error when a person wrote `path` although `read` says that nobody reads it.
+  void no_effect_unless(bool read, const std::string& path, const std::string& condition) {
+    if (!read && written_.contains(path)) {
+      problems_.add(written_, path, "has no effect " + condition);
+    }
+  }
+
+ private:
+  const Written& written_;
+  Problems& problems_;
+};
+
+// lora.path leaves nothing else in that section to choose.
+inline void check_lora(const LoraConfig& lora, Checker& check) {
+  for (const char* field :
+       {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
+        "use_rslora", "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern",
+        "init_lora_weights"}) {
+    check.no_effect_unless(!lora.path, std::string("lora.") + field,
+                           "with lora.path: it comes from that adapter");
+  }
+}
+
+}  // namespace leash

@@ -1,0 +1,257 @@
+#include "rl/data/sft_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <utility>
+
+#include "models/errors.h"
+#include "models/random.h"
+#include "models/tokenizer/chat_template.h"
+#include "rl/data/jsonl.h"
+
+namespace leash {
+namespace {
+
+using Json = nlohmann::json;
+
+// 1,234,567
+std::string grouped(int64_t number) {
+  std::string text = std::to_string(number);
+  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(at, ",");
+  return text;
+}
+
+int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
+  const auto [end, ignored] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return end - a.begin();
+}
+
+// Reads one line after the other and counts what happens to them.
+class SampleReader {
+ public:
+  SampleReader(const Tokenizer& tokenizer, const SftDataConfig& config, int64_t context)
+      : tokenizer_(tokenizer),
+        config_(config),
+        max_length_(std::min(config.max_length.value_or(context), context)) {}
+
+  void read(const Json& json, int64_t line) {
+    SftSample sample = sample_of(json);
+    sample.line = line;
+    sample.id = static_cast<uint64_t>(data_.counts.lines++);
+    truncate(sample);
+    if (!sample.trained.empty()) sample.trained[0] = 0;  // nothing predicts a first token
+    const int64_t trained = sample.num_trained();
+    if (trained == 0) {
+      ++data_.counts.dropped;
+      return;
+    }
+    data_.counts.tokens += static_cast<int64_t>(sample.ids.size());
+    data_.counts.trained_tokens += trained;
+    data_.samples.push_back(std::move(sample));
+  }
+  SftData take() { return std::move(data_); }
+
+ private:
+  SftSample sample_of(const Json& json) {
+    const auto find = [&](const char* key) {
+      const auto found = json.find(key);
+      return found == json.end() ? nullptr : &*found;
+    };
+    const Json *text = find("text"), *messages = find("messages"), *prompt = find("prompt"),
+               *completion = find("completion");
+    const int kinds = (text != nullptr) + (messages != nullptr) + (prompt || completion ? 1 : 0);
+    if (kinds != 1 || (prompt == nullptr) != (completion == nullptr)) {
+      throw FormatError("needs either `text`, `messages`, or `prompt` and `completion`");
+    }
+    if (messages != nullptr) return chat(messages_of(*messages, "messages"), {});
+    if (text != nullptr) return raw("", text_of(*text, "text"), /*has_prompt=*/false);
+    if (prompt->is_array() && completion->is_array()) {
+      std::vector<ChatMessage> asked = messages_of(*prompt, "prompt");
+      return chat(std::move(asked), messages_of(*completion, "completion"));
+    }
+    const std::string asked = text_of(*prompt, "prompt");
+    return raw(asked, text_of(*completion, "completion"), /*has_prompt=*/true);
+  }
+
+  static std::string text_of(const Json& value, const char* key) {
+    if (!value.is_string()) {
+      throw FormatError(fmt::format("`{}` has to be a text{}", key,
+                                    std::string_view(key) == "text"
+                                        ? ""
+                                        : " (or both prompt and completion lists of messages)"));
+    }
+    return value.get<std::string>();
+  }
+
+  SftSample raw(const std::string& prompt, const std::string& rest, bool has_prompt) {
+    if (config_.assistant_only_loss) {
+      throw FormatError("data.assistant_only_loss needs chat messages, and this line has none");
+    }
+    SftSample sample;
+    sample.ids = tokenizer_.encode_with_special(prompt + rest);
+    if (config_.append_eos) append_eos(sample.ids);
+    train_all(sample);
+    if (has_prompt && config_.completion_only_loss.value_or(true)) {
+      untrain_prompt(sample, tokenizer_.encode_with_special(prompt));
+    }
+    return sample;
+  }
+
+  SftSample chat(std::vector<ChatMessage> messages, const std::vector<ChatMessage>& completion) {
+    check_chat_template(tokenizer_);
+    const auto border = messages.size();
+    messages.insert(messages.end(), completion.begin(), completion.end());
+    SftSample sample;
+    sample.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
+    train_all(sample);
+    if (config_.assistant_only_loss) train_assistant(sample, messages);
+    if (completion.empty() || !config_.completion_only_loss.value_or(true)) return sample;
+    if (completion[0].role != "assistant") {
+      throw FormatError(
+          "completion[0] has to be the assistant's, for the prompt ends with its cue");
+    }
+    untrain_prompt(sample, encode_chat(tokenizer_, std::span(messages).first(border), true));
+    return sample;
+  }
+
+  void append_eos(std::vector<int64_t>& ids) const {
+    const auto eos = tokenizer_.eos_token_id();
+    if (!eos) {
+      throw WholeFileError(
+          "the tokenizer names no EOS token for data.append_eos; set data.append_eos: false");
+    }
+    if (ids.empty() || ids.back() != *eos) ids.push_back(*eos);
+  }
+
+  static void train_all(SftSample& sample) { sample.trained.assign(sample.ids.size(), 1); }
+
+  void untrain_prompt(SftSample& sample, const std::vector<int64_t>& prompt) {
+    const int64_t shared = common_prefix(sample.ids, prompt);
+    // A tokenizer that ends a text with special tokens of its own differs there in any case.
+    if (shared < static_cast<int64_t>(prompt.size())) ++data_.counts.merged_borders;
+    std::fill_n(sample.trained.begin(), shared, 0);
+  }
+
+  // What the assistant says: from the end of the conversation so far with the generation prompt to
+  // the end of the conversation with its message.
+  void train_assistant(SftSample& sample, std::span<const ChatMessage> messages) const {
+    std::fill(sample.trained.begin(), sample.trained.end(), 0);
+    for (size_t i = 0; i < messages.size(); ++i) {
+      if (messages[i].role != "assistant") continue;
+      const auto before = encode_chat(tokenizer_, messages.first(i), true);
+      const auto with = encode_chat(tokenizer_, messages.first(i + 1), false);
+      const int64_t begin = common_prefix(sample.ids, before);
+      const int64_t end = common_prefix(sample.ids, with);
+      for (int64_t token = begin; token < end; ++token) sample.trained[token] = 1;
+    }
+  }
+
+  void truncate(SftSample& sample) {
+    const auto length = static_cast<int64_t>(sample.ids.size());
+    const int64_t excess = length - max_length_;
+    if (excess <= 0) return;
+    ++data_.counts.truncated;
+    data_.counts.cut_tokens += excess;
+    const int64_t begin = config_.truncation_mode == TruncationMode::keep_start ? 0 : excess;
+    const auto keep = [&](auto& values) {
+      values.erase(values.begin() + begin + max_length_, values.end());
+      values.erase(values.begin(), values.begin() + begin);
+    };
+    keep(sample.ids);
+    keep(sample.trained);
+  }
+
+  const Tokenizer& tokenizer_;
+  const SftDataConfig& config_;
+  int64_t max_length_;
+  SftData data_;
+};
+
+SftDataCounts counts_of(const std::vector<SftSample>& samples) {
+  SftDataCounts counts{.lines = static_cast<int64_t>(samples.size())};
+  for (const SftSample& sample : samples) {
+    counts.tokens += static_cast<int64_t>(sample.ids.size());
+    counts.trained_tokens += sample.num_trained();
+  }
+  return counts;
+}
+
+// Takes a part of the training samples away, in the file's order.
+SftData hold_out(SftData& train, double part, uint64_t seed) {
+  const auto total = static_cast<int64_t>(train.samples.size());
+  const auto count = static_cast<int64_t>(std::ceil(part * static_cast<double>(total)));
+  if (count >= total) {
+    throw FormatError(
+        fmt::format("data.eval_split: {} of {} samples leave none to train on", part, total));
+  }
+  const auto order = draw_permutation({.seed = seed, .purpose = Purpose::evaluation}, total);
+  std::vector<uint8_t> held(total, 0);
+  for (int64_t i = 0; i < count; ++i) held[order[i]] = 1;
+  SftData eval;
+  std::vector<SftSample> kept;
+  for (int64_t i = 0; i < total; ++i) {
+    (held[i] ? eval.samples : kept).push_back(std::move(train.samples[i]));
+  }
+  train.samples = std::move(kept);
+  eval.counts = counts_of(eval.samples);
+  train.counts.tokens -= eval.counts.tokens;
+  train.counts.trained_tokens -= eval.counts.trained_tokens;
+  train.counts.lines -= eval.counts.lines;
+  return eval;
+}
+
+}  // namespace
+
+int64_t SftSample::num_trained() const {
+  return std::count(trained.begin(), trained.end(), uint8_t{1});
+}
+
+int64_t SftSample::num_rows() const {
+  const auto last = std::find(trained.rbegin(), trained.rend(), uint8_t{1});
+  return std::max<int64_t>(trained.rend() - last - 1, 0);
+}
+
+std::string SftDataCounts::text() const {
+  std::string line = fmt::format("{} samples, {} tokens ({} trained)", grouped(lines - dropped),
+                                 grouped(tokens), grouped(trained_tokens));
+  if (truncated > 0) {
+    line +=
+        fmt::format("; {} truncated by {} tokens in all", grouped(truncated), grouped(cut_tokens));
+  }
+  if (dropped > 0) line += fmt::format("; {} dropped: no trained token left", grouped(dropped));
+  if (merged_borders > 0) {
+    line += fmt::format("; in {} the prompt's last token merges with the completion",
+                        grouped(merged_borders));
+  }
+  return line;
+}
+
+SftData read_sft_data(const std::filesystem::path& file, const Tokenizer& tokenizer,
+                      const SftDataConfig& config, int64_t context) {
+  SampleReader reader(tokenizer, config, context);
+  for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line); });
+  SftData data = reader.take();
+  if (data.counts.lines == 0) throw FormatError(file.string() + ": holds no samples");
+  if (data.samples.empty()) {
+    throw FormatError(fmt::format("{}: none of its {} samples has a token to train on",
+                                  file.string(), data.counts.lines));
+  }
+  return data;
+}
+
+SftDataSets read_sft_data_sets(const SftDataConfig& config, const Tokenizer& tokenizer,
+                               int64_t context, uint64_t seed) {
+  SftDataSets sets{.train = read_sft_data(config.train, tokenizer, config, context)};
+  if (config.eval) {
+    sets.eval = read_sft_data(*config.eval, tokenizer, config, context);
+  } else if (config.eval_split > 0) {
+    sets.eval = hold_out(sets.train, config.eval_split, seed);
+  }
+  return sets;
+}
+
+}  // namespace leash

@@ -1,0 +1,37 @@
+#include "rl/run_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "rl/non_finite_loss.h"
+
+namespace leash {
+
+double PhaseClock::lap() {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> passed = now - std::exchange(start_, now);
+  return passed.count();
+}
+
+RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step) {
+  return {.total_steps = total_steps,
+          .first_step = first_step,
+          .logging_steps = run.logging_steps,
+          .tensorboard =
+              std::ranges::find(run.report_to, ReportTo::tensorboard) != run.report_to.end()};
+}
+
+Metrics name_last_snapshot(const std::optional<Snapshot>& last,
+                           const std::function<Metrics()>& step) {
+  try {
+    return step();
+  } catch (const NonFiniteLoss& error) {
+    throw NonFiniteLoss(fmt::format(
+        "{}; {}", error.what(),
+        last ? "the last good snapshot is " + last->path.string() : "there is no snapshot yet"));
+  }
+}
+
+}  // namespace leash

@@ -1,0 +1,44 @@
+// What the loops of all trainers share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/io/snapshot.h"
+#include "rl/metrics.h"
+#include "rl/run_config.h"
+#include "rl/run_log.h"
+
+namespace leash {
+
+enum class RunEnd { finished, interrupted };
+
+struct RunOutcome {
+  RunEnd end = RunEnd::finished;
+  int64_t step = 0;  // steps done
+  std::optional<Snapshot> last_snapshot;
+  std::optional<int64_t> best_step;  // by the task's held-out measure; none without evaluations
+  std::string comparison;            // before against after, for the console
+};
+
+// Seconds of each phase of a step.
+class PhaseClock {
+ public:
+  // Ends the phase that runs and returns its seconds.
+  double lap();
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step);
+
+// Runs one step; a NonFiniteLoss out of it gets the last good snapshot's name.
+Metrics name_last_snapshot(const std::optional<Snapshot>& last,
+                           const std::function<Metrics()>& step);
+
+}  // namespace leash

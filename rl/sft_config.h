@@ -1,0 +1,163 @@
+// Everything that a supervised run can be told. Names and defaults are those of transformers'
+// TrainingArguments and, for the data, of TRL's SFTConfig, except where a comment says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "models/fields.h"
+#include "models/lora.h"
+#include "models/model_config.h"
+#include "rl/optim/schedule.h"
+#include "rl/run_config.h"
+
+namespace leash {
+
+enum class TruncationMode { keep_start, keep_end };
+template <>
+struct EnumNames<TruncationMode> {
+  static constexpr std::pair<TruncationMode, std::string_view> values[] = {
+      {TruncationMode::keep_start, "keep_start"}, {TruncationMode::keep_end, "keep_end"}};
+};
+
+struct SftDataConfig {
+  std::filesystem::path train;
+  std::optional<std::filesystem::path> eval;
+  double eval_split = 0.0;
+  bool shuffle = true;
+  bool append_eos = true;
+  std::optional<int64_t> max_length = 1024;
+  TruncationMode truncation_mode = TruncationMode::keep_start;
+  std::optional<bool> completion_only_loss;
+  bool assistant_only_loss = false;
+  bool packing = false;
+};
+template <class Config, class Visitor>
+requires Describes<Config, SftDataConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("train", c.train,
+        "JSONL in TRL's formats: {text}, {messages}, {prompt, completion} (texts or messages)");
+  visit("eval", c.eval, "held-out JSONL of the same form");
+  visit("eval_split", c.eval_split,
+        "without data.eval: this part of data.train is held out, chosen by the seed",
+        from_below(0, 1));
+  visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
+  visit("append_eos", c.append_eos,
+        "a text or completion ends with the tokenizer's EOS (chat ends as its template says)");
+  visit("max_length", c.max_length,
+        "tokens of a sample at most, the rest is cut off (null: the model's context)", at_least(2));
+  visit("truncation_mode", c.truncation_mode, "which side of a sample that is too long stays");
+  visit("completion_only_loss", c.completion_only_loss,
+        "train on the completion alone (null: yes for samples that have one)");
+  visit("assistant_only_loss", c.assistant_only_loss,
+        "train on what the assistant says alone (chat only)");
+  visit("packing", c.packing,
+        "put short samples together into rows of up to max_length tokens (best fit); attention "
+        "never crosses a sample");
+}
+
+enum class Optim { adamw_torch };
+template <>
+struct EnumNames<Optim> {
+  static constexpr std::pair<Optim, std::string_view> values[] = {
+      {Optim::adamw_torch, "adamw_torch"}};
+};
+
+enum class EvalStrategy { no, steps, epoch };
+template <>
+struct EnumNames<EvalStrategy> {
+  static constexpr std::pair<EvalStrategy, std::string_view> values[] = {
+      {EvalStrategy::no, "no"}, {EvalStrategy::steps, "steps"}, {EvalStrategy::epoch, "epoch"}};
+};
+
+struct SftConfig {
+  double num_train_epochs = 3.0;
+  int64_t max_steps = -1;
+  int64_t per_device_train_batch_size = 8;
+  int64_t gradient_accumulation_steps = 1;
+  int64_t micro_batch_tokens = 2048;  // leash's own
+  double learning_rate = 5e-5;
+  SchedulerType lr_scheduler_type = SchedulerType::linear;
+  std::map<std::string, double> lr_scheduler_kwargs;
+  double warmup_ratio = 0.0;
+  int64_t warmup_steps = 0;
+  Optim optim = Optim::adamw_torch;
+  double weight_decay = 0.0;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double adam_epsilon = 1e-8;
+  double max_grad_norm = 1.0;
+  double label_smoothing_factor = 0.0;
+  std::optional<double> neftune_noise_alpha;
+  bool group_by_length = false;
+  std::optional<int64_t> data_seed;
+  EvalStrategy eval_strategy = EvalStrategy::no;
+  std::optional<int64_t> eval_steps;
+  bool eval_on_start = false;
+  bool load_best_model_at_end = false;
+  std::optional<int64_t> early_stopping_patience;  // transformers: EarlyStoppingCallback's
+};
+template <class Config, class Visitor>
+requires Describes<Config, SftConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("num_train_epochs", c.num_train_epochs, "passes over the data", above(0));
+  visit("max_steps", c.max_steps, "optimizer steps; wins over num_train_epochs when above 0",
+        at_least(-1));
+  visit("per_device_train_batch_size", c.per_device_train_batch_size,
+        "rows (samples, or packs of them) of one accumulation step", at_least(1));
+  visit("gradient_accumulation_steps", c.gradient_accumulation_steps,
+        "an optimizer step takes this many times per_device_train_batch_size rows; its loss is "
+        "the mean over all their trained tokens",
+        at_least(1));
+  visit("micro_batch_tokens", c.micro_batch_tokens,
+        "tokens of one forward and backward pass (a longer sample runs alone); changes memory, not "
+        "results",
+        at_least(1));
+  visit("learning_rate", c.learning_rate, "the schedule's highest", above(0));
+  visit("lr_scheduler_type", c.lr_scheduler_type, "how the learning rate changes");
+  visit("lr_scheduler_kwargs", c.lr_scheduler_kwargs,
+        "numbers of the schedule: num_cycles, min_lr, min_lr_rate, power, lr_end, "
+        "num_decay_steps, min_lr_ratio");
+  visit("warmup_ratio", c.warmup_ratio, "part of all steps with a rising learning rate",
+        within(0, 1));
+  visit("warmup_steps", c.warmup_steps, "the same in steps; wins when above 0", at_least(0));
+  visit("optim", c.optim, "the optimizer");
+  visit("weight_decay", c.weight_decay, "AdamW", at_least(0));
+  visit("adam_beta1", c.adam_beta1, "AdamW", from_below(0, 1));
+  visit("adam_beta2", c.adam_beta2, "AdamW", from_below(0, 1));
+  visit("adam_epsilon", c.adam_epsilon, "AdamW", above(0));
+  visit("max_grad_norm", c.max_grad_norm, "gradients are clipped to this norm (0: never)",
+        at_least(0));
+  visit("label_smoothing_factor", c.label_smoothing_factor,
+        "this part of the target is spread evenly over the vocabulary", from_below(0, 1));
+  visit("neftune_noise_alpha", c.neftune_noise_alpha,
+        "noise on the embeddings, uniform within alpha / sqrt(tokens x width) (null: none)",
+        above(0));
+  visit("group_by_length", c.group_by_length, "batches of rows of similar length");
+  visit("data_seed", c.data_seed, "of the data's order (null: run.seed)", at_least(0));
+  visit("eval_strategy", c.eval_strategy, "when the held-out data is evaluated");
+  visit("eval_steps", c.eval_steps, "eval_strategy steps: every so many (null: run.logging_steps)",
+        at_least(1));
+  visit("eval_on_start", c.eval_on_start, "evaluate before the first step as well");
+  visit("load_best_model_at_end", c.load_best_model_at_end,
+        "adapter/ is the one with the lowest held-out loss, not the last");
+  visit("early_stopping_patience", c.early_stopping_patience,
+        "stop after this many evaluations in a row without a lower held-out loss (null: never)",
+        at_least(1));
+}
+
+// Everything that a recipe says about a supervised run.
+struct SftSetup {
+  ModelConfig model;
+  LoraConfig lora;
+  SftDataConfig data;
+  SftConfig sft;
+  RunConfig run;
+};
+
+}  // namespace leash

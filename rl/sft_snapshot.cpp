@@ -1,0 +1,46 @@
+#include "rl/sft_snapshot.h"
+
+#include <nlohmann/json.hpp>
+
+#include "models/errors.h"
+#include "models/io/atomic_file.h"
+#include "models/io/json_file.h"
+#include "models/io/peft_adapter.h"
+#include "models/io/safetensors.h"
+#include "rl/snapshot_parts.h"
+
+namespace leash {
+
+void write_sft_snapshot(const std::filesystem::path& folder, const SftState& state,
+                        const SftModel& model, const AdamW& optimizer) {
+  save_adapter(folder, model.adapter, model.checkpoint.path.string());
+  write_safetensors(folder / "optimizer.safetensors", optimizer.state());
+  const nlohmann::ordered_json json = {
+      {"step", state.step},
+      {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
+      {"best_loss", state.best_loss},
+      {"evaluations_without_gain", state.evaluations_without_gain},
+      {"environment", environment_json(NumericEnvironment::current(model.decoder->dtype()))}};
+  write_text_file(folder / "state.json", json.dump(1));
+}
+
+SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model, AdamW& optimizer,
+                           bool allow_inexact) {
+  const nlohmann::json json = read_json_file(folder / "state.json");
+  SftState state;
+  try {
+    check_environment(json.at("environment"), NumericEnvironment::current(model.decoder->dtype()),
+                      allow_inexact);
+    state.step = json.at("step");
+    if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
+    state.best_loss = json.at("best_loss");
+    state.evaluations_without_gain = json.at("evaluations_without_gain");
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError((folder / "state.json").string() + ": " + error.what());
+  }
+  read_adapter_into(folder, model.adapter, *model.decoder);
+  optimizer.load_state(read_safetensors(folder / "optimizer.safetensors"));
+  return state;
+}
+
+}  // namespace leash

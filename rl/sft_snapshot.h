@@ -1,0 +1,32 @@
+// Everything that a supervised run needs to go on exactly where it stopped. Order, dropout and
+// noise are pure functions of seed and step, so there is no more to save.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "rl/optim/adamw.h"
+#include "rl/sft_update.h"
+
+namespace leash {
+
+struct SftState {
+  int64_t step = 0;  // optimizer steps done; the data cursor as well
+  std::optional<int64_t> best_step;
+  double best_loss = 0;                  // held-out, of best_step
+  int64_t evaluations_without_gain = 0;  // in a row
+};
+
+// adapter_model.safetensors and adapter_config.json (PEFT's format), optimizer.safetensors,
+// state.json.
+void write_sft_snapshot(const std::filesystem::path& folder, const SftState& state,
+                        const SftModel& model, const AdamW& optimizer);
+
+// Restores adapter and optimizer in place. FormatError when the snapshot does not fit the recipe;
+// ConfigError when this machine or build differs from the one that wrote it, unless
+// `allow_inexact`.
+SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model, AdamW& optimizer,
+                           bool allow_inexact);
+
+}  // namespace leash

@@ -1,0 +1,315 @@
+#include "rl/sft_trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "models/io/peft_adapter.h"
+#include "rl/memory_usage.h"
+#include "rl/non_finite_loss.h"
+#include "rl/optim/schedule.h"
+#include "rl/run_log.h"
+#include "rl/snapshot_parts.h"
+#include "rollout/inputs.h"
+
+namespace leash {
+namespace {
+
+std::vector<std::vector<int64_t>> rows_of(const SftSetup& setup, const SftModel& model,
+                                          const std::vector<SftSample>& samples) {
+  if (!setup.data.packing) {
+    std::vector<std::vector<int64_t>> rows;
+    for (size_t i = 0; i < samples.size(); ++i) rows.push_back({static_cast<int64_t>(i)});
+    return rows;
+  }
+  std::vector<int64_t> lengths;
+  for (const SftSample& sample : samples)
+    lengths.push_back(static_cast<int64_t>(sample.ids.size()));
+  const int64_t context = model.decoder->config().max_positions;
+  return pack_best_fit(lengths, setup.data.max_length.value_or(context));
+}
+
+BatchOrder order_of(const SftSetup& setup, const std::vector<SftSample>& samples,
+                    const std::vector<std::vector<int64_t>>& rows) {
+  std::vector<int64_t> lengths;
+  for (const auto& row : rows) {
+    int64_t length = 0;
+    for (const int64_t sample : row) length += static_cast<int64_t>(samples[sample].ids.size());
+    lengths.push_back(length);
+  }
+  return BatchOrder(std::move(lengths),
+                    {.shuffle = setup.data.shuffle,
+                     .group_by_length = setup.sft.group_by_length,
+                     .seed = static_cast<uint64_t>(setup.sft.data_seed.value_or(setup.run.seed)),
+                     .batch_size = setup.sft.per_device_train_batch_size *
+                                   setup.sft.gradient_accumulation_steps});
+}
+
+AdamW make_optimizer(const SftConfig& config, const Adapter& adapter) {
+  return AdamW(adapter.parameters(), {.beta1 = config.adam_beta1,
+                                      .beta2 = config.adam_beta2,
+                                      .epsilon = config.adam_epsilon,
+                                      .weight_decay = config.weight_decay});
+}
+
+void require_finite(double value, const char* name, int64_t step) {
+  if (std::isfinite(value)) return;
+  throw NonFiniteLoss(
+      fmt::format("step {}: the {} is {}; the update was not applied", step, name, value));
+}
+
+void check_vocabulary(const SftData& data, const std::filesystem::path& file,
+                      const DecoderConfig& config) {
+  for (const SftSample& sample : data.samples) {
+    check_ids(sample.ids, config, fmt::format("{}:{}", file.string(), sample.line));
+  }
+}
+
+}  // namespace
+
+std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples) {
+  std::vector<const SftSample*> refs;
+  for (const SftSample& sample : samples) refs.push_back(&sample);
+  return refs;
+}
+
+SftDataSets read_data_for(const SftSetup& setup, const SftModel& model) {
+  const DecoderConfig& config = model.decoder->config();
+  SftDataSets sets =
+      read_sft_data_sets(setup.data, model.tokenizer, config.max_positions,
+                         static_cast<uint64_t>(setup.sft.data_seed.value_or(setup.run.seed)));
+  check_vocabulary(sets.train, setup.data.train, config);
+  check_vocabulary(sets.eval, setup.data.eval.value_or(setup.data.train), config);
+  return sets;
+}
+
+ScheduleConfig schedule_of(const SftConfig& config, int64_t total_steps) {
+  const auto setting = [&](const char* name, double otherwise) {
+    const auto found = config.lr_scheduler_kwargs.find(name);
+    return found == config.lr_scheduler_kwargs.end() ? otherwise : found->second;
+  };
+  ScheduleConfig schedule{.type = config.lr_scheduler_type,
+                          .learning_rate = config.learning_rate,
+                          .warmup_steps = config.warmup_steps,
+                          .warmup_ratio = config.warmup_ratio,
+                          .total_steps = total_steps};
+  schedule.min_lr_rate = setting(
+      "min_lr_rate", setting("min_lr_ratio", setting("min_lr", 0.0) / config.learning_rate));
+  schedule.power = setting("power", schedule.power);
+  schedule.lr_end = setting("lr_end", schedule.lr_end);
+  schedule.num_cycles = setting("num_cycles", schedule.num_cycles);
+  schedule.decay_steps = static_cast<int64_t>(setting("num_decay_steps", 0));
+  return schedule;
+}
+
+SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool allow_inexact)
+    : setup_(std::move(setup)),
+      folder_(folder),
+      console_(console),
+      model_(load_sft_model(setup_)),
+      data_(read_data_for(setup_, model_)),
+      rows_(rows_of(setup_, model_, data_.train.samples)),
+      order_(order_of(setup_, data_.train.samples, rows_)),
+      optimizer_(make_optimizer(setup_.sft, model_.adapter)) {
+  if (folder_.snapshot()) {
+    state_ = read_sft_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact);
+    last_snapshot_ = folder_.snapshot();
+  }
+  announce();
+}
+
+// What the run is about to do, for the person.
+void SftTrainer::announce() {
+  console_.message(trainable_parameters_line(model_.adapter, model_.decoder->num_parameters()));
+  console_.message("training data: " + data_.train.counts.text());
+  if (setup_.data.packing) {
+    console_.message(
+        fmt::format("packed into {} rows of at most {} tokens", rows_.size(),
+                    setup_.data.max_length.value_or(model_.decoder->config().max_positions)));
+  }
+  if (!data_.eval.samples.empty()) {
+    console_.message("held-out data: " + data_.eval.counts.text());
+  }
+  console_.message(
+      fmt::format("{} steps of {} rows: {:.2f} epochs", num_steps(),
+                  setup_.sft.per_device_train_batch_size * setup_.sft.gradient_accumulation_steps,
+                  epochs_after(num_steps())));
+}
+
+RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
+  RunLogOptions options = log_options(setup_.run, num_steps(), state_.step);
+  options.columns = {{"loss", "loss"}, {"held-out loss", "eval/loss"}};
+  RunLog log(folder_.path(), options, console_);
+  if (state_.step == 0 && !last_snapshot_ && setup_.sft.eval_on_start &&
+      !data_.eval.samples.empty()) {
+    Metrics metrics;
+    evaluate_into(metrics);
+    log.step(0, metrics);
+  }
+  const auto done = [&] { return state_.step >= num_steps() || stopped_early(); };
+  while (!done() && !interrupted()) {
+    Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
+    const bool evaluates = evaluates_after(state_.step);
+    if (evaluates) evaluate_into(metrics);
+    log.step(state_.step, metrics);
+    const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
+    if (due || evaluates || done() || interrupted()) {
+      log.sync();
+      last_snapshot_ = save();
+    }
+  }
+  console_.finish();
+  if (stopped_early() && state_.step < num_steps()) {
+    console_.message(
+        fmt::format("stopped early after step {}: no lower held-out loss in {} "
+                    "evaluations",
+                    state_.step, state_.evaluations_without_gain));
+  }
+  if (done()) export_adapter();
+  return {.end = done() ? RunEnd::finished : RunEnd::interrupted,
+          .step = state_.step,
+          .last_snapshot = last_snapshot_,
+          .best_step = state_.best_step,
+          .comparison = done() ? compare_with_start() : ""};
+}
+
+// One optimizer step.
+Metrics SftTrainer::iterate() {
+  const int64_t step = state_.step + 1;
+  PhaseClock clock;
+
+  // 1. Take the batch: its rows by seed and epoch, their samples one after another.
+  std::vector<const SftSample*> samples;
+  for (const int64_t row : order_.batch(state_.step)) {
+    for (const int64_t sample : rows_[row]) samples.push_back(&data_.train.samples[sample]);
+  }
+
+  // 2. Sum the gradients over micro-batches. The loss is the mean over the batch's trained tokens.
+  optimizer_.zero_grad();
+  const SftSums sums = accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter);
+
+  // 3. Clip, and refuse what is not finite before anything changes.
+  const double grad_norm = clip_grad_norm(optimizer_.parameters(), setup_.sft.max_grad_norm);
+  require_finite(sums.loss, "loss", step);
+  require_finite(grad_norm, "gradient norm", step);
+
+  // 4. Step: only the adapter changes.
+  const double rate = learning_rate(state_.step);
+  optimizer_.step(rate);
+  state_.step = step;
+
+  // 5. Report.
+  const double seconds = clock.lap();
+  const auto tokens = static_cast<double>(sums.tokens);
+  return {{"loss", sums.loss},
+          {"grad_norm", grad_norm},
+          {"learning_rate", rate},
+          {"epoch", epochs_after(step)},
+          {"mean_token_accuracy", static_cast<double>(sums.correct) / tokens},
+          {"trained_tokens", tokens},
+          {"perf/seconds", seconds},
+          {"perf/tokens_per_second", static_cast<double>(sums.rows) / seconds},
+          {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}};
+}
+
+void SftTrainer::evaluate_into(Metrics& metrics) {
+  console_.phase("evaluating");
+  PhaseClock clock;
+  const SftSums sums = held_out_sums(sample_refs(data_.eval.samples), setup_.sft.micro_batch_tokens,
+                                     *model_.decoder, &model_.adapter);
+  for (const auto& metric : held_out_metrics(sums)) metrics.push_back(metric);
+  metrics.emplace_back("perf/seconds_evaluation", clock.lap());
+  if (state_.step == 0) return;
+  const double loss = sums.nll / static_cast<double>(sums.tokens);
+  if (!state_.best_step || loss < state_.best_loss) {
+    state_.best_step = state_.step;
+    state_.best_loss = loss;
+    state_.evaluations_without_gain = 0;
+  } else {
+    ++state_.evaluations_without_gain;
+  }
+}
+
+Snapshot SftTrainer::save() {
+  SnapshotWriter writer(folder_.path(), state_.step);
+  write_sft_snapshot(writer.folder(), state_, model_, optimizer_);
+  const Snapshot snapshot = writer.commit();
+  prune_snapshots(folder_.path(), setup_.run.save_total_limit, state_.best_step);
+  return snapshot;
+}
+
+// `adapter/` in PEFT's format: the last adapter, or the best one.
+void SftTrainer::export_adapter() {
+  Adapter adapter = model_.adapter;
+  if (setup_.sft.load_best_model_at_end && state_.best_step && *state_.best_step != state_.step) {
+    adapter = load_adapter(folder_.path() / "snapshots" / fmt::format("step-{}", *state_.best_step),
+                           model_.decoder->modules());
+  }
+  save_adapter(folder_.path() / "adapter", adapter, model_.checkpoint.path.string());
+}
+
+// Held-out figures at the first and the last evaluation, and at the best where it is another.
+std::string SftTrainer::compare_with_start() const {
+  std::string table;
+  int64_t last = -1;
+  const std::vector<MetricsRow> rows = read_metrics(folder_.path() / "metrics.jsonl");
+  const auto value = [](const MetricsRow& row, const char* name) {
+    for (const auto& [metric, number] : row.metrics) {
+      if (metric == name) return number;
+    }
+    return std::numeric_limits<double>::quiet_NaN();
+  };
+  for (const MetricsRow& row : rows) {
+    if (!std::isnan(value(row, "eval/loss"))) last = row.step;
+  }
+  for (const MetricsRow& row : rows) {
+    if (std::isnan(value(row, "eval/loss"))) continue;
+    const bool best = row.step == state_.best_step;
+    if (!table.empty() && !best && row.step != last) continue;
+    table += fmt::format("{:>6}{:>15.4f}{:>12.3f}{:>16.4f}{}\n", row.step, value(row, "eval/loss"),
+                         value(row, "eval/perplexity"), value(row, "eval/mean_token_accuracy"),
+                         best ? "  best" : "");
+  }
+  if (table.empty()) return "";
+  return fmt::format("{:>6}{:>15}{:>12}{:>16}\n", "step", "held-out loss", "perplexity",
+                     "token accuracy") +
+         table;
+}
+
+int64_t SftTrainer::num_steps() const {
+  if (setup_.sft.max_steps > 0) return setup_.sft.max_steps;
+  return static_cast<int64_t>(
+      std::ceil(setup_.sft.num_train_epochs * static_cast<double>(order_.batches_per_epoch())));
+}
+
+bool SftTrainer::stopped_early() const {
+  return setup_.sft.early_stopping_patience &&
+         state_.evaluations_without_gain >= *setup_.sft.early_stopping_patience;
+}
+
+bool SftTrainer::evaluates_after(int64_t step) const {
+  const EvalStrategy strategy = setup_.sft.eval_strategy;
+  if (data_.eval.samples.empty() || strategy == EvalStrategy::no) return false;
+  const int64_t every = strategy == EvalStrategy::epoch
+                            ? order_.batches_per_epoch()
+                            : setup_.sft.eval_steps.value_or(setup_.run.logging_steps);
+  return step == num_steps() || step % every == 0;
+}
+
+double SftTrainer::learning_rate(int64_t step) const {
+  return learning_rate_at(schedule_of(setup_.sft, num_steps()), step);
+}
+
+// As transformers counts: in accumulation steps.
+double SftTrainer::epochs_after(int64_t step) const {
+  const int64_t size = setup_.sft.per_device_train_batch_size;
+  const int64_t per_epoch = (order_.num_rows() + size - 1) / size;
+  const int64_t batch = (step - 1) % order_.batches_per_epoch() + 1;
+  const int64_t done = std::min(batch * setup_.sft.gradient_accumulation_steps, per_epoch);
+  return static_cast<double>((step - 1) / order_.batches_per_epoch()) +
+         static_cast<double>(done) / static_cast<double>(per_epoch);
+}
+
+}  // namespace leash

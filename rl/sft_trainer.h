@@ -1,0 +1,66 @@
+// Supervised fine-tuning of an adapter: take a batch, sum its gradients, clip, step, log — one
+// loop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rl/console.h"
+#include "rl/data/packing.h"
+#include "rl/run_folder.h"
+#include "rl/run_parts.h"
+#include "rl/sft_snapshot.h"
+
+namespace leash {
+
+class SftTrainer {
+ public:
+  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
+  SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool allow_inexact);
+
+  // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
+  RunOutcome train(const std::function<bool()>& interrupted);
+
+  int64_t num_steps() const;
+  const Adapter& adapter() const { return model_.adapter; }
+
+ private:
+  void announce();
+  Metrics iterate();
+  void evaluate_into(Metrics& metrics);
+  Snapshot save();
+  void export_adapter();
+  std::string compare_with_start() const;
+
+  bool stopped_early() const;
+  bool evaluates_after(int64_t step) const;
+  double learning_rate(int64_t step) const;
+  double epochs_after(int64_t step) const;
+
+  SftSetup setup_;
+  RunFolder& folder_;
+  Console& console_;
+  SftModel model_;
+  SftDataSets data_;
+  std::vector<std::vector<int64_t>>
+      rows_;  // samples (indices) of each row; more than one if packed
+  BatchOrder order_;
+  AdamW optimizer_;
+  SftState state_;
+  std::optional<Snapshot> last_snapshot_;
+};
+
+// The samples of a file as held_out_sums and accumulate_gradients take them.
+std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples);
+
+// data.train and data.eval, read for this model. FormatError when a token is not in the model's
+// vocabulary.
+SftDataSets read_data_for(const SftSetup& setup, const SftModel& model);
+
+// The schedule of transformers' get_scheduler with lr_scheduler_kwargs.
+ScheduleConfig schedule_of(const SftConfig& config, int64_t total_steps);
+
+}  // namespace leash

@@ -1,0 +1,53 @@
+// The arithmetic of a supervised step: gradients of one batch in micro-batches, and the same sums
+// on held-out data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "models/decoder.h"
+#include "models/io/checkpoint.h"
+#include "models/tokenizer/tokenizer.h"
+#include "rl/data/sft_data.h"
+#include "rl/metrics.h"
+#include "rl/sft_config.h"
+
+namespace leash {
+
+struct SftModel {
+  Checkpoint checkpoint;
+  std::shared_ptr<const Decoder> decoder;  // the frozen base
+  Tokenizer tokenizer;
+  Adapter adapter;  // what trains
+};
+
+SftModel load_sft_model(const SftSetup& setup);
+
+// Sums over trained tokens.
+struct SftSums {
+  double loss = 0;  // already divided by the tokens of the whole batch; label smoothing included
+  double nll = 0;   // -log p, nats
+  int64_t tokens = 0;
+  int64_t correct = 0;  // tokens that were the likeliest
+  int64_t rows = 0;     // tokens that went through the decoder
+
+  void add(const SftSums& other);
+};
+
+using SampleRefs = std::span<const SftSample* const>;
+
+// Gradients of one optimizer step's samples in micro-batches, accumulated into .grad of the
+// adapter's parameters. The loss is the mean over the trained tokens of all samples together, so
+// that how they are cut into passes changes nothing but rounding. Dropout and noise are keyed by
+// (seed, step, sample).
+SftSums accumulate_gradients(SampleRefs samples, int64_t step, const SftSetup& setup,
+                             const Decoder& decoder, const Adapter& adapter);
+
+// No dropout, no noise, no label smoothing. Metrics: eval/loss (mean -log p over trained tokens),
+// eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.
+SftSums held_out_sums(SampleRefs samples, int64_t micro_batch_tokens, const Decoder& decoder,
+                      const Adapter* adapter);
+Metrics held_out_metrics(const SftSums& sums);
+
+}  // namespace leash

@@ -1,0 +1,66 @@
+#include "rl/snapshot_parts.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <torch/headeronly/version.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "models/errors.h"
+#include "models/io/peft_adapter.h"
+#include "models/io/safetensors.h"
+
+namespace leash {
+
+NumericEnvironment NumericEnvironment::current(at::ScalarType dtype) {
+  return {.dtype = c10::toString(dtype),
+          .threads = at::get_num_threads(),
+          .cpu_capability = at::get_cpu_capability(),
+          .build = TORCH_VERSION};
+}
+
+nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
+  return {{"dtype", environment.dtype},
+          {"threads", environment.threads},
+          {"cpu_capability", environment.cpu_capability},
+          {"build", environment.build}};
+}
+
+void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
+                       bool allow_inexact) {
+  const nlohmann::json now = environment_json(current);
+  if (saved == now || allow_inexact) return;
+  throw ConfigError(fmt::format(
+      "the snapshot was written with {}, this run would use {}: its numbers would differ from an "
+      "uninterrupted run's in the last bits; --allow-inexact goes on all the same",
+      saved.dump(), now.dump()));
+}
+
+void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {
+  const c10::AutoGradMode no_grad(false);
+  std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());
+  for (const auto& [name, tensor] : targets) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) {
+      throw FormatError(fmt::format(
+          "{}: has no tensor {} of the shape that this recipe trains; was the recipe changed?",
+          origin, name));
+    }
+    tensor.detach().copy_(found->second);
+  }
+  if (by_name.size() != targets.size()) {
+    throw FormatError(origin +
+                      ": holds tensors that this recipe does not train; was the recipe changed?");
+  }
+}
+
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter,
+                       const Decoder& decoder) {
+  const Adapter saved = load_adapter(folder, decoder.modules());
+  copy_into(adapter.named_tensors(), saved.named_tensors(), folder.string());
+}
+
+}  // namespace leash

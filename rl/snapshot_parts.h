@@ -1,0 +1,45 @@
+// What the snapshots of all trainers are made of.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "models/decoder.h"
+
+namespace leash {
+
+// What must not change for a resumed run to be bit-identical; compared on resume.
+struct NumericEnvironment {
+  std::string dtype;
+  int64_t threads = 0;
+  std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
+  std::string build;           // LibTorch's version
+
+  static NumericEnvironment current(at::ScalarType dtype);
+  bool operator==(const NumericEnvironment&) const = default;
+};
+
+nlohmann::ordered_json environment_json(const NumericEnvironment& environment);
+
+// ConfigError when `saved` (as environment_json wrote it) differs from `current`, unless
+// `allow_inexact`.
+void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
+                       bool allow_inexact);
+
+// Copies values into tensors that exist, so that optimizers and roles keep their leaves.
+// FormatError when names or shapes differ.
+void copy_into(const std::vector<std::pair<std::string, at::Tensor>>& targets,
+               const std::vector<std::pair<std::string, at::Tensor>>& saved,
+               const std::string& origin);
+
+// Copies a snapshot's adapter (in PEFT's format) into `adapter`.
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter,
+                       const Decoder& decoder);
+
+}  // namespace leash

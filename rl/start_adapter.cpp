@@ -1,0 +1,22 @@
+#include "rl/start_adapter.h"
+
+#include "models/io/peft_adapter.h"
+
+namespace leash {
+
+Adapter fresh_adapter(const LoraConfig& config, const Decoder& decoder, uint64_t seed) {
+  const BaseValues base_values = [&](int64_t module, bool bias) {
+    return decoder.base_value(module, bias);
+  };
+  Adapter adapter = Adapter::create(config, decoder.modules(), seed, base_values);
+  return decoder.dtype() == at::kDouble ? adapter.to(at::kDouble) : adapter;
+}
+
+Adapter start_adapter(const LoraConfig& config, const Decoder& decoder, uint64_t seed) {
+  Adapter adapter = config.path ? load_adapter(*config.path, decoder.modules())
+                                : fresh_adapter(config, decoder, seed);
+  adapter.set_trainable(true);
+  return adapter;
+}
+
+}  // namespace leash

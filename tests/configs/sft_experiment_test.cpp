@@ -1,0 +1,85 @@
+// Recipes of `task: sft`: what is read, refused and written back.
+#include <gmock/gmock.h>
+
+#include "configs/experiment.h"
+#include "models/errors.h"
+#include "tests/support/files.h"
+
+namespace leash {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+Experiment parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return parse_experiment(text, "sft.yaml", "/recipes", overrides).experiment;
+}
+
+std::string error(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse(text, overrides);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+constexpr char kShort[] = "task: sft\ndata: {train: t.jsonl}\n";
+
+TEST(SftRecipe, DefaultsAreTransformersAndTrls) {
+  const auto setup = std::get<SftSetup>(parse(kShort).setup);
+  EXPECT_EQ(setup.sft.learning_rate, 5e-5);
+  EXPECT_EQ(setup.sft.num_train_epochs, 3);
+  EXPECT_EQ(setup.sft.max_steps, -1);
+  EXPECT_EQ(setup.sft.per_device_train_batch_size, 8);
+  EXPECT_EQ(setup.sft.lr_scheduler_type, SchedulerType::linear);
+  EXPECT_EQ(setup.data.max_length, 1024);
+  EXPECT_TRUE(setup.data.append_eos);
+  EXPECT_EQ(setup.data.train, "/recipes/t.jsonl");
+}
+
+TEST(SftRecipe, TheTutorialReadsBackFromItsResolvedText) {
+  const auto recipe = testing::repository("configs/recipes/sft_tutorial.yaml");
+  const LoadedExperiment loaded = load_experiment(recipe);
+  EXPECT_TRUE(loaded.warnings.empty());
+  const auto setup = std::get<SftSetup>(loaded.experiment.setup);
+  EXPECT_EQ(setup.lora.r, 16);
+  EXPECT_EQ(setup.sft.max_steps, 40);
+  EXPECT_EQ(setup.sft.eval_strategy, EvalStrategy::steps);
+  const std::string resolved = resolved_yaml(loaded.experiment);
+  EXPECT_THAT(resolved, HasSubstr("task: sft\n"));
+  EXPECT_THAT(resolved, Not(HasSubstr("eval_split")));  // no effect beside data.eval
+  EXPECT_EQ(resolved_yaml(parse(resolved)), resolved);
+}
+
+TEST(SftRecipe, SettingsOfAnotherTaskAreUnknown) {
+  EXPECT_THAT(error(std::string(kShort) + "ppo: {kl_coef: 0.1}\n"),
+              HasSubstr("sft.yaml:3: ppo: there is no such setting"));
+}
+
+TEST(SftRecipe, ContradictionsAndSettingsWithoutEffectAreNamed) {
+  EXPECT_THAT(error("task: sft\n"), HasSubstr("data.train: is missing"));
+  EXPECT_THAT(error(kShort, {"sft.eval_strategy=steps"}), HasSubstr("needs data.eval"));
+  EXPECT_THAT(error(kShort, {"sft.eval_steps=3"}), HasSubstr("sft.eval_steps: has no effect"));
+  EXPECT_THAT(error(kShort, {"sft.early_stopping_patience=3"}), HasSubstr("has no effect"));
+  EXPECT_THAT(error(kShort, {"data.shuffle=false", "sft.group_by_length=true"}),
+              HasSubstr("sft.group_by_length: has no effect with data.shuffle: false"));
+  EXPECT_THAT(error(kShort, {"sft.lr_scheduler_kwargs={power: 2}"}),
+              HasSubstr("`power` that lr_scheduler_type: linear does not read"));
+  EXPECT_THAT(error(kShort, {"sft.max_steps=0"}), HasSubstr("sft.max_steps: has to be above 0"));
+  EXPECT_THAT(error(kShort, {"lora.task_type=SEQ_CLS"}), HasSubstr("CAUSAL_LM"));
+  EXPECT_THAT(error(kShort, {"sft.optim=lion"}), HasSubstr("adamw_torch"));
+  EXPECT_EQ(error(kShort, {"sft.lr_scheduler_type=polynomial", "sft.lr_scheduler_kwargs={power: 2}",
+                           "data.eval_split=0.1", "sft.eval_strategy=epoch"}),
+            "no error");
+}
+
+TEST(SftRecipe, DocsHaveBothTasks) {
+  const std::string docs = settings_markdown();
+  EXPECT_THAT(docs, HasSubstr("# `task: ppo`"));
+  EXPECT_THAT(docs, HasSubstr("# `task: sft`"));
+  EXPECT_THAT(docs, HasSubstr("`neftune_noise_alpha`"));
+}
+
+}  // namespace
+}  // namespace leash

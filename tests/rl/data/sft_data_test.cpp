@@ -1,0 +1,211 @@
+// Supervised samples: which formats are read, which tokens train, what is cut and dropped, and how
+// bad lines are named.
+#include "rl/data/sft_data.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "models/errors.h"
+#include "models/tokenizer/chat_template.h"
+#include "tests/rl/byte_tokenizer.h"
+#include "tests/support/files.h"
+
+namespace leash {
+namespace {
+
+using testing::byte_tokenizer_json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using testing::ScratchFolder;
+using testing::write_text;
+
+constexpr char kChatMl[] =
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
+    "+ '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<|im_start|>assistant\\n' }}{% endif %}";
+
+class SftDataTest : public ::testing::Test {
+ protected:
+  Tokenizer tokenizer() const {
+    write_text(folder_ / "tokenizer.json", byte_tokenizer_json());
+    nlohmann::json config = nlohmann::json::object();
+    if (has_template) config["chat_template"] = kChatMl;
+    if (has_eos) config["eos_token"] = "<|im_end|>";
+    write_text(folder_ / "tokenizer_config.json", config.dump());
+    return Tokenizer::load(folder_.path());
+  }
+  SftData read(const std::string& text) const {
+    write_text(folder_ / "s.jsonl", text);
+    return read_sft_data(folder_ / "s.jsonl", tokenizer(), config, /*context=*/200);
+  }
+  std::string error(const std::string& text) const {
+    try {
+      read(text);
+    } catch (const FormatError& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+  // The text of what trains, special tokens included.
+  std::string trained_text(const SftSample& sample) const {
+    std::vector<int64_t> ids;
+    for (size_t i = 0; i < sample.ids.size(); ++i) {
+      if (sample.trained[i] == 1) ids.push_back(sample.ids[i]);
+    }
+    return tokenizer().decode(ids);
+  }
+
+  ScratchFolder folder_;
+  SftDataConfig config;
+  bool has_template = true;
+  bool has_eos = true;
+};
+
+TEST_F(SftDataTest, TextTrainsWholeWithEosAtItsEnd) {
+  const SftData data = read("{\"text\": \"abc\"}\n{\"text\": \"de<|im_end|>\"}\n");
+  ASSERT_EQ(data.samples.size(), 2u);
+  EXPECT_THAT(data.samples[0].ids, ElementsAre(3 + 'a', 3 + 'b', 3 + 'c', 2));
+  EXPECT_THAT(data.samples[0].trained, ElementsAre(0, 1, 1, 1));       // nothing predicts the first
+  EXPECT_THAT(data.samples[1].ids, ElementsAre(3 + 'd', 3 + 'e', 2));  // EOS is there already
+  config.append_eos = false;
+  EXPECT_THAT(read("{\"text\": \"abc\"}").samples[0].ids, ElementsAre(3 + 'a', 3 + 'b', 3 + 'c'));
+}
+
+TEST_F(SftDataTest, CompletionsTrainAloneUnlessToldOtherwise) {
+  const std::string line = "{\"prompt\": \"ab\", \"completion\": \"cd\"}";
+  EXPECT_THAT(read(line).samples[0].ids, ElementsAre(3 + 'a', 3 + 'b', 3 + 'c', 3 + 'd', 2));
+  EXPECT_THAT(read(line).samples[0].trained, ElementsAre(0, 0, 1, 1, 1));
+  config.completion_only_loss = false;
+  EXPECT_THAT(read(line).samples[0].trained, ElementsAre(0, 1, 1, 1, 1));
+}
+
+TEST_F(SftDataTest, MessagesTrainWholeOrTheAssistantsPartAlone) {
+  const std::string line =
+      "{\"messages\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", "
+      "\"content\": \"Q\"}, {\"role\": \"assistant\", \"content\": \"A1\"}, {\"role\": \"user\", "
+      "\"content\": \"R\"}, {\"role\": \"assistant\", \"content\": \"A2\"}]}";
+  const SftSample whole = read(line).samples[0];
+  EXPECT_EQ(
+      tokenizer().decode(whole.ids),
+      "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n"
+      "A1<|im_end|>\n<|im_start|>user\nR<|im_end|>\n<|im_start|>assistant\nA2<|im_end|>\n");
+  EXPECT_EQ(whole.num_trained(), static_cast<int64_t>(whole.ids.size()) - 1);
+  config.assistant_only_loss = true;
+  EXPECT_EQ(trained_text(read(line).samples[0]), "A1<|im_end|>\nA2<|im_end|>\n");
+}
+
+TEST_F(SftDataTest, RowsEndBeforeTheLastTrainedToken) {
+  config.assistant_only_loss = true;
+  const SftSample sample =
+      read(
+          "{\"messages\": [{\"role\": \"user\", \"content\": \"Q\"}, {\"role\": \"assistant\", "
+          "\"content\": \"A\"}, {\"role\": \"user\", \"content\": \"more\"}]}")
+          .samples[0];
+  const std::string before = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\nA<|im_end|>";
+  EXPECT_EQ(sample.num_rows(), static_cast<int64_t>(tokenizer().encode(before).size()));
+  EXPECT_EQ(trained_text(sample), "A<|im_end|>\n");
+}
+
+TEST_F(SftDataTest, ConversationalCompletionsBeginAfterTheGenerationPrompt) {
+  const std::string line =
+      "{\"prompt\": [{\"role\": \"user\", \"content\": \"Q\"}], \"completion\": [{\"role\": "
+      "\"assistant\", \"content\": \"A\"}, {\"role\": \"user\", \"content\": \"R\"}]}";
+  const SftSample sample = read(line).samples[0];
+  EXPECT_EQ(trained_text(sample), "A<|im_end|>\n<|im_start|>user\nR<|im_end|>\n");
+  config.assistant_only_loss = true;  // both masks hold
+  EXPECT_EQ(trained_text(read(line).samples[0]), "A<|im_end|>\n");
+}
+
+TEST_F(SftDataTest, CutsAndDropsAreCounted) {
+  config.max_length = 4;
+  const std::string text =
+      "{\"text\": \"abcdef\"}\n{\"prompt\": \"abcd\", \"completion\": \"e\"}\n{\"text\": \"ab\"}\n"
+      "{\"text\": \"\"}\n";
+  SftData data = read(text);
+  ASSERT_EQ(data.samples.size(), 2u);
+  EXPECT_THAT(data.samples[0].ids, ElementsAre(3 + 'a', 3 + 'b', 3 + 'c', 3 + 'd'));
+  EXPECT_EQ(data.counts.lines, 4);
+  EXPECT_EQ(data.counts.truncated, 2);   // the first and the second
+  EXPECT_EQ(data.counts.cut_tokens, 5);  // 7 - 4 and 6 - 4
+  EXPECT_EQ(data.counts.dropped, 2);     // its completion was cut off; EOS alone
+  EXPECT_EQ(data.counts.tokens, 7);
+  EXPECT_EQ(data.counts.trained_tokens, 5);
+  EXPECT_EQ(data.samples[1].line, 3);
+  EXPECT_EQ(data.samples[1].id, 2u);  // of the file's samples, dropped ones counted
+  EXPECT_EQ(
+      data.counts.text(),
+      "2 samples, 7 tokens (5 trained); 2 truncated by 5 tokens in all; 2 dropped: no trained "
+      "token left");
+  config.truncation_mode = TruncationMode::keep_end;
+  data = read(text);
+  EXPECT_THAT(data.samples[0].ids, ElementsAre(3 + 'd', 3 + 'e', 3 + 'f', 2));
+  EXPECT_THAT(data.samples[0].trained, ElementsAre(0, 1, 1, 1));
+  EXPECT_THAT(data.samples[1].trained, ElementsAre(0, 0, 1, 1));
+}
+
+TEST_F(SftDataTest, TheContextBoundsEverySample) {
+  config.max_length = std::nullopt;
+  EXPECT_EQ(read("{\"text\": \"" + std::string(300, 'x') + "\"}").samples[0].ids.size(), 200u);
+  config.max_length = 1000;
+  EXPECT_EQ(read("{\"text\": \"" + std::string(300, 'x') + "\"}").samples[0].ids.size(), 200u);
+}
+
+TEST_F(SftDataTest, EveryBadLineIsNamed) {
+  const std::string what = error(
+      "{\"text\": 3}\n{\"text\": \"fine\"}\nnot json\n[1]\n{}\n{\"text\": \"a\", \"prompt\": "
+      "\"b\", \"completion\": \"c\"}\n{\"prompt\": \"a\"}\n{\"completion\": \"a\"}\n{\"messages\": "
+      "[]}\n{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": \"y\"}\n"
+      "{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": [{\"role\": "
+      "\"user\", \"content\": \"y\"}]}\n{\"messages\": [{\"role\": \"tool\", \"content\": "
+      "\"x\"}]}\n{\"text\": \"\xFF\"}\n{\"prompt\": [5], \"completion\": [6]}\n");
+  for (const char* expected :
+       {"s.jsonl:1: `text` has to be a text", "s.jsonl:3: is not valid JSON",
+        "s.jsonl:4: is not a JSON object", "s.jsonl:5: needs either", "s.jsonl:6: needs either",
+        "s.jsonl:7: needs either", "s.jsonl:8: needs either", "s.jsonl:9: `messages` has to be a",
+        "s.jsonl:10: `prompt` has to be a text (or both", "s.jsonl:11: completion[0] has to be",
+        "s.jsonl:12: messages[0]: role \"tool\"", "s.jsonl:13: is not valid JSON",
+        "s.jsonl:14: prompt[0] needs a text `role`"}) {
+    EXPECT_THAT(what, HasSubstr(expected));
+  }
+  EXPECT_THAT(what, Not(HasSubstr("s.jsonl:2:")));
+  config.assistant_only_loss = true;
+  EXPECT_THAT(error("{\"text\": \"a\"}"), HasSubstr("needs chat messages"));
+}
+
+TEST_F(SftDataTest, WhatIsWrongWithTheWholeFileIsSaidOnce) {
+  EXPECT_THAT(error(""), HasSubstr("holds no samples"));
+  EXPECT_THAT(error("{\"text\": \"\"}"),
+              HasSubstr("none of its 1 samples has a token to train on"));
+  const std::string chat = "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}\n";
+  has_template = false;
+  EXPECT_THAT(error(chat + chat), HasSubstr("s.jsonl:1: the model has no chat template"));
+  EXPECT_THAT(error(chat + chat), Not(HasSubstr("s.jsonl:2")));
+  has_eos = false;
+  EXPECT_THAT(error("{\"text\": \"a\"}"), HasSubstr("append_eos: false"));
+}
+
+TEST_F(SftDataTest, ASplitHoldsOutWhatTheSeedChooses) {
+  std::string text;
+  for (char c = 'a'; c <= 'j'; ++c) text += fmt::format("{{\"text\": \"x{}\"}}\n", c);
+  write_text(folder_ / "s.jsonl", text);
+  config.train = folder_ / "s.jsonl";
+  config.eval_split = 0.25;
+  const auto lines = [&](uint64_t seed) {
+    const SftDataSets sets = read_sft_data_sets(config, tokenizer(), 200, seed);
+    EXPECT_EQ(sets.train.samples.size(), 7u);
+    EXPECT_EQ(sets.train.counts.tokens, 21);
+    EXPECT_EQ(sets.eval.counts.lines, 3);
+    std::vector<int64_t> held;
+    for (const SftSample& sample : sets.eval.samples) held.push_back(sample.line);
+    for (const SftSample& sample : sets.train.samples) {
+      EXPECT_THAT(held, Not(::testing::Contains(sample.line)));
+    }
+    return held;
+  };
+  EXPECT_EQ(lines(1), lines(1));
+  EXPECT_NE(lines(1), lines(2));
+}
+
+}  // namespace
+}  // namespace leash

@@ -1,0 +1,58 @@
+// Supervised runs on tiny_llama with a byte tokenizer, for tests.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "rl/sft_trainer.h"
+#include "tests/rl/byte_tokenizer.h"
+#include "tests/support/files.h"
+
+namespace leash::testing {
+
+// A model folder whose tokens are bytes: only those of ids below 96 (capital letters, digits,
+// signs) are in tiny_llama's vocabulary. EOS is 2.
+inline void make_model(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  for (const char* file : {"config.json", "model.safetensors"}) {
+    std::filesystem::copy_file(repository("tests/golden/tiny_llama") / file, folder / file);
+  }
+  write_text(folder / "tokenizer.json", byte_tokenizer_json());
+  write_text(folder / "tokenizer_config.json", R"({"eos_token": "<|im_end|>"})");
+}
+
+struct SftRun {
+  RunOutcome outcome;
+  std::vector<MetricsRow> rows;
+
+  double metric(size_t row, const std::string& name) const {
+    for (const auto& [metric, value] : rows.at(row).metrics) {
+      if (metric == name) return value;
+    }
+    ADD_FAILURE() << "no metric " << name;
+    return 0;
+  }
+};
+
+// Runs (or resumes) in `folder`; stops after `last_step` where that is given.
+inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
+                      int64_t last_step = -1) {
+  Console silent(-1, false);
+  RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
+  SftTrainer trainer(setup, run, silent, /*allow_inexact=*/false);
+  int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
+  // Asked before each step, and once more after each.
+  const auto steps_done = [&] {
+    const auto rows = read_metrics(folder / "metrics.jsonl");
+    return rows.empty() ? begun : rows.back().step;
+  };
+  SftRun result{
+      .outcome = trainer.train([&] { return last_step >= 0 && steps_done() >= last_step; }),
+      .rows = {}};
+  result.rows = read_metrics(folder / "metrics.jsonl");
+  return result;
+}
+
+}  // namespace leash::testing
