@@ -133,8 +133,7 @@ TEST(Generate, TextOmitsWhatEndedIt) {
       if (name == "model.norm.weight") tensor.zero_();
     }
   });
-  const Json flat = run({"--top-k", "1", "--max-new-tokens", "3"});
-  EXPECT_EQ(flat["stop"], "length");
+  const Json flat = run({});
   for (const Json& logprob : flat["logprobs"]) {
     EXPECT_NEAR(logprob.get<double>(), -std::log(static_cast<double>(kTinyVocabulary)), 1e-5);
   }
