@@ -33,6 +33,7 @@ TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
   for (size_t i = 1; i < steps.size(); ++i) {
     EXPECT_EQ(steps[i]["episode"], 8 * i);
     EXPECT_TRUE(std::isfinite(steps[i]["objective/kl"].get<double>()));
+    EXPECT_LT(steps[i]["policy/logprob_gap_max"].get<double>(), 1e-4);
   }
   EXPECT_GT(std::abs(steps[6]["objective/kl"].get<double>()), 1e-3);  // and now it was
 
