@@ -13,8 +13,8 @@
 //
 // A visitor is called as visit(name, member, help) or visit(name, member, help, Range). Members may
 // be bool, int64_t, double, std::string, std::filesystem::path (relative to the YAML's folder),
-// ModelPath, an enum with EnumNames, StringOrList, std::optional of these (null in YAML), std::vector and
-// std::map<std::string, …> of these, and structs that have visit_fields themselves.
+// ModelPath, an enum with EnumNames, StringOrList, std::optional of these (null in YAML), and
+// std::vector and std::map<std::string, …> of these and of structs that have visit_fields.
 #pragma once
 
 #include <concepts>
