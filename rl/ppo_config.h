@@ -121,7 +121,7 @@ struct EnumNames<RewardKind> {
 struct RewardConfig {
   RewardKind kind = RewardKind::function;
   double weight = 1.0;
-  std::optional<ModelPath> path;  // model: a sequence-classification checkpoint
+  std::optional<ModelPath> path;             // model: a sequence-classification checkpoint
   std::optional<std::string> name;           // function: which
   std::map<std::string, double> parameters;  // function: its numbers
   std::vector<std::string> words;            // function: its words
