@@ -55,6 +55,8 @@ void check_held_out(const SftSetup& s, Checker& check) {
   check.no_effect_unless(evaluates && s.sft.eval_strategy == EvalStrategy::steps, "sft.eval_steps",
                          "without eval_strategy: steps and held-out data");
   check.no_effect_unless(has_data, "sft.eval_on_start", "without data.eval or data.eval_split");
+  check.no_effect_unless(evaluates || (has_data && s.sft.eval_on_start), "sft.eval_answers",
+                         "without evaluations");
   check.no_effect_unless(evaluates, "sft.load_best_model_at_end",
                          "without eval_strategy and held-out data");
   check.no_effect_unless(evaluates, "sft.early_stopping_patience",

@@ -99,6 +99,7 @@ struct SftConfig {
   EvalStrategy eval_strategy = EvalStrategy::no;
   std::optional<int64_t> eval_steps;
   bool eval_on_start = false;
+  int64_t eval_answers = 0;  // leash's own
   bool load_best_model_at_end = false;
   std::optional<int64_t> early_stopping_patience;  // transformers: EarlyStoppingCallback's
 };
@@ -144,6 +145,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("eval_steps", c.eval_steps, "eval_strategy steps: every so many (null: run.logging_steps)",
         at_least(1));
   visit("eval_on_start", c.eval_on_start, "evaluate before the first step as well");
+  visit("eval_answers", c.eval_answers,
+        "held-out prompts that are answered at each evaluation (greedily, at most 64 tokens), for "
+        "samples.jsonl and the report",
+        at_least(0));
   visit("load_best_model_at_end", c.load_best_model_at_end,
         "adapter/ is the one with the lowest held-out loss, not the last");
   visit("early_stopping_patience", c.early_stopping_patience,

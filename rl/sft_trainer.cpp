@@ -11,6 +11,7 @@
 #include "rl/non_finite_loss.h"
 #include "rl/optim/schedule.h"
 #include "rl/run_log.h"
+#include "rl/sft_answers.h"
 #include "rl/snapshot_parts.h"
 #include "rollout/inputs.h"
 
@@ -145,14 +146,14 @@ RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
   if (state_.step == 0 && !last_snapshot_ && setup_.sft.eval_on_start &&
       !data_.eval.samples.empty()) {
     Metrics metrics;
-    evaluate_into(metrics);
+    evaluate_and_log(log, metrics);
     log.step(0, metrics);
   }
   const auto done = [&] { return state_.step >= num_steps() || stopped_early(); };
   while (!done() && !interrupted()) {
     Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
     const bool evaluates = evaluates_after(state_.step);
-    if (evaluates) evaluate_into(metrics);
+    if (evaluates) evaluate_and_log(log, metrics);
     log.step(state_.step, metrics);
     const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
     if (due || evaluates || done() || interrupted()) {
@@ -214,12 +215,16 @@ Metrics SftTrainer::iterate() {
           {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}};
 }
 
-void SftTrainer::evaluate_into(Metrics& metrics) {
+void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
   PhaseClock clock;
   const SftSums sums = held_out_sums(sample_refs(data_.eval.samples), setup_.sft.micro_batch_tokens,
                                      *model_.decoder, &model_.adapter);
   for (const auto& metric : held_out_metrics(sums)) metrics.push_back(metric);
+  for (const SampleRecord& answer :
+       answer_held_out(model_, data_.eval.samples, setup_.sft.eval_answers, state_.step)) {
+    log.sample(answer);
+  }
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
   if (state_.step == 0) return;
   const double loss = sums.nll / static_cast<double>(sums.tokens);

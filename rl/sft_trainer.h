@@ -30,7 +30,7 @@ class SftTrainer {
  private:
   void announce();
   Metrics iterate();
-  void evaluate_into(Metrics& metrics);
+  void evaluate_and_log(RunLog& log, Metrics& metrics);
   Snapshot save();
   void export_adapter();
   std::string compare_with_start() const;

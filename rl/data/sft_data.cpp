@@ -95,9 +95,9 @@ class SampleReader {
     sample.ids = tokenizer_.encode_with_special(prompt + rest);
     if (config_.append_eos) append_eos(sample.ids);
     train_all(sample);
-    if (has_prompt && config_.completion_only_loss.value_or(true)) {
-      untrain_prompt(sample, tokenizer_.encode_with_special(prompt));
-    }
+    if (!has_prompt) return sample;
+    set_prompt(sample, tokenizer_.encode_with_special(prompt), prompt);
+    if (config_.completion_only_loss.value_or(true)) untrain_prompt(sample);
     return sample;
   }
 
@@ -109,12 +109,16 @@ class SampleReader {
     sample.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
     train_all(sample);
     if (config_.assistant_only_loss) train_assistant(sample, messages);
-    if (completion.empty() || !config_.completion_only_loss.value_or(true)) return sample;
+    if (completion.empty()) {
+      if (messages.back().role == "assistant") set_chat_prompt(sample, messages, border - 1);
+      return sample;
+    }
     if (completion[0].role != "assistant") {
       throw FormatError(
           "completion[0] has to be the assistant's, for the prompt ends with its cue");
     }
-    untrain_prompt(sample, encode_chat(tokenizer_, std::span(messages).first(border), true));
+    set_chat_prompt(sample, messages, border);
+    if (config_.completion_only_loss.value_or(true)) untrain_prompt(sample);
     return sample;
   }
 
@@ -129,11 +133,24 @@ class SampleReader {
 
   static void train_all(SftSample& sample) { sample.trained.assign(sample.ids.size(), 1); }
 
-  void untrain_prompt(SftSample& sample, const std::vector<int64_t>& prompt) {
-    const int64_t shared = common_prefix(sample.ids, prompt);
+  // Where the answer begins: behind what the sample shares with its prompt alone.
+  void set_prompt(SftSample& sample, const std::vector<int64_t>& prompt, std::string display) {
+    sample.prompt_tokens = common_prefix(sample.ids, prompt);
+    sample.prompt = std::move(display);
     // A tokenizer that ends a text with special tokens of its own differs there in any case.
-    if (shared < static_cast<int64_t>(prompt.size())) ++data_.counts.merged_borders;
-    std::fill_n(sample.trained.begin(), shared, 0);
+    if (sample.prompt_tokens < static_cast<int64_t>(prompt.size())) ++data_.counts.merged_borders;
+  }
+
+  void set_chat_prompt(SftSample& sample, std::span<const ChatMessage> messages, size_t border) {
+    std::string display;
+    for (const ChatMessage& message : messages.first(border)) {
+      if (message.role == "user") display = message.content;
+    }
+    set_prompt(sample, encode_chat(tokenizer_, messages.first(border), true), std::move(display));
+  }
+
+  static void untrain_prompt(SftSample& sample) {
+    std::fill_n(sample.trained.begin(), sample.prompt_tokens, 0);
   }
 
   // What the assistant says: from the end of the conversation so far with the generation prompt to
@@ -156,6 +173,7 @@ class SampleReader {
     if (excess <= 0) return;
     ++data_.counts.truncated;
     data_.counts.cut_tokens += excess;
+    sample.prompt_tokens = 0;
     const int64_t begin = config_.truncation_mode == TruncationMode::keep_start ? 0 : excess;
     const auto keep = [&](auto& values) {
       values.erase(values.begin() + begin + max_length_, values.end());

@@ -27,7 +27,8 @@ class SftTrainerTest : public ::testing::Test {
               std::string(1 + i % 6, static_cast<char>('A' + i)) + "\"}\n";
     }
     write_text(folder_ / "train.jsonl", text);
-    write_text(folder_ / "eval.jsonl", "{\"text\": \"SAY 1: AB\"}\n{\"text\": \"NO 77\"}\n");
+    write_text(folder_ / "eval.jsonl",
+               "{\"prompt\": \"SAY 1:\", \"completion\": \"AB\"}\n{\"text\": \"NO 77\"}\n");
     setup.model.path = (folder_ / "model").string();
     setup.lora.r = 4;
     setup.lora.target_modules = "all-linear";
@@ -51,6 +52,7 @@ TEST_F(SftTrainerTest, ResumingIsBitIdentical) {
   setup.sft.eval_strategy = EvalStrategy::steps;
   setup.sft.eval_steps = 3;
   setup.sft.max_steps = 8;
+  setup.sft.eval_answers = 2;
   setup.sft.group_by_length = true;
   setup.data.eval = folder_ / "eval.jsonl";
   const SftRun whole = run_sft(setup, folder_ / "whole");
@@ -65,6 +67,9 @@ TEST_F(SftTrainerTest, ResumingIsBitIdentical) {
   EXPECT_EQ(parts.outcome.end, RunEnd::finished);
   EXPECT_EQ(parts.outcome.best_step, whole.outcome.best_step);
   EXPECT_EQ(adapter("parts"), adapter("whole"));
+  const std::string samples = read_text(folder_ / "whole" / "samples.jsonl");
+  EXPECT_THAT(samples, HasSubstr("\"prompt\":\"SAY 1:\""));
+  EXPECT_EQ(read_text(folder_ / "parts" / "samples.jsonl"), samples);
   ASSERT_EQ(parts.rows.size(), 8u);
   for (size_t i = 0; i < 8; ++i) {
     ASSERT_EQ(parts.rows[i].metrics.size(), whole.rows[i].metrics.size());

@@ -117,6 +117,22 @@ TEST_F(SftDataTest, ConversationalCompletionsBeginAfterTheGenerationPrompt) {
   EXPECT_EQ(trained_text(read(line).samples[0]), "A<|im_end|>\n");
 }
 
+TEST_F(SftDataTest, PromptsAreWhatAModelCanBeAsked) {
+  const std::string chat =
+      "[{\"role\": \"user\", \"content\": \"Q\"}, {\"role\": \"assistant\", \"content\": \"A\"}]";
+  const SftData data =
+      read("{\"messages\": " + chat +
+           "}\n{\"prompt\": \"ab\", \"completion\": \"c\"}\n{\"text\": \"abc\"}\n");
+  const std::string asked = "<|im_start|>user\nQ<|im_end|>\n<|im_start|>assistant\n";
+  EXPECT_EQ(data.samples[0].prompt, "Q");
+  EXPECT_EQ(data.samples[0].prompt_tokens, static_cast<int64_t>(tokenizer().encode(asked).size()));
+  EXPECT_EQ(data.samples[1].prompt, "ab");
+  EXPECT_EQ(data.samples[1].prompt_tokens, 2);
+  EXPECT_EQ(data.samples[2].prompt_tokens, 0);
+  config.max_length = 5;
+  EXPECT_EQ(read("{\"messages\": " + chat + "}\n").samples[0].prompt_tokens, 0);
+}
+
 TEST_F(SftDataTest, CutsAndDropsAreCounted) {
   config.max_length = 4;
   const std::string text =
