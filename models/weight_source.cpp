@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "models/small_product.h"
+
 namespace leash {
 namespace {
 
@@ -10,7 +12,9 @@ class DenseWeight final : public WeightSource {
   explicit DenseWeight(at::Tensor weight) : weight_(std::move(weight)) {}
   int64_t in_features() const override { return weight_.size(1); }
   int64_t out_features() const override { return weight_.size(0); }
-  at::Tensor multiply(const at::Tensor& x) const override { return x.matmul(weight_.t()); }
+  at::Tensor multiply(const at::Tensor& x) const override {
+    return small_product_fits(x, weight_) ? small_product(x, weight_) : x.matmul(weight_.t());
+  }
   at::Tensor multiply_transposed(const at::Tensor& dy) const override { return dy.matmul(weight_); }
   at::Tensor dense() const override { return weight_; }
 

@@ -1,0 +1,104 @@
+#include "experiments/bench/harness.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <fstream>
+
+#include "models/io/checkpoint.h"
+#include "models/random.h"
+#include "rl/memory_usage.h"
+
+namespace leash::bench {
+namespace {
+
+std::string machine() {
+  std::ifstream cpus("/proc/cpuinfo");
+  for (std::string line; std::getline(cpus, line);) {
+    if (!line.starts_with("model name")) continue;
+    std::string name = line.substr(line.find(':') + 2);
+    std::ranges::replace(name, ',', ' ');
+    return name;
+  }
+  return "unknown";
+}
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc = {};
+  gmtime_r(&now, &utc);
+  char text[16];
+  std::strftime(text, sizeof(text), "%Y-%m-%d", &utc);
+  return text;
+}
+
+}  // namespace
+
+std::string csv_header() {
+  return "case,program,version,threads,dtype,value,unit,peak_mb,machine,date";
+}
+
+std::string csv_line(const Row& row, const Options& options) {
+  return fmt::format("{},{},{},{},fp32,{:.6g},{},{:.0f},{},{}", row.name, options.program,
+                     LEASH_BENCH_VERSION, at::get_num_threads(), row.value, row.unit,
+                     static_cast<double>(peak_memory_bytes()) / 1e6, machine(), today());
+}
+
+double Stopwatch::lap() {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::duration<double> passed = now - std::exchange(start_, now);
+  return passed.count();
+}
+
+std::shared_ptr<const Decoder> load_decoder(const Options& options) {
+  return Decoder::load(open_checkpoint(resolve_model(options.model)), at::kFloat);
+}
+
+Adapter bench_adapter(const Decoder& decoder) {
+  LoraConfig config;
+  config.r = 16;
+  config.lora_alpha = 32;
+  config.target_modules = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj"};
+  Adapter adapter = Adapter::create(config, decoder.modules(), /*seed=*/1);
+  for (at::Tensor parameter : adapter.parameters()) parameter.detach().add_(1e-4);
+  return adapter;
+}
+
+std::vector<std::vector<int64_t>> random_ids(int64_t count, int64_t length, uint64_t seed) {
+  std::vector<std::vector<int64_t>> sequences(static_cast<size_t>(count));
+  uint64_t sample = 0;
+  for (auto& ids : sequences) {
+    for (int64_t place = 0; place < length; ++place) {
+      const double uniform =
+          draw_uniform({seed, Purpose::sampling, 0, sample, static_cast<uint64_t>(place)});
+      ids.push_back(100 + static_cast<int64_t>(uniform * 39900));
+    }
+    ++sample;
+  }
+  return sequences;
+}
+
+std::vector<Prompt> prompts_of(const std::vector<std::vector<int64_t>>& ids) {
+  std::vector<Prompt> prompts;
+  for (const auto& sequence : ids) {
+    prompts.push_back({.ids = sequence, .sample = static_cast<uint64_t>(prompts.size())});
+  }
+  return prompts;
+}
+
+GenerationConfig fixed_length(int64_t new_tokens) {
+  GenerationConfig config;
+  config.sampling.temperature = 0.7;
+  config.max_new_tokens = new_tokens;
+  return config;
+}
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  const size_t middle = values.size() / 2;
+  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+}
+
+}  // namespace leash::bench

@@ -1,0 +1,65 @@
+// What all benchmark cases share: the clock, the CSV schema and a model with random prompts.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/decoder.h"
+#include "rollout/engine.h"
+
+namespace leash::bench {
+
+// Command line of a run.
+struct Options {
+  std::string model = "smollm2";
+  int64_t repeats = 3;
+  int64_t threads = 0;            // 0: all cores
+  std::string program = "leash";  // what the CSV calls this binary
+};
+
+// One line of the CSV. Every case and every peer writes these columns.
+struct Row {
+  std::string name;  // of the case
+  double value = 0;
+  std::string unit;
+};
+
+// "case,program,version,threads,dtype,value,unit,peak_mb,machine,date"
+std::string csv_header();
+std::string csv_line(const Row& row, const Options& options);
+
+// Seconds since the last lap.
+class Stopwatch {
+ public:
+  double lap();
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+std::shared_ptr<const Decoder> load_decoder(const Options& options);
+// A trainable adapter on q, k, v, o with r=16 whose B is not zero, so that nothing is skipped.
+Adapter bench_adapter(const Decoder& decoder);
+// `count` sequences of `length` ids in [100, 40000), a function of the arguments alone.
+std::vector<std::vector<int64_t>> random_ids(int64_t count, int64_t length, uint64_t seed = 0);
+std::vector<Prompt> prompts_of(const std::vector<std::vector<int64_t>>& ids);
+// Exactly `new_tokens` tokens each: nothing ends an answer.
+GenerationConfig fixed_length(int64_t new_tokens);
+
+double median(std::vector<double> values);
+
+// Cases. Each returns the median over options.repeats after one run that is not counted.
+std::vector<Row> run_decode(const Options& options, int64_t sequences, bool with_adapter);
+std::vector<Row> run_score(const Options& options);
+std::vector<Row> run_ppo(const Options& options, const std::string& critic);
+std::vector<Row> run_update(const Options& options);
+std::vector<Row> run_supervised(const Options& options);
+std::vector<Row> run_machine(const Options& options);
+
+// GFLOP/s of fp32 products [rows, in] x [in, out], best of a few.
+double matmul_gflops(int64_t rows, int64_t in, int64_t out);
+
+}  // namespace leash::bench

@@ -1,0 +1,86 @@
+// leash_bench [--model M] [--repeats N] [--threads N] [--program NAME] [--no-header] CASE…: CSV on
+// standard output. One process per case where peak memory matters.
+#include <fmt/format.h>
+
+#include <functional>
+#include <iostream>
+#include <map>
+
+#include "experiments/bench/harness.h"
+#include "models/device.h"
+
+namespace leash::bench {
+namespace {
+
+using Case = std::function<std::vector<Row>(const Options&)>;
+
+const std::map<std::string, Case>& cases() {
+  static const std::map<std::string, Case> all{
+      {"decode-1", [](const Options& o) { return run_decode(o, 1, false); }},
+      {"decode-16", [](const Options& o) { return run_decode(o, 16, false); }},
+      {"decode-32", [](const Options& o) { return run_decode(o, 32, false); }},
+      {"decode-16-lora", [](const Options& o) { return run_decode(o, 16, true); }},
+      {"score", run_score},
+      {"ppo-shared", [](const Options& o) { return run_ppo(o, "shared"); }},
+      {"ppo-separate-all", [](const Options& o) { return run_ppo(o, "separate-all"); }},
+      {"ppo-separate-lora", [](const Options& o) { return run_ppo(o, "separate-lora"); }},
+      {"ppo-separate-head", [](const Options& o) { return run_ppo(o, "separate-head"); }},
+      {"update", run_update},
+      {"supervised", run_supervised},
+      {"machine", run_machine},
+  };
+  return all;
+}
+
+int usage() {
+  std::cerr << "leash_bench [--model M] [--repeats N] [--threads N] [--program NAME] [--no-header] "
+               "CASE…\ncases:";
+  for (const auto& [name, run] : cases()) std::cerr << ' ' << name;
+  std::cerr << '\n';
+  return 2;
+}
+
+int run(const std::vector<std::string>& arguments) {
+  Options options;
+  bool header = true;
+  std::vector<std::string> names;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const bool has_value = i + 1 < arguments.size();
+    if (argument == "--no-header")
+      header = false;
+    else if (argument == "--model" && has_value)
+      options.model = arguments[++i];
+    else if (argument == "--repeats" && has_value)
+      options.repeats = std::stoll(arguments[++i]);
+    else if (argument == "--threads" && has_value)
+      options.threads = std::stoll(arguments[++i]);
+    else if (argument == "--program" && has_value)
+      options.program = arguments[++i];
+    else if (cases().contains(argument))
+      names.push_back(argument);
+    else
+      return usage();
+  }
+  if (names.empty() || options.repeats < 1) return usage();
+  set_threads(options.threads);
+  if (header) std::cout << csv_header() << std::endl;
+  for (const std::string& name : names) {
+    for (const Row& row : cases().at(name)(options)) {
+      std::cout << csv_line(row, options) << std::endl;
+    }
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace leash::bench
+
+int main(int argc, char** argv) {
+  try {
+    return leash::bench::run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    std::cerr << "leash_bench: " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,203 @@
+// A PPO iteration, its update phase alone, and a supervised step: the work of DESIGN.md's table.
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <cstdlib>
+#include <iostream>
+
+#include "experiments/bench/harness.h"
+#include "rl/ppo_experience.h"
+#include "rl/ppo_update.h"
+#include "rollout/scoring.h"
+
+namespace leash::bench {
+namespace {
+
+constexpr int64_t kBatch = 16, kPrompt = 32, kNew = 64, kEpochs = 4;
+
+// A sequence-classification model of the policy's size with weights of its own.
+class FullSizeReward final : public RewardSource {
+ public:
+  explicit FullSizeReward(std::shared_ptr<const Decoder> decoder)
+      : decoder_(std::move(decoder)), head_(LinearHead::zeros(decoder_->config().hidden_size)) {
+    head_.weight.fill_(0.01);
+  }
+  std::vector<double> score(const std::vector<RewardSample>& samples) const override {
+    std::vector<std::vector<int64_t>> sequences;
+    for (const RewardSample& sample : samples) {
+      sequences.push_back(sample.prompt_ids);
+      sequences.back().insert(sequences.back().end(), sample.token_ids.begin(),
+                              sample.token_ids.end());
+    }
+    const at::Tensor scores = score_sequences(*decoder_, nullptr, head_, sequences);
+    const float* data = scores.const_data_ptr<float>();
+    return {data, data + scores.numel()};
+  }
+
+ private:
+  std::shared_ptr<const Decoder> decoder_;
+  LinearHead head_;
+};
+
+PpoSetup ppo_setup(const Options& options, const std::string& critic) {
+  PpoSetup setup;
+  setup.model.path.name = options.model;
+  setup.lora.r = 16;
+  setup.lora.lora_alpha = 32;
+  setup.lora.target_modules = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj"};
+  setup.reward = {RewardConfig{.name = "distinct_words", .words = {"any"}}};  // replaced below
+  setup.rollout.temperature = 0.7;
+  setup.rollout.response_length = kNew;
+  setup.rollout.stop_token.reset();
+  setup.ppo.batch_size = kBatch;
+  setup.ppo.num_mini_batches = 1;
+  setup.ppo.num_ppo_epochs = kEpochs;
+  setup.critic.kind = critic == "shared" ? CriticKind::shared : CriticKind::separate;
+  if (critic == "separate-head") setup.critic.train = CriticTrain::head;
+  if (critic == "separate-lora") setup.critic.train = CriticTrain::lora;
+  if (critic == "separate-all") setup.critic.train = CriticTrain::all;
+  return setup;
+}
+
+// One iteration as PpoTrainer::iterate does it, without its files.
+class Iteration {
+ public:
+  Iteration(const Options& options, const std::string& critic)
+      : setup_(ppo_setup(options, critic)),
+        roles_(load_ppo_roles(setup_)),
+        optimizers_(setup_.ppo, roles_),
+        lanes_(setup_.lanes),
+        engine_(roles_.decoder, std::nullopt) {
+    roles_.reward = std::make_unique<FullSizeReward>(load_decoder(options));
+  }
+
+  Experience sample(int64_t step) {
+    const auto ids = random_ids(kBatch, kPrompt, static_cast<uint64_t>(step));
+    std::vector<PromptRecord> records(kBatch);
+    std::vector<int64_t> rows;
+    for (int64_t i = 0; i < kBatch; ++i) rows.push_back(i);
+    GenerationConfig generation = fixed_length(kNew);
+    generation.step = static_cast<uint64_t>(step);
+    const LinearHead* head =
+        roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
+    Stopwatch clock;
+    Experience experience;
+    experience.answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head);
+    sampling_seconds = clock.lap();
+    judge(experience, records, rows, setup_, roles_, lanes_);
+    shape(experience, setup_.ppo, setup_.ppo.kl_coef);
+    scoring_seconds = clock.lap();
+    tokens = experience.mask.sum().item<int64_t>();
+    return experience;
+  }
+
+  void learn(const Experience& experience, int64_t step) {
+    Stopwatch clock;
+    update(experience, step, setup_, roles_, optimizers_, {.policy = 1e-5, .critic = 1e-5});
+    update_seconds = clock.lap();
+  }
+
+  const DecoderConfig& model() const { return roles_.decoder->config(); }
+  double sampling_seconds = 0, scoring_seconds = 0, update_seconds = 0;
+  int64_t tokens = 0;
+
+ private:
+  PpoSetup setup_;
+  PpoRoles roles_;
+  PpoOptimizers optimizers_;
+  Lanes lanes_;
+  RolloutEngine engine_;
+};
+
+double linear_weights(const DecoderConfig& c) {
+  const int64_t qkv = c.hidden_size * (c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
+  const int64_t output = c.num_heads * c.head_dim * c.hidden_size;
+  return static_cast<double>(c.num_layers *
+                             (qkv + output + 3 * c.hidden_size * c.intermediate_size));
+}
+
+// Floating-point operations of one epoch that the result needs: forward and input gradients of the
+// frozen products, the vocabulary only where a token was sampled, attention's causal half; neither
+// recomputation nor the adapters (2 %) are counted.
+double useful_flop(const DecoderConfig& c) {
+  const double rows = kBatch * (kPrompt + kNew - 1);
+  const double length = kPrompt + kNew - 1;
+  const double products = 2 * linear_weights(c) * rows;
+  const double vocabulary = 2.0 * static_cast<double>(c.vocab_size * c.hidden_size) * kBatch * kNew;
+  const double attention = 4 * static_cast<double>(c.num_heads * c.head_dim * c.num_layers) *
+                           kBatch * length * length / 2;
+  return 2 * (products + vocabulary) + 3 * attention;
+}
+
+}  // namespace
+
+std::vector<Row> run_ppo(const Options& options, const std::string& critic) {
+  Iteration iteration(options, critic);
+  std::vector<double> sampling, scoring, updating, whole;
+  for (int64_t step = 1; step <= options.repeats; ++step) {
+    const Experience experience = iteration.sample(step);
+    TORCH_CHECK(iteration.tokens == kBatch * kNew, "an answer ended early");
+    iteration.learn(experience, step);
+    sampling.push_back(iteration.sampling_seconds);
+    scoring.push_back(iteration.scoring_seconds);
+    updating.push_back(iteration.update_seconds);
+    whole.push_back(sampling.back() + scoring.back() + updating.back());
+  }
+  const std::string name = "ppo-" + critic;
+  return {{name, median(whole), "s"},
+          {name + "-sampling", median(sampling), "s"},
+          {name + "-scoring", median(scoring), "s"},
+          {name + "-update", median(updating), "s"},
+          {name + "-tokens", static_cast<double>(iteration.tokens), "tokens"},
+          {name + "-optimizer-steps", static_cast<double>(kEpochs), "steps"}};
+}
+
+std::vector<Row> run_update(const Options& options) {
+  Iteration iteration(options, "shared");
+  const Experience experience = iteration.sample(1);
+  std::vector<double> seconds;
+  for (int64_t run = 0; run <= options.repeats; ++run) {
+    iteration.learn(experience, run + 1);
+    if (run > 0) seconds.push_back(iteration.update_seconds / kEpochs);
+  }
+  const DecoderConfig& c = iteration.model();
+  const int64_t rows = kBatch * (kPrompt + kNew - 1);
+  const double rate = useful_flop(c) / median(seconds) / 1e9;
+  const double peak = matmul_gflops(rows, c.hidden_size, 2 * c.intermediate_size);
+  return {{"update-epoch", median(seconds), "s"},
+          {"update-useful", rate, "GFLOP/s"},
+          {"update-peak", peak, "GFLOP/s"},
+          {"update-of-peak", rate / peak, "ratio"}};
+}
+
+std::vector<Row> run_supervised(const Options& options) {
+  constexpr int64_t kSequences = 8, kLength = 256;
+  const auto decoder = load_decoder(options);
+  const Adapter adapter = bench_adapter(*decoder);
+  AdamW optimizer(adapter.parameters(), {});
+  std::vector<double> rates;
+  for (int64_t run = 0; run <= options.repeats; ++run) {
+    const auto sequences = random_ids(kSequences, kLength, static_cast<uint64_t>(run));
+    std::vector<int64_t> rows, targets;
+    for (int64_t i = 0; i < kSequences; ++i) {
+      for (int64_t place = 0; place + 1 < kLength; ++place) {
+        rows.push_back(i * kLength + place);
+        targets.push_back(sequences[static_cast<size_t>(i)][static_cast<size_t>(place + 1)]);
+      }
+    }
+    Stopwatch clock;
+    const at::Tensor hidden =
+        decoder->forward(pack(sequences), adapter).index_select(0, at::tensor(rows));
+    const at::Tensor loss =
+        decoder->token_scores(hidden, at::tensor(targets), 1.0, adapter).logprobs.mean().neg();
+    torch::autograd::backward({loss}, {});
+    clip_grad_norm(optimizer.parameters(), 1.0);
+    optimizer.step(2.5e-4);
+    optimizer.zero_grad();
+    if (run > 0) rates.push_back(static_cast<double>(kSequences * kLength) / clock.lap());
+  }
+  return {{"supervised-8x256", median(rates), "tok/s"}};
+}
+
+}  // namespace leash::bench

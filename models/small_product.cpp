@@ -1,0 +1,157 @@
+// A tile of rows × outputs is held in registers, each as a vector of 16 partial sums along `in`;
+// four outputs' sums are added up together at the end. Every tile adds in the same order, so that
+// neither the tile's size nor the thread shows in the result.
+#include "models/small_product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace leash {
+namespace {
+
+constexpr int64_t kLanes = 16;
+constexpr int64_t kOutputs = 4;  // of a tile
+using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
+using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
+
+struct Problem {
+  const float* x;       // [rows, in], `x_stride` apart
+  const float* weight;  // [out, in]
+  float* y;             // [rows, out]
+  int64_t rows, in, out, x_stride;
+};
+
+#define LEASH_INLINE __attribute__((always_inline)) inline
+
+LEASH_INLINE void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof(to)); }
+
+// The sums over lanes of four vectors, in lanes 0, 4, 8 and 12.
+LEASH_INLINE void sum_lanes(const Floats& a, const Floats& b, const Floats& c, const Floats& d,
+                            Floats& sums) {
+  constexpr Ints kLow = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+  constexpr Ints kHigh = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
+  constexpr Ints kEven = {0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27};
+  constexpr Ints kOdd = {4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
+  constexpr Ints kSwap2 = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
+  constexpr Ints kSwap1 = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
+  const Floats ab = __builtin_shuffle(a, b, kLow) + __builtin_shuffle(a, b, kHigh);
+  const Floats cd = __builtin_shuffle(c, d, kLow) + __builtin_shuffle(c, d, kHigh);
+  const Floats quarters = __builtin_shuffle(ab, cd, kEven) + __builtin_shuffle(ab, cd, kOdd);
+  const Floats pairs = quarters + __builtin_shuffle(quarters, kSwap2);
+  sums = pairs + __builtin_shuffle(pairs, kSwap1);
+}
+
+// Rows [row, row + Rows) × outputs [output, output + kOutputs), those past the end computed again
+// from the last one and not stored.
+template <int Rows>
+LEASH_INLINE void tile(const Problem& p, int64_t row, int64_t output) {
+  const float* x[Rows];
+  const float* w[kOutputs];
+  for (int r = 0; r < Rows; ++r) x[r] = p.x + (row + r) * p.x_stride;
+  for (int o = 0; o < kOutputs; ++o) w[o] = p.weight + std::min(output + o, p.out - 1) * p.in;
+  Floats sums[Rows][kOutputs] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= p.in; i += kLanes) {
+    Floats weights[kOutputs];
+#pragma GCC unroll 4
+    for (int o = 0; o < kOutputs; ++o) load(w[o] + i, weights[o]);
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) {
+      Floats value;
+      load(x[r] + i, value);
+#pragma GCC unroll 4
+      for (int o = 0; o < kOutputs; ++o) sums[r][o] += value * weights[o];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r) {
+    Floats total;
+    sum_lanes(sums[r][0], sums[r][1], sums[r][2], sums[r][3], total);
+    float* y = p.y + (row + r) * p.out + output;
+    for (int64_t o = 0; o < std::min(kOutputs, p.out - output); ++o) {
+      float value = total[o * 4];
+      for (int64_t j = i; j < p.in; ++j) value += x[r][j] * w[o][j];
+      y[o] = value;
+    }
+  }
+}
+
+// All rows for outputs [begin, end): W's four rows stay in the nearest cache while x passes by.
+template <int Rows>
+LEASH_INLINE void outputs(const Problem& p, int64_t begin, int64_t end) {
+  for (int64_t output = begin; output < end; output += kOutputs) {
+    int64_t row = 0;
+    for (; row + Rows <= p.rows; row += Rows) tile<Rows>(p, row, output);
+    switch (p.rows - row) {
+      case 5:
+        if constexpr (Rows > 5) tile<5>(p, row, output);
+        break;
+      case 4:
+        if constexpr (Rows > 4) tile<4>(p, row, output);
+        break;
+      case 3:
+        if constexpr (Rows > 3) tile<3>(p, row, output);
+        break;
+      case 2:
+        tile<2>(p, row, output);
+        break;
+      case 1:
+        tile<1>(p, row, output);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+#ifdef __x86_64__
+// 24 sums of one register each of 32; 2 rows × 4 outputs of two registers would spill with 16.
+__attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void outputs_avx512(
+    const Problem& p, int64_t begin, int64_t end) {
+  outputs<6>(p, begin, end);
+}
+__attribute__((target("arch=x86-64-v3"))) void outputs_avx2(const Problem& p, int64_t begin,
+                                                            int64_t end) {
+  outputs<3>(p, begin, end);
+}
+#endif
+
+using Kernel = void (*)(const Problem&, int64_t, int64_t);
+
+Kernel best_kernel() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("x86-64-v4")) return outputs_avx512;
+  if (__builtin_cpu_supports("x86-64-v3")) return outputs_avx2;
+#endif
+  return nullptr;
+}
+
+}  // namespace
+
+bool small_product_fits(const at::Tensor& x, const at::Tensor& weight) {
+  static const bool able = best_kernel() != nullptr;
+  return able && x.size(0) <= kSmallProductRows && x.scalar_type() == at::kFloat && x.is_cpu() &&
+         x.stride(1) == 1 && weight.scalar_type() == at::kFloat && weight.is_contiguous();
+}
+
+at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
+  static const Kernel kernel = best_kernel();
+  at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().requires_grad(false));
+  const Problem problem{.x = x.const_data_ptr<float>(),
+                        .weight = weight.const_data_ptr<float>(),
+                        .y = y.mutable_data_ptr<float>(),
+                        .rows = x.size(0),
+                        .in = x.size(1),
+                        .out = weight.size(0),
+                        .x_stride = x.stride(0)};
+  const int64_t tiles = (problem.out + kOutputs - 1) / kOutputs;
+  at::parallel_for(0, tiles, /*grain_size=*/8, [&](int64_t begin, int64_t end) {
+    kernel(problem, begin * kOutputs, std::min(end * kOutputs, problem.out));
+  });
+  return y;
+}
+
+}  // namespace leash
