@@ -46,6 +46,13 @@ void check_sft_schedule(const SftConfig& sft, Checker& check) {
   check.require(sft.max_steps != 0, "sft.max_steps", "has to be above 0, or -1 for all epochs");
 }
 
+void check_optimizer(const SftConfig& sft, Checker& check) {
+  const bool adamw = sft.optim != OptimizerKind::sgd && sft.optim != OptimizerKind::adafactor;
+  for (const char* path : {"sft.adam_beta1", "sft.adam_beta2", "sft.adam_epsilon"}) {
+    check.no_effect_unless(adamw, path, "with this sft.optim");
+  }
+}
+
 void check_held_out(const SftSetup& s, Checker& check) {
   const bool has_data = s.data.eval || s.data.eval_split > 0;
   const bool evaluates = has_data && s.sft.eval_strategy != EvalStrategy::no;
@@ -75,6 +82,7 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   const bool draws = setup.data.shuffle || (!setup.data.eval && setup.data.eval_split > 0);
   checker.no_effect_unless(draws, "sft.data_seed",
                            "with data.shuffle: false and without data.eval_split");
+  check_optimizer(setup.sft, checker);
   check_sft_schedule(setup.sft, checker);
   check_held_out(setup, checker);
 }

@@ -13,6 +13,7 @@
 #include "models/fields.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/optim/optimizer.h"
 #include "rl/optim/schedule.h"
 #include "rl/run_config.h"
 
@@ -61,13 +62,6 @@ void visit_fields(Config& c, Visitor&& visit) {
         "never crosses a sample");
 }
 
-enum class Optim { adamw_torch };
-template <>
-struct EnumNames<Optim> {
-  static constexpr std::pair<Optim, std::string_view> values[] = {
-      {Optim::adamw_torch, "adamw_torch"}};
-};
-
 enum class EvalStrategy { no, steps, epoch };
 template <>
 struct EnumNames<EvalStrategy> {
@@ -86,7 +80,7 @@ struct SftConfig {
   std::map<std::string, double> lr_scheduler_kwargs;
   double warmup_ratio = 0.0;
   int64_t warmup_steps = 0;
-  Optim optim = Optim::adamw_torch;
+  OptimizerKind optim = OptimizerKind::adamw_torch;
   double weight_decay = 0.0;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
@@ -127,11 +121,12 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("warmup_ratio", c.warmup_ratio, "part of all steps with a rising learning rate",
         within(0, 1));
   visit("warmup_steps", c.warmup_steps, "the same in steps; wins when above 0", at_least(0));
-  visit("optim", c.optim, "the optimizer");
-  visit("weight_decay", c.weight_decay, "AdamW", at_least(0));
-  visit("adam_beta1", c.adam_beta1, "AdamW", from_below(0, 1));
-  visit("adam_beta2", c.adam_beta2, "AdamW", from_below(0, 1));
-  visit("adam_epsilon", c.adam_epsilon, "AdamW", above(0));
+  visit("optim", c.optim, "the optimizer; 8-bit kinds keep their states in blocks of 8 bits");
+  visit("weight_decay", c.weight_decay,
+        "of every trained tensor; decoupled from the gradient, but for sgd", at_least(0));
+  visit("adam_beta1", c.adam_beta1, "the kinds of AdamW", from_below(0, 1));
+  visit("adam_beta2", c.adam_beta2, "the kinds of AdamW", from_below(0, 1));
+  visit("adam_epsilon", c.adam_epsilon, "the kinds of AdamW", above(0));
   visit("max_grad_norm", c.max_grad_norm, "gradients are clipped to this norm (0: never)",
         at_least(0));
   visit("label_smoothing_factor", c.label_smoothing_factor,

@@ -12,7 +12,7 @@
 namespace leash {
 
 void write_sft_snapshot(const std::filesystem::path& folder, const SftState& state,
-                        const SftModel& model, const AdamW& optimizer) {
+                        const SftModel& model, const Optimizer& optimizer) {
   save_adapter(folder, model.adapter, model.checkpoint.path.string());
   write_safetensors(folder / "optimizer.safetensors", optimizer.state());
   const nlohmann::ordered_json json = {
@@ -24,8 +24,8 @@ void write_sft_snapshot(const std::filesystem::path& folder, const SftState& sta
   write_text_file(folder / "state.json", json.dump(1));
 }
 
-SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model, AdamW& optimizer,
-                           bool allow_inexact) {
+SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model,
+                           Optimizer& optimizer, bool allow_inexact) {
   const nlohmann::json json = read_json_file(folder / "state.json");
   SftState state;
   try {

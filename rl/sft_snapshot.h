@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "rl/optim/adamw.h"
+#include "rl/optim/optimizer.h"
 #include "rl/sft_update.h"
 
 namespace leash {
@@ -21,12 +21,12 @@ struct SftState {
 // adapter_model.safetensors and adapter_config.json (PEFT's format), optimizer.safetensors,
 // state.json.
 void write_sft_snapshot(const std::filesystem::path& folder, const SftState& state,
-                        const SftModel& model, const AdamW& optimizer);
+                        const SftModel& model, const Optimizer& optimizer);
 
 // Restores adapter and optimizer in place. FormatError when the snapshot does not fit the recipe;
 // ConfigError when this machine or build differs from the one that wrote it, unless
 // `allow_inexact`.
-SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model, AdamW& optimizer,
-                           bool allow_inexact);
+SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model,
+                           Optimizer& optimizer, bool allow_inexact);
 
 }  // namespace leash

@@ -48,11 +48,12 @@ BatchOrder order_of(const SftSetup& setup, const std::vector<SftSample>& samples
                                    setup.sft.gradient_accumulation_steps});
 }
 
-AdamW make_optimizer(const SftConfig& config, const Adapter& adapter) {
-  return AdamW(adapter.parameters(), {.beta1 = config.adam_beta1,
-                                      .beta2 = config.adam_beta2,
-                                      .epsilon = config.adam_epsilon,
-                                      .weight_decay = config.weight_decay});
+Optimizer make_optimizer(const SftConfig& config, const Adapter& adapter) {
+  return Optimizer(adapter.parameters(), {.kind = config.optim,
+                                          .beta1 = config.adam_beta1,
+                                          .beta2 = config.adam_beta2,
+                                          .epsilon = config.adam_epsilon,
+                                          .weight_decay = config.weight_decay});
 }
 
 void require_finite(double value, const char* name, int64_t step) {
@@ -124,6 +125,7 @@ SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool
 // What the run is about to do, for the person.
 void SftTrainer::announce() {
   console_.message(trainable_parameters_line(model_.adapter, model_.decoder->num_parameters()));
+  if (const auto note = optimizer_.note()) console_.message(*note);
   console_.message("training data: " + data_.train.counts.text());
   if (setup_.data.packing) {
     console_.message(

@@ -48,7 +48,7 @@ class SftTrainer {
   std::vector<std::vector<int64_t>>
       rows_;  // samples (indices) of each row; more than one if packed
   BatchOrder order_;
-  AdamW optimizer_;
+  Optimizer optimizer_;
   SftState state_;
   std::optional<Snapshot> last_snapshot_;
 };

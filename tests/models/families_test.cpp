@@ -72,7 +72,9 @@ DecoderConfig patched(const char* patch) {
 
 std::string error_of(const char* patch) {
   const std::string error = format_error([&] { patched(patch); });
-  if (!error.empty()) EXPECT_THAT(error, HasSubstr("config.json"));
+  if (!error.empty()) {
+    EXPECT_THAT(error, HasSubstr("config.json"));
+  }
   return error;
 }
 

@@ -48,7 +48,9 @@ class GgufConfig : public ::testing::Test {
   }
   std::string error(const std::function<void(Facts&)>& change) const {
     const std::string error = format_error([&] { config(change); });
-    if (!error.empty()) EXPECT_THAT(error, HasSubstr("x.gguf"));
+    if (!error.empty()) {
+      EXPECT_THAT(error, HasSubstr("x.gguf"));
+    }
     return error;
   }
   ScratchFolder folder_;

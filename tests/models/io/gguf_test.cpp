@@ -23,7 +23,9 @@ class Gguf : public ::testing::Test {
       const auto file = open(bytes);
       for (const auto& name : file->names()) file->read(name, at::kFloat);
     });
-    if (!error.empty()) EXPECT_THAT(error, HasSubstr("x.gguf"));
+    if (!error.empty()) {
+      EXPECT_THAT(error, HasSubstr("x.gguf"));
+    }
     return error;
   }
   std::string error_of(const GgufBytes& gguf) const { return error_of(gguf.bytes()); }

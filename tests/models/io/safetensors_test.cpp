@@ -118,7 +118,9 @@ class SafetensorsHostile : public ::testing::Test {
       const auto source = open_safetensors(folder_ / "x.safetensors");
       for (const auto& name : source->names()) source->read(name, at::kFloat);
     });
-    if (!error.empty()) EXPECT_THAT(error, HasSubstr("x.safetensors"));
+    if (!error.empty()) {
+      EXPECT_THAT(error, HasSubstr("x.safetensors"));
+    }
     return error;
   }
   std::string error_of_header(const std::string& header, size_t data_size = 0) const {
