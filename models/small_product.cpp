@@ -109,7 +109,7 @@ LEASH_INLINE void outputs(const Problem& p, int64_t begin, int64_t end) {
 
 #ifdef __x86_64__
 // 24 sums of one register each, of 32. There is no AVX2 version: the same source compiled for it,
-// where a vector takes two of 16 registers, reached 8 GFLOP/s, far behind LibTorch's product.
+// where a vector takes two of 16 registers, reached 21 GFLOP/s at 16 rows, LibTorch's product 116.
 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void outputs_avx512(
     const Problem& p, int64_t begin, int64_t end) {
   outputs<6>(p, begin, end);

@@ -10,8 +10,7 @@ namespace leash {
 // AVX-512).
 constexpr int64_t kSmallProductRows = 256;
 
-// Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX2 or AVX-512 in this
-// machine.
+// Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX-512 in this machine.
 bool small_product_fits(const at::Tensor& x, const at::Tensor& weight);
 
 // x [rows, in], weight [out, in] -> [rows, out], fp32 throughout. A row's result does not depend on
