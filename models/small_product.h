@@ -6,11 +6,11 @@
 
 namespace leash {
 
-// Rows up to which this is faster than LibTorch's product (measured on AVX2 and AVX-512 machines).
+// Rows up to which this is faster than LibTorch's product (measured on a two-core EPYC with
+// AVX-512).
 constexpr int64_t kSmallProductRows = 256;
 
-// Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX2 or AVX-512 in this
-// machine.
+// Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX-512 in this machine.
 bool small_product_fits(const at::Tensor& x, const at::Tensor& weight);
 
 // x [rows, in], weight [out, in] -> [rows, out], fp32 throughout. A row's result does not depend on

@@ -15,7 +15,7 @@ TEST(SmallProduct, AgreesWithTheProductInFloat64) {
       for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 11, 12, 13}) {
         const at::Tensor x = at::randn({rows, in}, at::kFloat);
         const at::Tensor weight = at::randn({out, in}, at::kFloat);
-        if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX2 here";
+        if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX-512 here";
         const at::Tensor wanted = x.to(at::kDouble).matmul(weight.to(at::kDouble).t());
         const double error =
             small_product(x, weight).to(at::kDouble).sub(wanted).abs().max().item<double>();
@@ -28,7 +28,7 @@ TEST(SmallProduct, AgreesWithTheProductInFloat64) {
 TEST(SmallProduct, ARowDoesNotDependOnItsNeighboursNorOnThreads) {
   const at::Tensor x = at::randn({13, 100}, at::kFloat);
   const at::Tensor weight = at::randn({70, 100}, at::kFloat);
-  if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX2 here";
+  if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX-512 here";
   const at::Tensor all = small_product(x, weight);
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
@@ -43,7 +43,7 @@ TEST(SmallProduct, TakesRowsThatLieApart) {
   const at::Tensor wide = at::randn({5, 64}, at::kFloat);
   const at::Tensor x = wide.narrow(1, 3, 33);
   const at::Tensor weight = at::randn({9, 33}, at::kFloat);
-  if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX2 here";
+  if (!small_product_fits(x, weight)) GTEST_SKIP() << "no AVX-512 here";
   EXPECT_TRUE(at::equal(small_product(x, weight), small_product(x.contiguous(), weight)));
   EXPECT_FALSE(small_product_fits(wide.t(), weight));
   EXPECT_FALSE(small_product_fits(x.to(at::kDouble), weight));
