@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "models/errors.h"
+#include "models/io/checkpoint.h"
+#include "models/quant/load_weight.h"
 #include "rl/reward_source.h"
 
 namespace leash {
@@ -87,10 +91,23 @@ void check_data(const PpoSetup& s, Checker& check) {
   }
 }
 
+// A model that cannot be opened is left to the loading of it, which says more.
+void check_quantize(const ModelConfig& model, Checker& check) {
+  if (model.quantize != Quantize::keep) return;
+  std::optional<std::string> problem;
+  try {
+    problem = keep_problem(open_checkpoint(resolve_model(model.path)));
+  } catch (const FormatError&) {
+    return;
+  }
+  check.require(!problem, "model.quantize", problem.value_or(""));
+}
+
 }  // namespace
 
 void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
+  check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_reference(setup, checker);
   check_critic(setup.critic, checker);

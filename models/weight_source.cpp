@@ -1,5 +1,7 @@
 #include "models/weight_source.h"
 
+#include <ATen/ops/embedding.h>
+
 #include <utility>
 
 namespace leash {
@@ -19,6 +21,9 @@ class DenseWeight final : public WeightSource {
 };
 
 }  // namespace
+
+at::Tensor WeightSource::rows(const at::Tensor& ids) const { return at::embedding(dense(), ids); }
+int64_t WeightSource::bytes() const { return static_cast<int64_t>(dense().nbytes()); }
 
 std::shared_ptr<const WeightSource> dense_weight(at::Tensor weight) {
   return std::make_shared<DenseWeight>(std::move(weight));
