@@ -1,10 +1,15 @@
 // How rules across settings are said, for the checks of every task.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "configs/problems.h"
+#include "models/errors.h"
+#include "models/io/checkpoint.h"
 #include "models/lora.h"
+#include "models/model_config.h"
+#include "models/quant/load_weight.h"
 
 namespace leash {
 
@@ -36,6 +41,19 @@ inline void check_lora(const LoraConfig& lora, Checker& check) {
     check.no_effect_unless(!lora.path, std::string("lora.") + field,
                            "with lora.path: it comes from that adapter");
   }
+}
+
+// `quantize: keep` needs a file that is quantised. A model that cannot be opened is left to the
+// loading of it, which says more.
+inline void check_quantize(const ModelConfig& model, Checker& check) {
+  if (model.quantize != Quantize::keep) return;
+  std::optional<std::string> problem;
+  try {
+    problem = keep_problem(open_checkpoint(resolve_model(model.path)));
+  } catch (const FormatError&) {
+    return;
+  }
+  check.require(!problem, "model.quantize", problem.value_or(""));
 }
 
 }  // namespace leash

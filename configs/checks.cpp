@@ -63,6 +63,7 @@ void check_data(const PpoSetup& s, Checker& check) {
 
 void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
+  check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_reference(setup, checker);
   check_critic(setup.critic, checker);

@@ -74,6 +74,7 @@ void check_held_out(const SftSetup& s, Checker& check) {
 
 void check(const SftSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
+  check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   checker.require(setup.lora.task_type == TaskType::CAUSAL_LM, "lora.task_type",
                   "task: sft trains CAUSAL_LM adapters");

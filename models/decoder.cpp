@@ -19,6 +19,7 @@
 #include "models/io/checkpoint.h"
 #include "models/mlp.h"
 #include "models/norm.h"
+#include "models/quant/load_weight.h"
 #include "models/random.h"
 #include "models/recompute.h"
 #include "models/rope.h"
@@ -45,22 +46,27 @@ struct Block {
 // Reads checked tensors and gives modules their indices.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, at::ScalarType dtype)
-      : checkpoint_(checkpoint), dtype_(dtype) {}
+  Loader(const Checkpoint& checkpoint, at::ScalarType dtype, Quantize quantize)
+      : checkpoint_(checkpoint), dtype_(dtype), quantize_(quantize) {}
 
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape) {
-    if (!checkpoint_.tensors->contains(name)) {
-      throw FormatError(fmt::format("{}: has no tensor {}", checkpoint_.path.string(), name));
-    }
-    const std::vector<int64_t> found = checkpoint_.tensors->shape(name);
-    if (found != shape) {
-      throw FormatError(fmt::format("{}: {} has shape [{}], but the configuration says [{}]",
-                                    checkpoint_.path.string(), name, fmt::join(found, ", "),
-                                    fmt::join(shape, ", ")));
-    }
-    const at::Tensor value = checkpoint_.tensors->read(name, dtype_);
-    num_parameters += value.numel();
-    return value;
+    expect(name, shape);
+    return checkpoint_.tensors->read(name, dtype_);
+  }
+
+  // Matrices of equally many columns, one below the other.
+  std::shared_ptr<const WeightSource> weight(const std::vector<std::string>& names,
+                                             const std::vector<int64_t>& rows, int64_t columns,
+                                             Quantize quantize) {
+    for (size_t i = 0; i < names.size(); ++i) expect(names[i], {rows[i], columns});
+    return load_weight(*checkpoint_.tensors, names, dtype_, quantize);
+  }
+
+  // Embedding and lm_head: only blocks that are there anyway are kept, as bitsandbytes has it.
+  std::shared_ptr<const WeightSource> vocabulary(const std::string& name, int64_t vocab,
+                                                 int64_t hidden) {
+    return weight({name}, {vocab}, hidden,
+                  quantize_ == Quantize::keep ? Quantize::keep : Quantize::none);
   }
 
   int64_t add(ModuleInfo info) {
@@ -79,11 +85,13 @@ class Loader {
                      const std::vector<std::pair<std::string, int64_t>>& outputs,
                      int64_t in_features, bool has_bias) {
     LinearGroup group;
-    std::vector<at::Tensor> weights;
+    std::vector<std::string> names;
+    std::vector<int64_t> rows;
     std::vector<at::Tensor> biases;
     for (const auto& [name, out_features] : outputs) {
       const std::string path = prefix + name;
-      weights.push_back(read(path + ".weight", {out_features, in_features}));
+      names.push_back(path + ".weight");
+      rows.push_back(out_features);
       if (has_bias) biases.push_back(read(path + ".bias", {out_features}));
       group.parts.push_back({.module = add({.path = path,
                                             .kind = ModuleKind::linear,
@@ -92,8 +100,7 @@ class Loader {
                                             .has_bias = has_bias}),
                              .num_columns = out_features});
     }
-    // cat copies, so that nothing refers to the mapped file any more.
-    group.weight = dense_weight(at::cat(weights));
+    group.weight = weight(names, rows, in_features, quantize_);
     if (has_bias) group.bias = at::cat(biases);
     return group;
   }
@@ -102,8 +109,23 @@ class Loader {
   int64_t num_parameters = 0;
 
  private:
+  // That the checkpoint has a tensor, in this shape.
+  void expect(const std::string& name, const std::vector<int64_t>& shape) {
+    if (!checkpoint_.tensors->contains(name)) {
+      throw FormatError(fmt::format("{}: has no tensor {}", checkpoint_.path.string(), name));
+    }
+    const std::vector<int64_t> found = checkpoint_.tensors->shape(name);
+    if (found != shape) {
+      throw FormatError(fmt::format("{}: {} has shape [{}], but the configuration says [{}]",
+                                    checkpoint_.path.string(), name, fmt::join(found, ", "),
+                                    fmt::join(shape, ", ")));
+    }
+    num_parameters += c10::multiply_integers(shape);
+  }
+
   const Checkpoint& checkpoint_;
   at::ScalarType dtype_;
+  Quantize quantize_;
 };
 
 Block load_block(Loader& loader, const DecoderConfig& config, int64_t layer) {
@@ -132,34 +154,28 @@ Block load_block(Loader& loader, const DecoderConfig& config, int64_t layer) {
   return block;
 }
 
-// The one weight of a module for a whole batch: norms and embeddings cannot differ between rows of
-// one call unless copied.
-const at::Tensor& whole_weight(const at::Tensor& base, int64_t module,
-                               const AdapterRows& adapters) {
-  const at::Tensor* found = &base;
-  for (const AdapterRows::Range& range : adapters.ranges) {
-    if (range.adapter == nullptr) continue;
-    if (const at::Tensor* copy = range.adapter->weight_copy(module)) found = copy;
-  }
-  return *found;
+bool any_copy(int64_t module, const AdapterRows& adapters) {
+  return std::ranges::any_of(adapters.ranges, [&](const AdapterRows::Range& range) {
+    return range.adapter != nullptr && range.adapter->weight_copy(module) != nullptr;
+  });
 }
 
-// Applies `operation` range by range where an adapter has a copy of the module's weight, else once.
+// Applies operation(rows, copy) range by range where an adapter has a copy of the module's weight,
+// else once; without a copy it gets nullptr.
 template <class Operation>
-at::Tensor by_range(const at::Tensor& x, const at::Tensor& base, int64_t module,
-                    const AdapterRows& adapters, const Operation& operation) {
-  const at::Tensor& any = whole_weight(base, module, adapters);
-  if (any.is_same(base)) return operation(x, base);
+at::Tensor by_range(const at::Tensor& x, int64_t module, const AdapterRows& adapters,
+                    const Operation& operation) {
+  if (!any_copy(module, adapters)) return operation(x, nullptr);
   std::vector<at::Tensor> outputs;
   int64_t row = 0;
   for (const AdapterRows::Range& range : adapters.ranges) {
     const int64_t rows = range.num_rows < 0 ? x.size(0) - row : range.num_rows;
-    const at::Tensor* copy =
-        range.adapter != nullptr ? range.adapter->weight_copy(module) : nullptr;
-    outputs.push_back(operation(x.narrow(0, row, rows), copy != nullptr ? *copy : base));
+    outputs.push_back(operation(x.narrow(0, row, rows), range.adapter != nullptr
+                                                            ? range.adapter->weight_copy(module)
+                                                            : nullptr));
     row += rows;
   }
-  if (row < x.size(0)) outputs.push_back(operation(x.narrow(0, row, x.size(0) - row), base));
+  if (row < x.size(0)) outputs.push_back(operation(x.narrow(0, row, x.size(0) - row), nullptr));
   return at::cat(outputs);
 }
 
@@ -195,18 +211,17 @@ struct Decoder::State {
   at::ScalarType dtype = at::kFloat;
   std::vector<ModuleInfo> modules;
   int64_t num_parameters = 0;
-  at::Tensor embedding;  // [vocab, hidden]
+  std::shared_ptr<const WeightSource> embedding;  // [vocab, hidden]
   int64_t embedding_module = 0;
   std::vector<Block> blocks;
   Norm final_norm;
-  LinearGroup head;  // of the vocabulary; shares the embedding's memory where they are tied
+  LinearGroup head;  // of the vocabulary; the embedding's own weight where they are tied
   RopeTable rope;
 
   at::Tensor norm(const at::Tensor& x, const Norm& norm, const AdapterRows& adapters) const {
-    return by_range(x, norm.weight, norm.module, adapters,
-                    [this](const at::Tensor& rows, const at::Tensor& weight) {
-                      return rms_norm(rows, weight, config.norm_epsilon);
-                    });
+    return by_range(x, norm.module, adapters, [&](const at::Tensor& rows, const at::Tensor* copy) {
+      return rms_norm(rows, copy != nullptr ? *copy : norm.weight, config.norm_epsilon);
+    });
   }
 
   at::Tensor attention(const at::Tensor& x, const Block& block, int64_t layer,
@@ -279,19 +294,23 @@ PackedTokens pack_one(const std::vector<int64_t>& sequence) { return pack({&sequ
 Decoder::Decoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decoder::~Decoder() = default;
 
-std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype) {
+std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype,
+                                             Quantize quantize) {
   const DecoderConfig& config = checkpoint.config;
   check(config, checkpoint.path.string());
   if (config.norm != NormKind::rms || !config.gated_mlp) {
     throw FormatError(checkpoint.path.string() +
                       ": layer normalisation and plain MLPs are not supported yet");
   }
-  Loader loader(checkpoint, dtype);
+  if (quantize == Quantize::keep) {
+    if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
+  }
+  Loader loader(checkpoint, dtype, quantize);
   auto state = std::make_unique<State>();
   state->config = config;
   state->dtype = dtype;
   state->embedding =
-      loader.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size}).clone();
+      loader.vocabulary("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
   state->embedding_module = loader.add({.path = "model.embed_tokens",
                                         .kind = ModuleKind::embedding,
                                         .in_features = config.vocab_size,
@@ -305,19 +324,17 @@ std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::S
   const bool own_head =
       !config.tie_word_embeddings && checkpoint.tensors->contains("lm_head.weight");
   if (own_head) {
-    state->head =
-        loader.linear("", {{"lm_head", config.vocab_size}}, config.hidden_size, /*has_bias=*/false);
+    state->head.weight = loader.vocabulary("lm_head.weight", config.vocab_size, config.hidden_size);
+  } else if (!config.tie_word_embeddings && config.num_labels == 0) {
+    throw FormatError(checkpoint.path.string() + ": has no tensor lm_head.weight");
   } else {
-    if (!config.tie_word_embeddings && config.num_labels == 0) {
-      throw FormatError(checkpoint.path.string() + ": has no tensor lm_head.weight");
-    }
-    state->head.weight = dense_weight(state->embedding);
-    state->head.parts = {{.module = loader.add({.path = "lm_head",
-                                                .kind = ModuleKind::linear,
-                                                .in_features = config.hidden_size,
-                                                .out_features = config.vocab_size}),
-                          .num_columns = config.vocab_size}};
+    state->head.weight = state->embedding;
   }
+  state->head.parts = {{.module = loader.add({.path = "lm_head",
+                                              .kind = ModuleKind::linear,
+                                              .in_features = config.hidden_size,
+                                              .out_features = config.vocab_size}),
+                        .num_columns = config.vocab_size}};
   state->modules = std::move(loader.modules);
   state->num_parameters = loader.num_parameters;
   state->rope = rope_table(config.rope, config.max_positions);
@@ -329,9 +346,23 @@ at::ScalarType Decoder::dtype() const { return state_->dtype; }
 const std::vector<ModuleInfo>& Decoder::modules() const { return state_->modules; }
 int64_t Decoder::num_parameters() const { return state_->num_parameters; }
 
+int64_t Decoder::weight_bytes() const {
+  auto sum = static_cast<int64_t>(state_->final_norm.weight.nbytes()) + state_->embedding->bytes();
+  if (state_->head.weight != state_->embedding) sum += state_->head.weight->bytes();
+  for (const Block& block : state_->blocks) {
+    sum += static_cast<int64_t>(block.input_norm.weight.nbytes() + block.mlp_norm.weight.nbytes());
+    for (const LinearGroup* group :
+         {&block.qkv, &block.attention_output, &block.gate_up, &block.down}) {
+      sum += group->weight->bytes();
+      if (group->bias) sum += static_cast<int64_t>(group->bias->nbytes());
+    }
+  }
+  return sum;
+}
+
 at::Tensor Decoder::base_value(int64_t module, bool bias) const {
   const c10::AutoGradMode no_grad(false);
-  if (module == state_->embedding_module && !bias) return state_->embedding.clone();
+  if (module == state_->embedding_module && !bias) return state_->embedding->dense().clone();
   if (module == state_->final_norm.module && !bias) return state_->final_norm.weight.clone();
   std::vector<const LinearGroup*> groups{&state_->head};
   for (const Block& block : state_->blocks) {
@@ -359,9 +390,12 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
   TORCH_CHECK(tokens.positions.max().item<int64_t>() < state_->config.max_positions,
               "forward: a position of ", tokens.positions.max().item<int64_t>(),
               " is beyond the context of ", state_->config.max_positions);
-  at::Tensor hidden = by_range(tokens.ids, state_->embedding, state_->embedding_module, adapters,
-                               [this](const at::Tensor& ids, const at::Tensor& weight) {
-                                 return at::embedding(weight, ids).to(state_->dtype);
+  at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
+                               [this](const at::Tensor& ids, const at::Tensor* copy) {
+                                 const at::Tensor rows = copy != nullptr
+                                                             ? at::embedding(*copy, ids)
+                                                             : state_->embedding->rows(ids);
+                                 return rows.to(state_->dtype);
                                });
   if (options.noise != nullptr)
     hidden = hidden.add(embedding_noise(*options.noise, tokens, hidden));
@@ -415,7 +449,7 @@ at::Tensor Decoder::exact_kl(const at::Tensor& hidden, const AdapterRows& adapte
 
 std::string Decoder::weights_digest() const {
   uint64_t digest = 0xcbf29ce484222325ull;
-  digest = mix_words(state_->embedding, digest);
+  digest = mix_words(state_->embedding->dense(), digest);
   for (const Block& block : state_->blocks) {
     for (const LinearGroup* group :
          {&block.qkv, &block.attention_output, &block.gate_up, &block.down}) {

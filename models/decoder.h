@@ -16,6 +16,7 @@
 #include "models/attention_cache.h"
 #include "models/decoder_config.h"
 #include "models/lora.h"
+#include "models/model_config.h"
 
 namespace leash {
 
@@ -73,9 +74,12 @@ struct ForwardOptions {
 class Decoder {
  public:
   // Loads the frozen weights. `dtype` is the type that weights and activations have; float64 is for
-  // tests.
+  // tests. `quantize` is how the weights of linear modules are kept: dense; `keep`: blocks as they
+  // are in a GGUF, embedding and lm_head included (ConfigError where none are quantised); nf4 and
+  // int8: quantised here, embedding and lm_head stay dense. Norms and biases are always dense.
   static std::shared_ptr<const Decoder> load(const Checkpoint& checkpoint,
-                                             at::ScalarType dtype = at::kFloat);
+                                             at::ScalarType dtype = at::kFloat,
+                                             Quantize quantize = Quantize::none);
   ~Decoder();
 
   const DecoderConfig& config() const;
@@ -84,6 +88,8 @@ class Decoder {
   // not tied.
   const std::vector<ModuleInfo>& modules() const;
   int64_t num_parameters() const;
+  // Memory of all frozen weights.
+  int64_t weight_bytes() const;
   // A copy of a module's frozen weight or bias: where trained copies start (Adapter::create's
   // BaseValues), and what is merged on export.
   at::Tensor base_value(int64_t module, bool bias) const;

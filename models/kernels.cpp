@@ -4,13 +4,7 @@
 #include <bit>
 #include <cmath>
 
-// One clone per instruction set. Sanitizers cannot run the resolvers of clones, so they get the
-// baseline alone.
-#if defined(LEASH_SANITIZED) || !defined(__x86_64__)
-#define LEASH_CLONES
-#else
-#define LEASH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#endif
+#include "models/target_clones.h"
 
 namespace leash::kernels {
 namespace {
@@ -19,7 +13,7 @@ constexpr int64_t kBlock = 1024;  // partial sums in fp32 stay this short, then 
 
 // exp(x) for x <= 88 within 2 ulp: 2^n times a polynomial on [-ln2/2, ln2/2] (coefficients after
 // Cephes' expf). Below -87 it is 0. Branch-free, so that loops around it vectorise.
-inline __attribute__((always_inline)) float fast_exp(float x) {
+LEASH_INLINE float fast_exp(float x) {
   const float clamped = std::max(x, -87.0f);
   const float shifted =
       clamped * 1.44269504088896341f + 12582912.0f;  // rounds to an integer in the low bits

@@ -19,10 +19,13 @@ struct EnumNames<DtypeChoice> {
       {DtypeChoice::float64, "float64"}};
 };
 
-enum class Quantize { none };
+enum class Quantize { none, keep, nf4, int8 };
 template <>
 struct EnumNames<Quantize> {
-  static constexpr std::pair<Quantize, std::string_view> values[] = {{Quantize::none, "none"}};
+  static constexpr std::pair<Quantize, std::string_view> values[] = {{Quantize::none, "none"},
+                                                                     {Quantize::keep, "keep"},
+                                                                     {Quantize::nf4, "nf4"},
+                                                                     {Quantize::int8, "int8"}};
 };
 
 struct ModelConfig {
@@ -37,7 +40,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("path", c.path,
         "a GGUF file, a Hugging Face folder, or smollm2 (the model that set-up installed)");
   visit("dtype", c.dtype, "type of weights and activations; auto is float32 on a CPU");
-  visit("quantize", c.quantize, "how frozen weights are kept in memory");
+  visit(
+      "quantize", c.quantize,
+      "how frozen weights are kept in memory: none (dense), keep (a GGUF's own blocks), nf4, int8");
   visit("gradient_checkpointing", c.gradient_checkpointing,
         "compute blocks again in the backward pass: less memory, a third more time");
 }

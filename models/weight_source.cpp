@@ -1,5 +1,7 @@
 #include "models/weight_source.h"
 
+#include <ATen/ops/embedding.h>
+
 #include <utility>
 
 #include "models/small_product.h"
@@ -23,6 +25,9 @@ class DenseWeight final : public WeightSource {
 };
 
 }  // namespace
+
+at::Tensor WeightSource::rows(const at::Tensor& ids) const { return at::embedding(dense(), ids); }
+int64_t WeightSource::bytes() const { return static_cast<int64_t>(dense().nbytes()); }
 
 std::shared_ptr<const WeightSource> dense_weight(at::Tensor weight) {
   return std::make_shared<DenseWeight>(std::move(weight));

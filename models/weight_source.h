@@ -21,6 +21,11 @@ class WeightSource {
   virtual at::Tensor multiply_transposed(const at::Tensor& dy) const = 0;
   // The weight itself [out, in]: for embedding look-ups, export and tests. May be expensive.
   virtual at::Tensor dense() const = 0;
+  // Some rows of the weight, an embedding look-up: ids int64 [n] -> [n, in]. Unless overridden it
+  // goes through dense().
+  virtual at::Tensor rows(const at::Tensor& ids) const;
+  // Memory that the weight takes. Unless overridden, that of dense().
+  virtual int64_t bytes() const;
 };
 
 // A weight that is kept as it is, [out, in].

@@ -7,6 +7,7 @@
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
+#include "models/quant/load_weight.h"
 #include "rl/start_adapter.h"
 
 namespace leash {
@@ -25,6 +26,14 @@ Adapter full_copy(const Decoder& decoder) {
   return adapter;
 }
 
+// A second model is quantised like the base; `keep` where its file has anything to keep.
+std::shared_ptr<const Decoder> load_second_model(const std::string& path, const ModelConfig& model,
+                                                 at::ScalarType dtype) {
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
+  const bool nothing_to_keep = model.quantize == Quantize::keep && keep_problem(checkpoint);
+  return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize);
+}
+
 Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& base,
                    at::ScalarType dtype) {
   const CriticConfig& config = setup.critic;
@@ -41,8 +50,8 @@ Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& 
       critic.adapter = fresh_adapter(lora, *base, seed);
       break;
     case CriticKind::separate:
-      critic.decoder = Decoder::load(
-          open_checkpoint(resolve_model(config.path.value_or(setup.model.path))), dtype);
+      critic.decoder =
+          load_second_model(config.path.value_or(setup.model.path), setup.model, dtype);
       if (config.train == CriticTrain::lora)
         critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
       if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
@@ -70,8 +79,7 @@ void set_reference(const PpoSetup& setup, PpoRoles& roles, at::ScalarType dtype)
       roles.reference_adapter->set_trainable(false);
       return;
     case ReferenceKind::model:
-      roles.reference_decoder =
-          Decoder::load(open_checkpoint(resolve_model(*setup.reference.path)), dtype);
+      roles.reference_decoder = load_second_model(*setup.reference.path, setup.model, dtype);
       if (roles.reference_decoder->config().vocab_size != roles.decoder->config().vocab_size) {
         throw ConfigError("reference.path: its vocabulary differs from the policy's");
       }
@@ -101,7 +109,7 @@ std::vector<int64_t> PpoRoles::eos_token_ids() const {
 PpoRoles load_ppo_roles(const PpoSetup& setup) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder = Decoder::load(checkpoint, dtype);
+  const auto decoder = Decoder::load(checkpoint, dtype, setup.model.quantize);
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   Adapter policy = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
   PpoRoles roles{.checkpoint = checkpoint,

@@ -109,7 +109,8 @@ double trained_tokens(SampleRefs samples) {
 
 SftModel load_sft_model(const SftSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder = Decoder::load(checkpoint, scalar_type(setup.model.dtype));
+  const auto decoder =
+      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),

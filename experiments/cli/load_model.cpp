@@ -39,6 +39,9 @@ void add_model_options(po::options_description& options) {
   options.add_options()("dtype",
                         po::value<std::string>()->value_name("TYPE")->default_value("auto"),
                         "auto (float32 on a CPU), float32, bfloat16 or float64");
+  options.add_options()(
+      "quantize", po::value<std::string>()->value_name("HOW")->default_value("none"),
+      "frozen weights in memory: none (dense), keep (a GGUF's blocks), nf4, int8");
   options.add_options()("threads", po::value<int64_t>()->value_name("N"),
                         "threads of one operation (default: all cores)");
 }
@@ -60,12 +63,20 @@ DtypeChoice parse_dtype(const std::string& name) {
       fmt::format("--dtype must be auto, float32, bfloat16 or float64, not `{}`", name));
 }
 
+Quantize parse_quantize(const std::string& name) {
+  for (const auto& [choice, known] : EnumNames<Quantize>::values) {
+    if (known == name) return choice;
+  }
+  throw ConfigError(fmt::format("--quantize must be none, keep, nf4 or int8, not `{}`", name));
+}
+
 LoadedModel load_model(const po::variables_map& values) {
   const std::string model = required_model(values);
   const at::ScalarType dtype = scalar_type(parse_dtype(values["dtype"].as<std::string>()));
+  const Quantize quantize = parse_quantize(values["quantize"].as<std::string>());
   set_threads(values);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
-  return {checkpoint, Decoder::load(checkpoint, dtype), Tokenizer::load(checkpoint.path)};
+  return {checkpoint, Decoder::load(checkpoint, dtype, quantize), Tokenizer::load(checkpoint.path)};
 }
 
 Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedModel& model) {

@@ -17,7 +17,7 @@
 
 namespace leash::cli {
 
-// --model, --dtype, --threads.
+// --model, --dtype, --quantize, --threads.
 void add_model_options(boost::program_options::options_description& options);
 // --adapter.
 void add_adapter_option(boost::program_options::options_description& options);
@@ -44,5 +44,6 @@ Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedMod
 Tokenizer load_tokenizer(const boost::program_options::variables_map& values);
 
 DtypeChoice parse_dtype(const std::string& name);
+Quantize parse_quantize(const std::string& name);
 
 }  // namespace leash::cli

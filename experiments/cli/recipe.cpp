@@ -18,6 +18,8 @@ void add_recipe_options(po::options_description& options) {
   add("set", po::value<std::vector<std::string>>()->value_name("A.B=C")->composing(),
       "a setting over what the recipe says (repeatable)");
   add("dtype", po::value<std::string>()->value_name("TYPE"), "short for --set model.dtype=TYPE");
+  add("quantize", po::value<std::string>()->value_name("HOW"),
+      "short for --set model.quantize=HOW");
   add("threads", po::value<int64_t>()->value_name("N"), "short for --set run.threads=N");
 }
 
@@ -27,6 +29,9 @@ Experiment load_recipe(const po::variables_map& values) {
   auto overrides = given<std::vector<std::string>>(values, "set").value_or(Arguments{});
   if (const auto dtype = given<std::string>(values, "dtype")) {
     overrides.push_back("model.dtype=" + *dtype);
+  }
+  if (const auto quantize = given<std::string>(values, "quantize")) {
+    overrides.push_back("model.quantize=" + *quantize);
   }
   if (const auto threads = given<int64_t>(values, "threads")) {
     overrides.push_back(fmt::format("run.threads={}", *threads));

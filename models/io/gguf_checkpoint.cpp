@@ -1,6 +1,7 @@
 // Names and row order of a GGUF's tensors, turned into Hugging Face's.
 #include "models/io/gguf_checkpoint.h"
 
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
 #include <map>
@@ -23,6 +24,20 @@ at::Tensor undo_permutation(const at::Tensor& tensor, int64_t num_heads) {
   const auto sizes = tensor.sizes();
   split.insert(split.end(), sizes.begin() + 1, sizes.end());
   return tensor.view(split).transpose(1, 2).reshape(sizes);
+}
+
+// What a frozen product computes from; whole numbers and doubles are none of it.
+bool is_weight_type(BlockType type) {
+  switch (type) {
+    case BlockType::i8:
+    case BlockType::i16:
+    case BlockType::i32:
+    case BlockType::i64:
+    case BlockType::f64:
+      return false;
+    default:
+      return true;
+  }
 }
 
 class GgufTensors : public TensorSource {
@@ -53,13 +68,24 @@ class GgufTensors : public TensorSource {
   }
   at::Tensor read(std::string_view name, at::ScalarType dtype) const override {
     const Place& found = place(name);
-    at::Tensor tensor = file_->read(found.gguf_name, dtype);
-    if (found.permuted_heads == 0) return tensor;
-    if (tensor.dim() == 0 || tensor.size(0) % (2 * found.permuted_heads) != 0) {
-      throw FormatError(fmt::format("{}: the rows of tensor '{}' cannot be {} heads", origin(),
-                                    found.gguf_name, found.permuted_heads));
-    }
-    return undo_permutation(tensor, found.permuted_heads);
+    return in_order(file_->read(found.gguf_name, dtype), found);
+  }
+  std::optional<BlockMatrix> blocks(std::string_view name) const override {
+    if (!block_type(name)) return std::nullopt;
+    const Place& found = place(name);
+    const GgufFile::RawTensor raw = file_->raw(found.gguf_name);
+    const int64_t row_bytes = block_bytes(raw.type, raw.shape[1]);
+    // The blob is only read, and copied before this returns.
+    const at::Tensor mapped = at::from_blob(const_cast<std::byte*>(raw.bytes.data()),
+                                            {raw.shape[0], row_bytes}, at::kByte);
+    at::Tensor bytes = in_order(mapped, found);
+    if (bytes.is_alias_of(mapped)) bytes = bytes.clone();
+    return BlockMatrix{.type = raw.type, .columns = raw.shape[1], .bytes = bytes};
+  }
+  std::optional<BlockType> block_type(std::string_view name) const override {
+    const GgufFile::RawTensor raw = file_->raw(place(name).gguf_name);
+    if (raw.shape.size() != 2 || !is_weight_type(raw.type)) return std::nullopt;
+    return raw.type;
   }
   std::string origin() const override { return file_->origin(); }
 
@@ -79,6 +105,16 @@ class GgufTensors : public TensorSource {
         return 0;
     }
     return 0;
+  }
+
+  // Rows in Hugging Face's order.
+  at::Tensor in_order(const at::Tensor& tensor, const Place& place) const {
+    if (place.permuted_heads == 0) return tensor;
+    if (tensor.dim() == 0 || tensor.size(0) % (2 * place.permuted_heads) != 0) {
+      throw FormatError(fmt::format("{}: the rows of tensor '{}' cannot be {} heads", origin(),
+                                    place.gguf_name, place.permuted_heads));
+    }
+    return undo_permutation(tensor, place.permuted_heads);
   }
 
   const Place& place(std::string_view name) const {

@@ -1,5 +1,6 @@
 // Turning GGUF's blocks into fp32. Each function below decodes one block; the expressions keep
-// ggml's order of operations, so that the results agree with its reference bit for bit.
+// ggml's order of operations, so that the results agree with its reference bit for bit (which is
+// why this file is compiled without fused multiply-adds).
 #include "models/quant/block_formats.h"
 
 #include <ATen/Parallel.h>
@@ -9,6 +10,8 @@
 #include <array>
 #include <bit>
 #include <cstring>
+
+#include "models/target_clones.h"
 
 namespace leash {
 
@@ -37,21 +40,21 @@ constexpr std::array<BlockFormat, 16> kFormats = {{
 constexpr int64_t kValuesPerTask = 1 << 15;
 
 template <class Number>
-Number load(const uint8_t* bytes) {
+LEASH_INLINE Number load(const uint8_t* bytes) {
   Number value;
   std::memcpy(&value, bytes, sizeof(Number));
   return value;
 }
 
-float load_half(const uint8_t* bytes) {
+LEASH_INLINE float load_half(const uint8_t* bytes) {
   return c10::detail::fp16_ieee_to_fp32_value(load<uint16_t>(bytes));
 }
 
-int low(uint8_t byte) { return byte & 0xF; }
-int high(uint8_t byte) { return byte >> 4; }
+LEASH_INLINE int low(uint8_t byte) { return byte & 0xF; }
+LEASH_INLINE int high(uint8_t byte) { return byte >> 4; }
 
 // 16 bits of scale, 32 values of 4 bits: the low halves come first, then the high ones.
-void decode_q4_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_0(const uint8_t* block, float* out) {
   const float scale = load_half(block);
   const uint8_t* quants = block + 2;
   for (int i = 0; i < 16; ++i) {
@@ -60,7 +63,7 @@ void decode_q4_0(const uint8_t* block, float* out) {
   }
 }
 
-void decode_q4_1(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_1(const uint8_t* block, float* out) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
   const uint8_t* quants = block + 4;
@@ -71,7 +74,7 @@ void decode_q4_1(const uint8_t* block, float* out) {
 }
 
 // The fifth bits of all 32 values stand together in front of the others.
-void decode_q5_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_0(const uint8_t* block, float* out) {
   const float scale = load_half(block);
   const auto fifth = load<uint32_t>(block + 2);
   const uint8_t* quants = block + 6;
@@ -83,7 +86,7 @@ void decode_q5_0(const uint8_t* block, float* out) {
   }
 }
 
-void decode_q5_1(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_1(const uint8_t* block, float* out) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
   const auto fifth = load<uint32_t>(block + 4);
@@ -96,7 +99,7 @@ void decode_q5_1(const uint8_t* block, float* out) {
   }
 }
 
-void decode_q8_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q8_0(const uint8_t* block, float* out) {
   const float scale = load_half(block);
   for (int i = 0; i < 32; ++i) {
     out[i] = static_cast<float>(static_cast<int8_t>(block[2 + i])) * scale;
@@ -109,7 +112,7 @@ struct GroupScale {
   float minimum;
 };
 
-GroupScale group_scale(const uint8_t* block, int group) {
+LEASH_INLINE GroupScale group_scale(const uint8_t* block, int group) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
   const uint8_t* packed = block + 4;
@@ -125,7 +128,7 @@ GroupScale group_scale(const uint8_t* block, int group) {
   return {scale * static_cast<float>(scale_bits), minimum * static_cast<float>(minimum_bits)};
 }
 
-void decode_q4_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_k(const uint8_t* block, float* out) {
   const uint8_t* quants = block + 16;
   for (int pair = 0; pair < 4; ++pair, quants += 32, out += 64) {
     const GroupScale first = group_scale(block, 2 * pair);
@@ -137,7 +140,7 @@ void decode_q4_k(const uint8_t* block, float* out) {
   }
 }
 
-void decode_q5_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_k(const uint8_t* block, float* out) {
   const uint8_t* fifth = block + 16;  // bit g of byte i belongs to value i of group g
   const uint8_t* quants = block + 48;
   for (int pair = 0; pair < 4; ++pair, quants += 32, out += 64) {
@@ -153,7 +156,7 @@ void decode_q5_k(const uint8_t* block, float* out) {
 }
 
 // Two halves of 128 values; sixteen scales of 8 bits, one for 16 values each.
-void decode_q6_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q6_k(const uint8_t* block, float* out) {
   const float scale = load_half(block + 208);
   for (int half = 0; half < 2; ++half, out += 128) {
     const uint8_t* low_bits = block + 64 * half;
@@ -172,17 +175,18 @@ void decode_q6_k(const uint8_t* block, float* out) {
 }
 
 template <class Number>
-void decode_number(const uint8_t* bytes, float* out) {
+LEASH_INLINE void decode_number(const uint8_t* bytes, float* out) {
   *out = static_cast<float>(load<Number>(bytes));
 }
-void decode_f16(const uint8_t* bytes, float* out) { *out = load_half(bytes); }
-void decode_bf16(const uint8_t* bytes, float* out) {
+LEASH_INLINE void decode_f16(const uint8_t* bytes, float* out) { *out = load_half(bytes); }
+LEASH_INLINE void decode_bf16(const uint8_t* bytes, float* out) {
   *out = std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(bytes)) << 16);
 }
 
 // The decoder is a template argument so that it is inlined into the loop over blocks.
 template <void (*decode)(const uint8_t*, float*)>
-void decode_all(const BlockFormat& format, const std::byte* bytes, int64_t count, float* out) {
+LEASH_INLINE void decode_all(const BlockFormat& format, const std::byte* bytes, int64_t count,
+                             float* out) {
   const auto* block = reinterpret_cast<const uint8_t*>(bytes);
   for (int64_t i = 0; i < count; i += format.values, block += format.bytes) decode(block, out + i);
 }
@@ -210,7 +214,8 @@ int64_t block_bytes(BlockType type, int64_t count) {
   return count / format.values * format.bytes;
 }
 
-void dequantize_blocks(BlockType type, const std::byte* bytes, int64_t count, float* out) {
+LEASH_CLONES void dequantize_blocks(BlockType type, const std::byte* bytes, int64_t count,
+                                    float* out) {
   const BlockFormat& format = block_format(type);
   TORCH_CHECK(count % format.values == 0, count, " values are not whole blocks");
   switch (type) {
