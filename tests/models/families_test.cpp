@@ -116,6 +116,24 @@ TEST(Families, RopeScalingsThatAreWrong) {
   }
 }
 
+TEST(Families, SizesThatAreWrong) {
+  for (const char* key : {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+                          "num_attention_heads", "max_position_embeddings"}) {
+    for (const char* value : {"0", "-1", "9223372036854775807", "18446744073709551615", "1.5",
+                              "\"4\"", "true", "[4]", "1073741824"}) {
+      const std::string patch = std::string("{\"") + key + "\": " + value + "}";
+      EXPECT_NE(error_of(patch.c_str()), "") << patch;
+    }
+  }
+  for (const char* patch :
+       {R"({"num_key_value_heads": 3})", R"({"num_key_value_heads": 0})",
+        R"({"num_key_value_heads": 8})", R"({"head_dim": 0})", R"({"head_dim": 7})",
+        R"({"head_dim": 16777216})", R"({"rms_norm_eps": 0})", R"({"rms_norm_eps": "x"})",
+        R"({"hidden_size": null})", R"({"vocab_size": null})"}) {
+    EXPECT_NE(error_of(patch), "") << patch;
+  }
+}
+
 TEST(Families, WhatWouldChangeTheNumbersIsRefused) {
   for (const char* patch :
        {R"({"model_type": "gpt9"})", R"({"model_type": null})", R"({"model_type": 3})",

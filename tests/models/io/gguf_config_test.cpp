@@ -161,6 +161,22 @@ TEST_F(GgufConfig, OtherKindsOfFile) {
   EXPECT_NE(format_error([&] { open_checkpoint(folder_ / "x.gguf"); }), "");
 }
 
+TEST_F(GgufConfig, AbsurdSizes) {
+  EXPECT_NE(error([](Facts& f) { f.heads = 0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.heads = 0xffffffff; }), "");
+  EXPECT_NE(error([](Facts& f) { f.hidden = 0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.hidden = 0xfffffff0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.layers = 0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.layers = 1'000'000'000; }), "");
+  EXPECT_NE(error([](Facts& f) { f.context = 0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.context = 1U << 30; }), "");  // its rotary table alone: 32 GiB
+  EXPECT_NE(error([](Facts& f) { f.mlp = 0; }), "");
+  EXPECT_NE(error([](Facts& f) { f.more.u32("llama.attention.head_count_kv", 3); }), "");
+  EXPECT_NE(error([](Facts& f) { f.more.u32("llama.attention.head_count_kv", 0); }), "");
+  EXPECT_NE(error([](Facts& f) { f.more.f32("llama.rope.freq_base", 0.0F); }), "");
+  EXPECT_NE(error([](Facts& f) { f.more.f32("llama.rope.freq_base", NAN); }), "");
+}
+
 TEST_F(GgufConfig, TensorsThatBelongNowhere) {
   for (const char* name : {"blk.0.attn_qkv.weight", "blk.00.attn_q.weight", "blk.x.attn_q.weight",
                            "blk..attn_q.weight", "blk.0.weight", "x", "", "\xFF.weight",

@@ -151,6 +151,17 @@ TEST_F(SafetensorsHostile, HeaderLengths) {
   EXPECT_EQ(error_of(bytes_of(uint64_t{2}) + "{}"), "");
 }
 
+TEST_F(SafetensorsHostile, HeadersThatAreNoObjects) {
+  for (const char* header : {"[]", "null", " {}", "{", "{}}", "{\"w\":}", "3", "{\"\\ud800\":1}"}) {
+    EXPECT_NE(error_of_header(header), "") << header;
+  }
+  EXPECT_NE(error_of_header(std::string("{\"\xFF\":1}")), "");   // no UTF-8
+  EXPECT_NE(error_of_header(std::string("{\"w\xC3\":1}")), "");  // a cut character
+  EXPECT_NE(error_of_header(std::string("{}\0\0", 4)), "");
+  EXPECT_NE(error_of_header(R"({"__metadata__":{"a":1}})"), "");
+  EXPECT_NE(error_of_header(R"({"__metadata__":[]})"), "");
+}
+
 TEST_F(SafetensorsHostile, DeepNesting) {
   const std::string deep = std::string(1'000'000, '[');
   EXPECT_THAT(error_of_header("{\"w\":" + deep), HasSubstr("nested too deeply"));
@@ -271,6 +282,15 @@ TEST_F(SafetensorsHostile, UnalignedData) {
     EXPECT_EQ(read[0].item<float>(), 1.5F);
     EXPECT_EQ(read[1].item<float>(), -2.0F);
   }
+}
+
+TEST_F(SafetensorsHostile, MessagesStayShort) {
+  const std::string long_name(1'000'000, 'n');
+  EXPECT_LT(error_of_header("{\"" + long_name + "\":3}").size(), 1000U);
+  EXPECT_LT(
+      error_of_entry(R"({"dtype":"F32","shape":[")" + long_name + R"("],"data_offsets":[0,4]})", 4)
+          .size(),
+      1000U);
 }
 
 TEST_F(SafetensorsHostile, UnknownTensors) {
