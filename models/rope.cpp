@@ -7,6 +7,8 @@
 #include <ATen/ops/pow.h>
 #include <ATen/ops/where.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numbers>
 
@@ -15,6 +17,8 @@
 
 namespace leash {
 namespace {
+
+constexpr int64_t kFirstPositions = 2048;
 
 // Llama 3.1's scaling: long wavelengths are slowed by `factor`, short ones kept, and those between
 // are blended.
@@ -70,6 +74,20 @@ RopeTable rope_table(const RopeConfig& config, int64_t max_positions) {
   const at::Tensor angles =
       at::arange(max_positions, options).unsqueeze(1).mul(frequencies.unsqueeze(0));
   return {.cosines = angles.cos(), .sines = angles.sin()};
+}
+
+void GrowingRopeTable::cover(int64_t positions) const {
+  TORCH_CHECK(positions <= max_positions_, "rope: ", positions, " positions, at most ",
+              max_positions_);
+  const std::lock_guard lock(mutex_);
+  if (table_.cosines.defined() && table_.cosines.size(0) >= positions) return;
+  const auto rows = std::bit_ceil(static_cast<uint64_t>(std::max(positions, kFirstPositions)));
+  table_ = rope_table(config_, std::min(static_cast<int64_t>(rows), max_positions_));
+}
+
+RopeTable GrowingRopeTable::table() const {
+  const std::lock_guard lock(mutex_);
+  return table_;
 }
 
 at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {

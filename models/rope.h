@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <mutex>
 
 #include "models/decoder_config.h"
 
@@ -18,6 +19,23 @@ struct RopeTable {
 // Angles in fp32 as transformers computes them, for positions 0 … max_positions - 1, with the
 // configured scaling.
 RopeTable rope_table(const RopeConfig& config, int64_t max_positions);
+
+// The table of a model whose context may be far longer than anything it is asked: it grows to the
+// positions in use, in powers of two, and never beyond `max_positions`. Safe from many threads.
+class GrowingRopeTable {
+ public:
+  GrowingRopeTable(const RopeConfig& config, int64_t max_positions)
+      : config_(config), max_positions_(max_positions) {}
+  // From now on table() has at least `positions` rows.
+  void cover(int64_t positions) const;
+  RopeTable table() const;
+
+ private:
+  RopeConfig config_;
+  int64_t max_positions_;
+  mutable std::mutex mutex_;
+  mutable RopeTable table_;
+};
 
 struct QueryKeyValue {
   at::Tensor query;  // [tokens, heads, head_dim]

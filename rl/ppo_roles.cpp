@@ -34,15 +34,14 @@ std::shared_ptr<const Decoder> load_second_model(const std::string& path, const 
   return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize);
 }
 
+// `lora` is the policy's: with lora.path, rank, alpha and targets are those of that adapter.
 Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& base,
-                   at::ScalarType dtype) {
+                   const LoraConfig& lora, at::ScalarType dtype) {
   const CriticConfig& config = setup.critic;
   Critic critic{
       .kind = config.kind, .decoder = base, .backprop_to_policy = config.backprop_to_policy};
   const uint64_t seed =
       static_cast<uint64_t>(setup.run.seed) + 1;  // other numbers than the policy's
-  LoraConfig lora = setup.lora;
-  lora.path.reset();
   switch (config.kind) {
     case CriticKind::shared:
       break;
@@ -117,7 +116,7 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                  .tokenizer = tokenizer,
                  .policy = std::move(policy)};
   set_reference(setup, roles, dtype);
-  roles.critic = make_critic(setup, decoder, dtype);
+  roles.critic = make_critic(setup, decoder, roles.policy.config(), dtype);
   roles.reward = make_reward(
       setup.reward,
       {.tokenizer = tokenizer, .dtype = dtype, .micro_batch_tokens = setup.ppo.micro_batch_tokens});

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 
 #include "models/io/checkpoint.h"
@@ -25,6 +26,13 @@ std::string machine() {
   return "unknown";
 }
 
+// "fp32", or how the weights are kept: "nf4", "keep SmolLM2.Q8_0".
+std::string weights_name(const Options& options) {
+  if (options.quantize == Quantize::none) return "fp32";
+  const std::string file = std::filesystem::path(options.model).stem().string();
+  return fmt::format("{} {}", enum_name(options.quantize), file);
+}
+
 std::string today() {
   const std::time_t now = std::time(nullptr);
   std::tm utc = {};
@@ -41,9 +49,9 @@ std::string csv_header() {
 }
 
 std::string csv_line(const Row& row, const Options& options) {
-  return fmt::format("{},{},{},{},fp32,{:.6g},{},{:.0f},{},{}", row.name, options.program,
-                     LEASH_BENCH_VERSION, at::get_num_threads(), row.value, row.unit,
-                     static_cast<double>(peak_memory_bytes()) / 1e6, machine(), today());
+  return fmt::format("{},{},{},{},{},{:.6g},{},{:.0f},{},{}", row.name, options.program,
+                     LEASH_BENCH_VERSION, at::get_num_threads(), weights_name(options), row.value,
+                     row.unit, static_cast<double>(peak_memory_bytes()) / 1e6, machine(), today());
 }
 
 double Stopwatch::lap() {
@@ -53,7 +61,7 @@ double Stopwatch::lap() {
 }
 
 std::shared_ptr<const Decoder> load_decoder(const Options& options) {
-  return Decoder::load(open_checkpoint(resolve_model(options.model)), at::kFloat);
+  return Decoder::load(open_checkpoint(resolve_model(options.model)), at::kFloat, options.quantize);
 }
 
 Adapter bench_adapter(const Decoder& decoder) {

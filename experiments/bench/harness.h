@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/decoder.h"
+#include "models/model_config.h"
 #include "rollout/engine.h"
 
 namespace leash::bench {
@@ -15,6 +16,8 @@ namespace leash::bench {
 // Command line of a run.
 struct Options {
   std::string model = "smollm2";
+  Quantize quantize = Quantize::none;  // of the policy's base
+  std::string baseline;                // what `quality` compares with, dense (default: the model)
   int64_t repeats = 3;
   int64_t threads = 0;            // 0: all cores
   std::string program = "leash";  // what the CSV calls this binary
@@ -56,7 +59,12 @@ std::vector<Row> run_decode(const Options& options, int64_t sequences, bool with
 std::vector<Row> run_score(const Options& options);
 std::vector<Row> run_ppo(const Options& options, const std::string& critic);
 std::vector<Row> run_update(const Options& options);
-std::vector<Row> run_supervised(const Options& options);
+// texts: "8x256" or "ragged".
+std::vector<Row> run_supervised(const Options& options, const std::string& texts,
+                                bool checkpointing);
+// What a quantised base costs in quality: exact KL(baseline || model) and the largest difference of
+// a logit over the demo's held-out prompts, and the bytes of the weights.
+std::vector<Row> run_quality(const Options& options);
 std::vector<Row> run_machine(const Options& options);
 
 // GFLOP/s of fp32 products [rows, in] x [in, out], best of a few.

@@ -1,5 +1,6 @@
-// leash_bench [--model M] [--repeats N] [--threads N] [--program NAME] [--no-header] CASE…: CSV on
-// standard output. One process per case where peak memory matters.
+// leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--threads N] [--program
+// NAME] [--no-header] CASE…: CSV on standard output. One process per case where peak memory
+// matters.
 #include <fmt/format.h>
 
 #include <functional>
@@ -8,6 +9,7 @@
 
 #include "experiments/bench/harness.h"
 #include "models/device.h"
+#include "models/errors.h"
 
 namespace leash::bench {
 namespace {
@@ -26,14 +28,26 @@ const std::map<std::string, Case>& cases() {
       {"ppo-separate-lora", [](const Options& o) { return run_ppo(o, "separate-lora"); }},
       {"ppo-separate-head", [](const Options& o) { return run_ppo(o, "separate-head"); }},
       {"update", run_update},
-      {"supervised", run_supervised},
+      {"supervised", [](const Options& o) { return run_supervised(o, "8x256", false); }},
+      {"supervised-checkpointed",
+       [](const Options& o) { return run_supervised(o, "8x256", true); }},
+      {"supervised-ragged", [](const Options& o) { return run_supervised(o, "ragged", false); }},
+      {"quality", run_quality},
       {"machine", run_machine},
   };
   return all;
 }
 
+Quantize quantize_named(const std::string& name) {
+  for (const auto& [value, text] : EnumNames<Quantize>::values) {
+    if (text == name) return value;
+  }
+  throw ConfigError("--quantize: none, keep, nf4 or int8, not " + name);
+}
+
 int usage() {
-  std::cerr << "leash_bench [--model M] [--repeats N] [--threads N] [--program NAME] [--no-header] "
+  std::cerr << "leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--threads "
+               "N] [--program NAME] [--no-header] "
                "CASE…\ncases:";
   for (const auto& [name, run] : cases()) std::cerr << ' ' << name;
   std::cerr << '\n';
@@ -51,6 +65,10 @@ int run(const std::vector<std::string>& arguments) {
       header = false;
     else if (argument == "--model" && has_value)
       options.model = arguments[++i];
+    else if (argument == "--baseline" && has_value)
+      options.baseline = arguments[++i];
+    else if (argument == "--quantize" && has_value)
+      options.quantize = quantize_named(arguments[++i]);
     else if (argument == "--repeats" && has_value)
       options.repeats = std::stoll(arguments[++i]);
     else if (argument == "--threads" && has_value)

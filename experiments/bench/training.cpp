@@ -1,14 +1,12 @@
 // A PPO iteration, its update phase alone, and a supervised step: the work of DESIGN.md's table.
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
-#include <torch/csrc/autograd/autograd.h>
 
-#include <cstdlib>
-#include <iostream>
+#include <numeric>
 
 #include "experiments/bench/harness.h"
 #include "rl/ppo_experience.h"
 #include "rl/ppo_update.h"
+#include "rl/sft_update.h"
 #include "rollout/scoring.h"
 
 namespace leash::bench {
@@ -43,6 +41,7 @@ class FullSizeReward final : public RewardSource {
 PpoSetup ppo_setup(const Options& options, const std::string& critic) {
   PpoSetup setup;
   setup.model.path.name = options.model;
+  setup.model.quantize = options.quantize;
   setup.lora.r = 16;
   setup.lora.lora_alpha = 32;
   setup.lora.target_modules = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj"};
@@ -171,33 +170,55 @@ std::vector<Row> run_update(const Options& options) {
           {"update-of-peak", rate / peak, "ratio"}};
 }
 
-std::vector<Row> run_supervised(const Options& options) {
-  constexpr int64_t kSequences = 8, kLength = 256;
+namespace {
+
+// 20 to 400 tokens, evenly spread; the same numbers stand in peers/sft.py.
+std::vector<int64_t> ragged_lengths(int64_t count) {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < count; ++i) lengths.push_back(20 + 380 * ((i * 7) % count) / (count - 1));
+  return lengths;
+}
+
+std::vector<SftSample> samples_of(const std::vector<int64_t>& lengths, uint64_t seed) {
+  std::vector<SftSample> samples;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    SftSample sample;
+    sample.id = i;
+    sample.ids = random_ids(1, lengths[i], seed * 1000 + i)[0];
+    sample.trained.assign(sample.ids.size(), 1);
+    sample.trained[0] = 0;
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
+}  // namespace
+
+std::vector<Row> run_supervised(const Options& options, const std::string& texts,
+                                bool checkpointing) {
+  constexpr int64_t kSequences = 8;
+  const std::vector<int64_t> lengths =
+      texts == "ragged" ? ragged_lengths(kSequences) : std::vector<int64_t>(kSequences, 256);
+  SftSetup setup;
+  setup.model.gradient_checkpointing = checkpointing;
   const auto decoder = load_decoder(options);
   const Adapter adapter = bench_adapter(*decoder);
   AdamW optimizer(adapter.parameters(), {});
+  const double tokens = std::accumulate(lengths.begin(), lengths.end(), 0.0);
   std::vector<double> rates;
   for (int64_t run = 0; run <= options.repeats; ++run) {
-    const auto sequences = random_ids(kSequences, kLength, static_cast<uint64_t>(run));
-    std::vector<int64_t> rows, targets;
-    for (int64_t i = 0; i < kSequences; ++i) {
-      for (int64_t place = 0; place + 1 < kLength; ++place) {
-        rows.push_back(i * kLength + place);
-        targets.push_back(sequences[static_cast<size_t>(i)][static_cast<size_t>(place + 1)]);
-      }
-    }
+    const std::vector<SftSample> samples = samples_of(lengths, static_cast<uint64_t>(run));
+    std::vector<const SftSample*> refs;
+    for (const SftSample& sample : samples) refs.push_back(&sample);
     Stopwatch clock;
-    const at::Tensor hidden =
-        decoder->forward(pack(sequences), adapter).index_select(0, at::tensor(rows));
-    const at::Tensor loss =
-        decoder->token_scores(hidden, at::tensor(targets), 1.0, adapter).logprobs.mean().neg();
-    torch::autograd::backward({loss}, {});
+    accumulate_gradients(refs, run, setup, *decoder, adapter);
     clip_grad_norm(optimizer.parameters(), 1.0);
     optimizer.step(2.5e-4);
     optimizer.zero_grad();
-    if (run > 0) rates.push_back(static_cast<double>(kSequences * kLength) / clock.lap());
+    if (run > 0) rates.push_back(tokens / clock.lap());
   }
-  return {{"supervised-8x256", median(rates), "tok/s"}};
+  const std::string name = "supervised-" + texts + (checkpointing ? "-checkpointed" : "");
+  return {{name, median(rates), "tok/s"}, {name + "-tokens", tokens, "tokens"}};
 }
 
 }  // namespace leash::bench

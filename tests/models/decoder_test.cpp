@@ -229,6 +229,21 @@ TEST(Decoder, FusedLayersEqualPlainOnes) {
           noise({33, 3, 16}, 5));
 }
 
+TEST(Decoder, AGrowingRopeTableHasTheRowsOfTheWholeOne) {
+  const RopeConfig config{.theta = 10000, .rotary_dim = 8};
+  const RopeTable whole = rope_table(config, 5000);
+  const GrowingRopeTable growing(config, 5000);
+  for (const int64_t positions : {1, 2048, 2049, 100, 5000}) {
+    growing.cover(positions);
+    const RopeTable table = growing.table();
+    const int64_t rows = table.cosines.size(0);
+    EXPECT_GE(rows, positions);
+    EXPECT_TRUE(testing::same_bits(table.cosines, whole.cosines.narrow(0, 0, rows)));
+    EXPECT_TRUE(testing::same_bits(table.sines, whole.sines.narrow(0, 0, rows)));
+  }
+  EXPECT_THROW(growing.cover(5001), c10::Error);
+}
+
 TEST(Decoder, CachedAttentionEqualsPackedAttention) {
   const std::vector<int64_t> slots = {2, 0};
   const std::vector<int64_t> past = {3, 7};
