@@ -43,9 +43,12 @@ def machine() -> str:
 
 
 def report(package: str, rows: list[tuple[str, float, str]]) -> None:
-    """case,program,version,threads,dtype,value,unit,peak_mb,machine,date"""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    version = importlib.metadata.version(package)
+    emit(package, importlib.metadata.version(package), torch.get_num_threads(), "fp32", peak, rows)
+
+
+def emit(program: str, version: str, threads: int, dtype: str, peak: float, rows: list[tuple[str, float, str]]) -> None:
+    """case,program,version,threads,dtype,value,unit,peak_mb,machine,date"""
     for case, value, unit in rows:
-        print(f"{case},{package},{version},{torch.get_num_threads()},fp32,{value:.6g},{unit},{peak:.0f},{machine()},"
+        print(f"{case},{program},{version},{threads},{dtype},{value:.6g},{unit},{peak:.0f},{machine()},"
               f"{datetime.date.today()}", flush=True)
