@@ -79,18 +79,18 @@ void judge(Experience& experience, const std::vector<PromptRecord>& prompts,
   for (const int64_t row : rows) prompt_texts.push_back(prompts[row].text);
   const std::vector<RewardSample> samples = reward_samples(experience.answers, prompt_texts);
 
-  auto reference = lanes[Role::reference].run([&] {
+  auto reference = lanes[Role::reference].run("reference log-probs", [&] {
     return score_texts(*roles.reference_decoder, roles.reference(), texts,
                        {.temperature = setup.rollout.temperature,
                         .micro_batch_tokens = setup.ppo.micro_batch_tokens});
   });
-  auto critic = lanes[Role::critic].run([&]() -> std::vector<std::vector<double>> {
+  auto critic = lanes[Role::critic].run("values", [&]() -> std::vector<std::vector<double>> {
     if (roles.critic.kind == CriticKind::shared) return {};  // the sampler read its head on the way
     const Adapter* adapter = roles.critic.adapter ? &*roles.critic.adapter : nullptr;
     return value_texts(*roles.critic.decoder, adapter, roles.critic.head, texts,
                        setup.ppo.micro_batch_tokens);
   });
-  auto reward = lanes[Role::reward].run([&] { return roles.reward->score(samples); });
+  auto reward = lanes[Role::reward].run("scores", [&] { return roles.reward->score(samples); });
   // Every lane is waited for before anything is thrown: the tasks read what stands on this stack.
   reference.wait();
   critic.wait();

@@ -9,17 +9,18 @@
 #include <mutex>
 #include <thread>
 
+#include "rollout/timeline.h"
+
 namespace leash {
 namespace {
 
-constexpr size_t kNumRoles = std::size(EnumNames<Role>::values);
-
-class WorkerLane final : public Lane {
+// A thread and its queue.
+class Worker {
  public:
-  explicit WorkerLane(int threads) : worker_([this, threads] { work(threads); }) {}
+  explicit Worker(int threads) : thread_([this, threads] { work(threads); }) {}
 
   // Everything that was posted still runs.
-  ~WorkerLane() override {
+  ~Worker() {
     {
       const std::lock_guard lock(mutex_);
       closing_ = true;
@@ -27,8 +28,7 @@ class WorkerLane final : public Lane {
     changed_.notify_one();
   }
 
- protected:
-  void post(std::function<void()> task) override {
+  void post(std::function<void()> task) {
     {
       const std::lock_guard lock(mutex_);
       TORCH_CHECK(!closing_, "work was given to a lane that is being closed");
@@ -59,24 +59,54 @@ class WorkerLane final : public Lane {
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;
   bool closing_ = false;
-  std::jthread worker_;  // last: it uses the others, and is joined before they go
+  std::jthread thread_;  // last: it uses the others, and is joined before they go
+};
+
+// A role's own lane, or its share of a worker that serves all roles.
+class WorkerLane final : public Lane {
+ public:
+  WorkerLane(Role role, std::shared_ptr<Worker> worker, Timeline* timeline)
+      : role_(role), worker_(std::move(worker)), timeline_(timeline) {
+    if (timeline_ != nullptr) timeline_->name_row(row(), enum_name(role_));
+  }
+
+ protected:
+  void post(std::string_view what, std::function<void()> task) override {
+    if (timeline_ == nullptr) return worker_->post(std::move(task));
+    // By value: with one worker for all, the task may outlive this lane.
+    const std::string_view name = what.empty() ? enum_name(role_) : what;
+    worker_->post([row = row(), timeline = timeline_, name, task = std::move(task)] {
+      const auto begin = Timeline::Clock::now();
+      task();
+      timeline->span(row, name, begin, Timeline::Clock::now());
+    });
+  }
+
+ private:
+  int64_t row() const { return static_cast<int64_t>(role_); }
+
+  Role role_;
+  std::shared_ptr<Worker> worker_;
+  Timeline* timeline_;
 };
 
 }  // namespace
 
-Lanes::Lanes(const LanesConfig& config) {
+Lanes::Lanes(const LanesConfig& config, const std::optional<std::filesystem::path>& timeline) {
   TORCH_CHECK(config.threads_per_lane >= 0, "threads_per_lane is below 0");
+  if (timeline) timeline_ = std::make_unique<Timeline>(*timeline);
   // Asking also settles this thread's own number, which a worker's setting would otherwise become.
   const int own = at::get_num_threads();
   const int threads = config.threads_per_lane > 0 ? static_cast<int>(config.threads_per_lane) : own;
-  const size_t workers = config.concurrent ? kNumRoles : 1;
-  for (size_t i = 0; i < workers; ++i) lanes_.push_back(std::make_unique<WorkerLane>(threads));
-  for (size_t role = 0; role < kNumRoles; ++role) {
-    of_role_.push_back(lanes_[role % workers].get());
+  std::shared_ptr<Worker> worker;
+  for (const auto& [role, name] : EnumNames<Role>::values) {
+    if (worker == nullptr || config.concurrent) worker = std::make_shared<Worker>(threads);
+    of_role_.push_back(std::make_unique<WorkerLane>(role, worker, timeline_.get()));
   }
 }
 
-Lanes::~Lanes() = default;
+// The workers end before what their tasks write to.
+Lanes::~Lanes() { of_role_.clear(); }
 
 Lane& Lanes::operator[](Role role) { return *of_role_[static_cast<size_t>(role)]; }
 

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <future>
 #include <memory>
-#include <string>
+#include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -30,6 +32,7 @@ struct LanesConfig {
   bool concurrent = true;        // false: all roles share one worker
   int64_t threads_per_lane = 0;  // threads of one operation; 0: as many as the thread that makes
                                  // the lanes. Results depend on it, not on `concurrent`
+  bool timeline = false;         // for whoever makes the lanes: write one
 };
 template <class Config, class Visitor>
 requires Describes<Config, LanesConfig>
@@ -39,7 +42,12 @@ void visit_fields(Config& c, Visitor&& visit) {
         "other");
   visit("threads_per_lane", c.threads_per_lane,
         "threads of one operation (0: all cores); results depend on it", at_least(0));
+  visit("timeline", c.timeline,
+        "write timeline.json into the run's folder: who worked when, for Perfetto or "
+        "chrome://tracing");
 }
+
+class Timeline;
 
 // One queue of work. Tasks run in order; a task's exception reaches whoever waits for its result. A
 // task may itself wait only for work that was given before it, since lanes may share a worker.
@@ -47,29 +55,37 @@ class Lane {
  public:
   virtual ~Lane() = default;
 
-  // Runs `work` on this lane; the future holds its result or its exception.
+  // Runs `work` on this lane; the future holds its result or its exception. `what` is its name in
+  // the timeline, a literal.
   template <class Work>
-  auto run(Work work) -> std::future<std::invoke_result_t<Work>> {
+  auto run(std::string_view what, Work work) -> std::future<std::invoke_result_t<Work>> {
     auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Work>()>>(std::move(work));
     auto result = task->get_future();
-    post([task] { (*task)(); });
+    post(what, [task] { (*task)(); });
     return result;
+  }
+  template <class Work>
+  auto run(Work work) {
+    return run("", std::move(work));
   }
 
  protected:
-  virtual void post(std::function<void()> task) = 0;  // `task` throws nothing
+  virtual void post(std::string_view what,
+                    std::function<void()> task) = 0;  // `task` throws nothing
 };
 
 class Lanes {
  public:
-  explicit Lanes(const LanesConfig& config);
+  // With `timeline`, that file gets a span for every task, a row for every role.
+  explicit Lanes(const LanesConfig& config,
+                 const std::optional<std::filesystem::path>& timeline = std::nullopt);
   // Finishes what was posted, then ends the workers.
   ~Lanes();
   Lane& operator[](Role role);
 
  private:
-  std::vector<std::unique_ptr<Lane>> lanes_;
-  std::vector<Lane*> of_role_;
+  std::unique_ptr<Timeline> timeline_;
+  std::vector<std::unique_ptr<Lane>> of_role_;
 };
 
 }  // namespace leash

@@ -56,9 +56,7 @@ std::optional<StopReason> StopCheck::ends_as_token(int64_t token) const {
 std::optional<StopReason> StopCheck::push(int64_t token) {
   ++num_tokens_;
   if (const auto reason = ends_as_token(token)) return reason;
-  // A model's vocabulary may be padded past the tokenizer's: such a token has no text.
-  const bool has_text = stream_ && token < tokenizer_->vocab_size();
-  if (has_text && finder_.push(stream_->push(token), num_tokens_ >= config_->min_new_tokens)) {
+  if (stream_ && finder_.push(stream_->push(token), num_tokens_ >= config_->min_new_tokens)) {
     stream_.reset();
     return StopReason::stop_text;
   }

@@ -8,12 +8,17 @@
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
 #include <thread>
 
+#include "tests/support/files.h"
+
 namespace leash {
 namespace {
+
+using namespace std::chrono_literals;
 
 constexpr Role kRoles[] = {Role::actor, Role::reference, Role::critic, Role::reward};
 
@@ -38,6 +43,42 @@ TEST(ThreadsLanes, WorkOfALaneRunsInOrder) {
     for (const Role role : kRoles) {
       ASSERT_EQ(seen[role].size(), 50u);
       for (int i = 0; i < 50; ++i) EXPECT_EQ(seen[role][static_cast<size_t>(i)], i);
+    }
+  }
+}
+
+// One span per task in its role's row, in the order of the row, none shorter than its task.
+TEST(ThreadsLanes, ATimelineShowsWhoWorkedWhen) {
+  for (const bool concurrent : {true, false}) {
+    const testing::ScratchFolder folder;
+    {
+      Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1}, folder / "timeline.json");
+      for (int i = 0; i < 20; ++i) {
+        (void)lanes[Role::actor].run("update", [i] { pause(i); });
+        (void)lanes[Role::reward].run([] { std::this_thread::sleep_for(2ms); });
+      }
+    }
+    std::string text = testing::read_text(folder / "timeline.json");
+    ASSERT_TRUE(text.ends_with(",\n"));
+    text.replace(text.size() - 2, 2, "]");
+    std::map<int, std::vector<nlohmann::json>> rows;
+    std::map<int, std::string> names;
+    for (const auto& event : nlohmann::json::parse(text)) {
+      if (event.at("ph") == "M") names[event.at("tid")] = event.at("args").at("name");
+      if (event.at("ph") == "X") rows[event.at("tid")].push_back(event);
+    }
+    EXPECT_EQ(names, (std::map<int, std::string>{
+                         {0, "actor"}, {1, "reference"}, {2, "critic"}, {3, "reward"}}));
+    ASSERT_EQ(rows.size(), 2u);
+    for (const auto& [row, spans] : rows) {
+      ASSERT_EQ(spans.size(), 20u);
+      double free = 0;
+      for (const auto& span : spans) {
+        EXPECT_EQ(span.at("name"), row == 0 ? "update" : "reward");
+        EXPECT_GE(span.at("ts").get<double>(), free - 0.2);
+        free = span.at("ts").get<double>() + span.at("dur").get<double>();
+        EXPECT_GE(span.at("dur").get<double>(), row == 3 ? 2000 : 0);
+      }
     }
   }
 }
