@@ -49,6 +49,11 @@ void check_schedule(const PpoConfig& ppo, Checker& check) {
   check.no_effect_unless(warms_up, "ppo.warmup_ratio", "with lr_scheduler_type: constant");
   check.no_effect_unless(warms_up, "ppo.warmup_steps", "with lr_scheduler_type: constant");
   check.no_effect_unless(ppo.warmup_steps == 0, "ppo.warmup_ratio", "beside ppo.warmup_steps");
+  const bool known = ppo.lr_scheduler_type != SchedulerType::warmup_stable_decay &&
+                     ppo.lr_scheduler_type != SchedulerType::cosine_with_min_lr;
+  check.require(known, "ppo.lr_scheduler_type",
+                fmt::format("{} needs numbers that only sft.lr_scheduler_kwargs has",
+                            enum_name(ppo.lr_scheduler_type)));
   check.no_effect_unless(ppo.target_kl.has_value(), "ppo.kl_horizon", "without ppo.target_kl");
 }
 
@@ -85,9 +90,10 @@ std::vector<std::string> warnings(const PpoSetup& setup, const Written& written)
   }
   const RolloutConfig& rollout = setup.rollout;
   if (rollout.top_k > 0 || rollout.top_p < 1 || rollout.min_p > 0 ||
-      rollout.repetition_penalty != 1) {
+      rollout.repetition_penalty != 1 || rollout.min_new_tokens > 0) {
     lines.emplace_back(
-        "rollout: answers are drawn from a truncated or penalised distribution, while PPO's "
+        "rollout: answers are drawn from a truncated, penalised or lengthened distribution, while "
+        "PPO's "
         "log-probs are those of the whole one");
   }
   if (setup.ppo.total_episodes % setup.ppo.batch_size != 0) {

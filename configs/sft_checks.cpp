@@ -43,6 +43,13 @@ void check_sft_schedule(const SftConfig& sft, Checker& check) {
     check.require(std::isfinite(value) && value >= 0, "sft.lr_scheduler_kwargs",
                   fmt::format("`{}` has to be at least 0", name));
   }
+  const auto has = [&](const char* name) { return sft.lr_scheduler_kwargs.contains(name); };
+  check.require(
+      sft.lr_scheduler_type != SchedulerType::warmup_stable_decay || has("num_decay_steps"),
+      "sft.lr_scheduler_kwargs", "lacks num_decay_steps of warmup_stable_decay");
+  check.require(sft.lr_scheduler_type != SchedulerType::cosine_with_min_lr || has("min_lr") ||
+                    has("min_lr_rate"),
+                "sft.lr_scheduler_kwargs", "lacks min_lr or min_lr_rate of cosine_with_min_lr");
   check.require(sft.max_steps != 0, "sft.max_steps", "has to be above 0, or -1 for all epochs");
 }
 

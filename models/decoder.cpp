@@ -111,16 +111,18 @@ struct Decoder::State : DecoderWeights {
   static std::vector<at::Tensor> block_parameters(const BlockWeights& block,
                                                   const AdapterRows& adapters) {
     std::vector<at::Tensor> parameters;
+    const auto push = [&parameters](const at::Tensor& tensor) {
+      if (tensor.requires_grad()) parameters.push_back(tensor);
+    };
     for (const AdapterRows::Range& range : adapters.ranges) {
       if (range.adapter == nullptr) continue;
       for (const int64_t module : block.modules) {
         if (const LoraWeights* lora = range.adapter->lora(module)) {
-          parameters.push_back(lora->a);
-          parameters.push_back(lora->b);
+          push(lora->a);
+          push(lora->b);
         }
-        if (const at::Tensor* weight = range.adapter->weight_copy(module))
-          parameters.push_back(*weight);
-        if (const at::Tensor* bias = range.adapter->bias_copy(module)) parameters.push_back(*bias);
+        if (const at::Tensor* weight = range.adapter->weight_copy(module)) push(*weight);
+        if (const at::Tensor* bias = range.adapter->bias_copy(module)) push(*bias);
       }
     }
     return parameters;

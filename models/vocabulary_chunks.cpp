@@ -37,14 +37,17 @@ bool use_kernel(const at::Tensor& logits) {
 torch::autograd::variable_list trained_by_head(const LinearGroup& head,
                                                const AdapterRows& adapters) {
   torch::autograd::variable_list trained;
+  const auto push = [&trained](const at::Tensor& tensor) {
+    if (tensor.requires_grad()) trained.push_back(tensor);  // a frozen copy came with the file
+  };
   for (const AdapterRows::Range& range : adapters.ranges) {
     if (range.adapter == nullptr) continue;
     const int64_t module = head.parts[0].module;
     if (const LoraWeights* lora = range.adapter->lora(module)) {
-      trained.push_back(lora->a);
-      trained.push_back(lora->b);
+      push(lora->a);
+      push(lora->b);
     }
-    if (const at::Tensor* weight = range.adapter->weight_copy(module)) trained.push_back(*weight);
+    if (const at::Tensor* weight = range.adapter->weight_copy(module)) push(*weight);
   }
   return trained;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "models/errors.h"
@@ -25,7 +26,10 @@ double sum(const std::vector<double>& values) {
 GenerationConfig evaluation_config(const PpoSetup& setup, const PpoRoles& roles, bool greedy) {
   GenerationConfig config = generation_config(setup, roles, /*step=*/0);
   config.purpose = Purpose::evaluation;
-  if (greedy) config.sampling = {.temperature = 0.0};
+  if (greedy) {
+    config.sampling = {.temperature = 0.0,
+                       .repetition_penalty = config.sampling.repetition_penalty};
+  }
   return config;
 }
 
@@ -117,23 +121,30 @@ std::string interval(const MeanInterval& value) {
   return fmt::format("{:.3f} [{:.3f}, {:.3f}]", value.mean, value.ci95->low, value.ci95->high);
 }
 
-// Differences of the mean reward per prompt, so that the interval is that of a paired comparison.
-MeanInterval paired_difference(const Evaluation& before, const Evaluation& after) {
-  std::vector<double> differences;
-  std::vector<int64_t> counts;
-  for (const auto& [evaluation, sign] : {std::pair{&before, -1.0}, std::pair{&after, 1.0}}) {
-    for (const EvaluatedAnswer& answer : evaluation->answers) {
-      const auto prompt = static_cast<size_t>(answer.prompt);
-      if (prompt >= differences.size()) {
-        differences.resize(prompt + 1, 0.0);
-        counts.resize(prompt + 1, 0);
-      }
-      differences[prompt] += sign * answer.reward;
-      ++counts[prompt];
-    }
+// One number per prompt, the mean over its answers: several answers to one prompt are not
+// independent, and an interval that took them for it would be too narrow.
+std::vector<double> prompt_means(const std::vector<EvaluatedAnswer>& answers,
+                                 double EvaluatedAnswer::*field) {
+  std::map<int64_t, std::pair<double, int64_t>> sums;
+  for (const EvaluatedAnswer& answer : answers) {
+    auto& [sum, count] = sums[answer.prompt];
+    sum += answer.*field;
+    ++count;
   }
-  for (size_t i = 0; i < differences.size(); ++i)
-    differences[i] /= std::max<double>(1.0, counts[i] / 2.0);
+  std::vector<double> means;
+  for (const auto& [prompt, entry] : sums) {
+    means.push_back(entry.first / static_cast<double>(entry.second));
+  }
+  return means;
+}
+
+// Prompt by prompt, so that the interval is that of a paired comparison.
+MeanInterval paired_difference(const Evaluation& before, const Evaluation& after) {
+  std::vector<double> differences = prompt_means(after.answers, &EvaluatedAnswer::reward);
+  const std::vector<double> first = prompt_means(before.answers, &EvaluatedAnswer::reward);
+  if (first.size() != differences.size())
+    throw FormatError("the two evaluations are of different prompts");
+  for (size_t i = 0; i < first.size(); ++i) differences[i] -= first[i];
   return mean_interval(differences);
 }
 
@@ -159,9 +170,11 @@ std::vector<const EvaluatedAnswer*> spread_over(const Evaluation& evaluation, in
 }  // namespace
 
 MeanInterval Evaluation::reward() const {
-  return mean_interval(column(answers, &EvaluatedAnswer::reward));
+  return mean_interval(prompt_means(answers, &EvaluatedAnswer::reward));
 }
-MeanInterval Evaluation::kl() const { return mean_interval(column(answers, &EvaluatedAnswer::kl)); }
+MeanInterval Evaluation::kl() const {
+  return mean_interval(prompt_means(answers, &EvaluatedAnswer::kl));
+}
 double Evaluation::perplexity() const {
   const double tokens = mean_tokens() * static_cast<double>(answers.size());
   return std::exp(sum(column(answers, &EvaluatedAnswer::reference_nll)) / tokens);
@@ -209,6 +222,10 @@ void write_evaluation(const std::filesystem::path& run_dir, int64_t step,
   }
   std::filesystem::create_directories(run_dir / "evaluations");
   write_text_file(evaluation_file(run_dir, step), json.dump(1));
+}
+
+bool has_evaluation(const std::filesystem::path& run_dir, int64_t step) {
+  return std::filesystem::exists(evaluation_file(run_dir, step));
 }
 
 std::vector<Evaluation> read_evaluation(const std::filesystem::path& run_dir, int64_t step) {

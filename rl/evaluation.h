@@ -49,6 +49,7 @@ std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
 // evaluations/step-N.json in a run's folder, for the table at the end and for `leash evaluate`.
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,
                       const std::vector<Evaluation>& evaluations);
+bool has_evaluation(const std::filesystem::path& run_dir, int64_t step);
 std::vector<Evaluation> read_evaluation(const std::filesystem::path& run_dir, int64_t step);
 
 // The same figures of one policy, and `num_samples` answers.

@@ -75,8 +75,9 @@ void score_all(const KlReportRequest& request, const Adapter& policy,
   auto ours = score_texts(*request.decoder, &policy, scored);
   auto theirs = score_texts(*request.decoder, reference, scored);
   for (size_t i = 0; i < owners.size(); ++i) {
-    owners[i]->values = {std::move(kl[i]), std::move(ours[i].logprobs),
-                         std::move(theirs[i].logprobs)};
+    owners[i]->values = {.kl = std::move(kl[i]),
+                         .logprobs = std::move(ours[i].logprobs),
+                         .reference_logprobs = std::move(theirs[i].logprobs)};
   }
 }
 
@@ -110,6 +111,7 @@ KlReport make_kl_report(const KlReportRequest& request) {
     std::vector<KlText> values;
     for (KlReportText& text : policy.texts) {
       spell_out(request.tokenizer, text);
+      text.values.prompt = text.line;
       values.push_back(text.values);
     }
     policy.summary = summarize_kl(values);

@@ -24,7 +24,7 @@ ordered_json measure_json(const KlMeasure& measure) {
 }
 
 ordered_json position_json(const KlPosition& at) {
-  return {{"position", at.position}, {"n", at.kl.n},
+  return {{"position", at.position}, {"n", at.num_texts},
           {"kl", at.kl.mean},        {"ci95", interval_json(at.kl)},
           {"k1", at.k1.mean},        {"k1_ci95", interval_json(at.k1)},
           {"k3", at.k3.mean},        {"k3_ci95", interval_json(at.k3)}};

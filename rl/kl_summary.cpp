@@ -2,30 +2,56 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <utility>
 
 namespace leash {
 namespace {
 
-using PerText = std::vector<std::vector<double>>;  // [text][position]
+struct TextValues {
+  int64_t prompt = 0;
+  std::vector<double> at;  // [position]
+};
+using PerText = std::vector<TextValues>;
+
+// One observation per prompt: the mean of what its texts have.
+class PromptMeans {
+ public:
+  void add(int64_t prompt, double value) {
+    auto& [sum, count] = sums_[prompt];
+    sum += value;
+    ++count;
+  }
+  MeanInterval interval() const {
+    std::vector<double> means;
+    for (const auto& [prompt, entry] : sums_) means.push_back(entry.first / entry.second);
+    return mean_interval(means);
+  }
+
+ private:
+  std::map<int64_t, std::pair<double, double>> sums_;
+};
 
 KlMeasure measure(const PerText& values) {
-  std::vector<double> sums;
+  PromptMeans sums;
+  double total = 0;
   int64_t num_tokens = 0;
-  for (const auto& text : values) {
-    sums.push_back(std::accumulate(text.begin(), text.end(), 0.0));
-    num_tokens += static_cast<int64_t>(text.size());
+  for (const TextValues& text : values) {
+    const double sum = std::accumulate(text.at.begin(), text.at.end(), 0.0);
+    sums.add(text.prompt, sum);
+    total += sum;
+    num_tokens += static_cast<int64_t>(text.at.size());
   }
-  const double total = std::accumulate(sums.begin(), sums.end(), 0.0);
-  return {num_tokens == 0 ? 0 : total / static_cast<double>(num_tokens), mean_interval(sums)};
+  return {num_tokens == 0 ? 0 : total / static_cast<double>(num_tokens), sums.interval()};
 }
 
 MeanInterval at_position(const PerText& values, size_t j) {
-  std::vector<double> there;
-  for (const auto& text : values) {
-    if (j < text.size()) there.push_back(text[j]);
+  PromptMeans there;
+  for (const TextValues& text : values) {
+    if (j < text.at.size()) there.add(text.prompt, text.at[j]);
   }
-  return mean_interval(there);
+  return there.interval();
 }
 
 }  // namespace
@@ -37,12 +63,12 @@ KlSummary summarize_kl(std::span<const KlText> texts) {
   size_t longest = 0;
   KlSummary summary;
   for (const KlText& text : texts) {
-    kl.push_back(text.kl);
-    k1.emplace_back();
-    k3.emplace_back();
+    kl.push_back({text.prompt, text.kl});
+    k1.push_back({text.prompt, {}});
+    k3.push_back({text.prompt, {}});
     for (size_t j = 0; j < text.kl.size(); ++j) {
-      k1.back().push_back(text.log_ratio(j));
-      k3.back().push_back(k3_estimate(text.log_ratio(j)));
+      k1.back().at.push_back(text.log_ratio(j));
+      k3.back().at.push_back(k3_estimate(text.log_ratio(j)));
     }
     longest = std::max(longest, text.kl.size());
     summary.num_tokens += static_cast<int64_t>(text.kl.size());
@@ -52,8 +78,13 @@ KlSummary summarize_kl(std::span<const KlText> texts) {
   summary.k1 = measure(k1);
   summary.k3 = measure(k3);
   for (size_t j = 0; j < longest; ++j) {
-    summary.positions.push_back(
-        {static_cast<int64_t>(j) + 1, at_position(kl, j), at_position(k1, j), at_position(k3, j)});
+    const auto long_enough =
+        std::ranges::count_if(texts, [j](const KlText& text) { return j < text.kl.size(); });
+    summary.positions.push_back({.position = static_cast<int64_t>(j) + 1,
+                                 .num_texts = long_enough,
+                                 .kl = at_position(kl, j),
+                                 .k1 = at_position(k1, j),
+                                 .k3 = at_position(k3, j)});
   }
   return summary;
 }
@@ -66,8 +97,8 @@ std::vector<KlPositionRange> position_ranges(const KlSummary& summary) {
     KlPositionRange range{.first = first, .last = last};
     for (int64_t position = first; position <= last; ++position) {
       const KlPosition& at = summary.positions[static_cast<size_t>(position - 1)];
-      const auto n = static_cast<double>(at.kl.n);
-      range.num_tokens += at.kl.n;
+      const auto n = static_cast<double>(at.num_texts);
+      range.num_tokens += at.num_texts;
       range.kl += n * at.kl.mean;
       range.k1 += n * at.k1.mean;
       range.k3 += n * at.k3.mean;

@@ -4,9 +4,11 @@
 // For text i with T_i scored tokens, p the policy, q the reference, x_t the token at t:
 //   kl_t  = Σ_x p(x) log(p(x) / q(x))      exact, over the vocabulary
 //   k1_t  = log p(x_t) - log q(x_t)        its estimate from the token alone (may be negative)
-//   k3_t  = q/p - 1 - log(q/p) at x_t      the same with less variance (Schulman 2020; never
-//   negative) mean_token    = Σ_i Σ_t kl_t / Σ_i T_i mean_sequence = 1/n Σ_i Σ_t kl_t, with
-//   Student's 95 % interval over the n texts
+//   k3_t  = q/p - 1 - log(q/p) at x_t      the same with less variance, never negative
+//                                          (Schulman 2020)
+//   mean_token    = Σ_i Σ_t kl_t / Σ_i T_i
+//   mean_sequence = mean over prompts of the mean over a prompt's texts of Σ_t kl_t, with Student's
+//                   95 % interval over the prompts: several answers to one are not independent
 // k1 and k3 estimate the KL only on tokens that were drawn from the policy; on other texts they say
 // how the log-probs of these very tokens differ.
 #pragma once
@@ -21,6 +23,7 @@ namespace leash {
 
 // Entry j belongs to the (j+1)-th scored token of one text. Nats, temperature 1.
 struct KlText {
+  int64_t prompt = 0;  // texts of equal number are answers to one prompt
   std::vector<double> kl;
   std::vector<double> logprobs;            // of the token under the policy
   std::vector<double> reference_logprobs;  // under the reference
@@ -36,8 +39,9 @@ struct KlMeasure {
 };
 
 struct KlPosition {
-  int64_t position = 0;  // 1: the first scored token of a text
-  MeanInterval kl;       // over the texts that are that long
+  int64_t position = 0;   // 1: the first scored token of a text
+  int64_t num_texts = 0;  // that are that long
+  MeanInterval kl;        // over their prompts
   MeanInterval k1;
   MeanInterval k3;
 };

@@ -12,16 +12,6 @@
 namespace leash {
 namespace {
 
-// Whether each id stands for the same token in both.
-bool same_vocabulary(const Tokenizer& a, const Tokenizer& b) {
-  if (a.vocab_size() != b.vocab_size()) return false;
-  for (int64_t id = 0; id < a.vocab_size(); ++id) {
-    if (a.is_special(id) != b.is_special(id) || a.token_bytes(id) != b.token_bytes(id))
-      return false;
-  }
-  return true;
-}
-
 LinearHead load_head(const Checkpoint& checkpoint) {
   LinearHead head = LinearHead::load(checkpoint);
   if (head.weight.size(0) != 1) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "models/device.h"
 #include "models/errors.h"
@@ -26,18 +27,36 @@ Adapter full_copy(const Decoder& decoder) {
   return adapter;
 }
 
+// A second model reads the policy's ids, so they have to mean the same to it. A folder may come
+// without a tokenizer; then only the number of ids can be compared.
+void check_second_model(const Checkpoint& second, const PpoRoles& roles, const std::string& key) {
+  const DecoderConfig& policy = roles.decoder->config();
+  if (second.config.vocab_size != policy.vocab_size) {
+    throw ConfigError(fmt::format("{}: its vocabulary has {} ids, the policy's {}", key,
+                                  second.config.vocab_size, policy.vocab_size));
+  }
+  const bool folder = std::filesystem::is_directory(second.path);
+  if (folder && !std::filesystem::exists(second.path / "tokenizer.json")) return;
+  if (!same_vocabulary(Tokenizer::load(second.path), roles.tokenizer)) {
+    throw ConfigError(fmt::format("{}: its tokenizer differs from the policy's", key));
+  }
+}
+
 // A second model is quantised like the base; `keep` where its file has anything to keep.
 std::shared_ptr<const Decoder> load_second_model(const std::string& path, const ModelConfig& model,
-                                                 at::ScalarType dtype) {
+                                                 const PpoRoles& roles, const std::string& key) {
+  const at::ScalarType dtype = scalar_type(model.dtype);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
+  check_second_model(checkpoint, roles, key);
   const bool nothing_to_keep = model.quantize == Quantize::keep && keep_problem(checkpoint);
   return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize);
 }
 
-// `lora` is the policy's: with lora.path, rank, alpha and targets are those of that adapter.
-Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& base,
-                   const LoraConfig& lora, at::ScalarType dtype) {
+Critic make_critic(const PpoSetup& setup, const PpoRoles& roles) {
   const CriticConfig& config = setup.critic;
+  const std::shared_ptr<const Decoder>& base = roles.decoder;
+  // The policy's: with lora.path, rank, alpha and targets are those of that adapter.
+  const LoraConfig& lora = roles.policy.config();
   Critic critic{
       .kind = config.kind, .decoder = base, .backprop_to_policy = config.backprop_to_policy};
   const uint64_t seed =
@@ -49,20 +68,19 @@ Critic make_critic(const PpoSetup& setup, const std::shared_ptr<const Decoder>& 
       critic.adapter = fresh_adapter(lora, *base, seed);
       break;
     case CriticKind::separate:
-      critic.decoder =
-          load_second_model(config.path.value_or(setup.model.path), setup.model, dtype);
+      critic.decoder = load_second_model(config.path.value_or(setup.model.path), setup.model, roles,
+                                         "critic.path");
       if (config.train == CriticTrain::lora)
         critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
       if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
       break;
   }
   critic.head = LinearHead::zeros(critic.decoder->config().hidden_size);
-  critic.head.weight =
-      trainable_leaf(critic.head.weight.to(dtype == at::kDouble ? at::kDouble : at::kFloat));
+  critic.head.weight = trainable_leaf(critic.head.weight);
   return critic;
 }
 
-void set_reference(const PpoSetup& setup, PpoRoles& roles, at::ScalarType dtype) {
+void set_reference(const PpoSetup& setup, PpoRoles& roles) {
   // With an adapter to go on from, that adapter is what the policy must stay close to, unless the
   // recipe says otherwise.
   const ReferenceKind kind = setup.reference.kind.value_or(
@@ -78,10 +96,8 @@ void set_reference(const PpoSetup& setup, PpoRoles& roles, at::ScalarType dtype)
       roles.reference_adapter->set_trainable(false);
       return;
     case ReferenceKind::model:
-      roles.reference_decoder = load_second_model(*setup.reference.path, setup.model, dtype);
-      if (roles.reference_decoder->config().vocab_size != roles.decoder->config().vocab_size) {
-        throw ConfigError("reference.path: its vocabulary differs from the policy's");
-      }
+      roles.reference_decoder =
+          load_second_model(*setup.reference.path, setup.model, roles, "reference.path");
       return;
   }
 }
@@ -115,8 +131,8 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                  .decoder = decoder,
                  .tokenizer = tokenizer,
                  .policy = std::move(policy)};
-  set_reference(setup, roles, dtype);
-  roles.critic = make_critic(setup, decoder, roles.policy.config(), dtype);
+  set_reference(setup, roles);
+  roles.critic = make_critic(setup, roles);
   roles.reward = make_reward(
       setup.reward,
       {.tokenizer = tokenizer, .dtype = dtype, .micro_batch_tokens = setup.ppo.micro_batch_tokens});
@@ -125,7 +141,9 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
 
 PromptLimits prompt_limits(const PpoSetup& setup, const PpoRoles& roles) {
   return {.max_prompt_length = setup.data.max_prompt_length,
-          .context = roles.decoder->config().max_positions,
+          .context = std::min({roles.decoder->config().max_positions,
+                               roles.reference_decoder->config().max_positions,
+                               roles.critic.decoder->config().max_positions}),
           .min_answer_tokens = setup.rollout.response_length};
 }
 
@@ -145,6 +163,11 @@ GenerationConfig generation_config(const PpoSetup& setup, const PpoRoles& roles,
   config.step = static_cast<uint64_t>(step);
   if (rollout.stop_token == "eos") {
     config.eos_token_ids = roles.eos_token_ids();
+    if (config.eos_token_ids.empty()) {
+      throw ConfigError(
+          "rollout.stop_token: neither the checkpoint nor its tokenizer names an EOS token; name "
+          "one, or null for answers that always have response_length tokens");
+    }
   } else if (rollout.stop_token) {
     const auto ids = roles.tokenizer.encode(*rollout.stop_token);
     if (ids.size() != 1) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/memory_usage.h"
@@ -16,13 +18,15 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool
       console_(console),
       roles_(load_ppo_roles(setup_)),
       optimizers_(setup_.ppo, roles_),
-      lanes_(setup_.lanes),
+      lanes_(setup_.lanes, setup_.lanes.timeline ? std::optional(folder_.path() / "timeline.json")
+                                                 : std::nullopt),
       prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
       state_({.kl_coef = setup_.ppo.kl_coef}) {
   if (setup_.data.eval)
     held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
   if (folder_.snapshot()) {
     state_ = read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact);
+    if (!setup_.ppo.target_kl) state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
     last_snapshot_ = folder_.snapshot();
   }
   console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
@@ -79,7 +83,8 @@ Metrics PpoTrainer::iterate() {
   Experience experience;
   experience.answers =
       lanes_[Role::actor]
-          .run([&] { return engine.generate(batch, &roles_.policy, generation, value_head); })
+          .run("sample",
+               [&] { return engine.generate(batch, &roles_.policy, generation, value_head); })
           .get();
   const double sampling_seconds = clock.lap();
 
@@ -97,7 +102,8 @@ Metrics PpoTrainer::iterate() {
   const LearningRates rates = learning_rates(state_.step);
   const Metrics updated =
       lanes_[Role::actor]
-          .run([&] { return update(experience, step, setup_, roles_, optimizers_, rates); })
+          .run("update",
+               [&] { return update(experience, step, setup_, roles_, optimizers_, rates); })
           .get();
   const double update_seconds = clock.lap();
 
@@ -153,7 +159,8 @@ void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
     if (evaluation.decoding != "sampled") continue;
     const double reward = evaluation.reward().mean;
     const bool within = !setup_.ppo.best_max_kl || evaluation.kl().mean <= *setup_.ppo.best_max_kl;
-    if (within && state_.step > 0 && (!state_.best_step || reward > state_.best_reward)) {
+    if (std::isfinite(reward) && within && state_.step > 0 &&
+        (!state_.best_step || reward > state_.best_reward)) {
       state_.best_step = state_.step;
       state_.best_reward = reward;
     }
@@ -180,9 +187,13 @@ void PpoTrainer::export_adapter() {
 }
 
 std::string PpoTrainer::compare_with_start() const {
+  // A run that was resumed with held-out prompts that it did not have before has no start.
+  if (!has_evaluation(folder_.path(), 0)) return "";
   const int64_t last = state_.best_step.value_or(num_steps());
   return fmt::format("step {} ({}) against the start\n", last,
-                     state_.best_step ? "best held-out reward within the KL bound" : "the last") +
+                     state_.best_step         ? "best held-out reward within the KL bound"
+                     : setup_.ppo.best_max_kl ? "the last: none was within ppo.best_max_kl"
+                                              : "the last") +
          comparison_table(read_evaluation(folder_.path(), 0), read_evaluation(folder_.path(), last),
                           held_out_,
                           /*num_samples=*/3);
@@ -199,14 +210,15 @@ bool PpoTrainer::evaluates_after(int64_t step) const {
 
 // One rate per iteration, as TRL: its scheduler steps once per batch of episodes.
 LearningRates PpoTrainer::learning_rates(int64_t step) const {
-  const ScheduleConfig schedule{.type = setup_.ppo.lr_scheduler_type,
-                                .learning_rate = 1.0,
-                                .warmup_steps = setup_.ppo.warmup_steps,
-                                .warmup_ratio = setup_.ppo.warmup_ratio,
-                                .total_steps = num_steps()};
-  const double factor = learning_rate_at(schedule, step);
-  return {.policy = factor * setup_.ppo.learning_rate,
-          .critic = factor * setup_.critic.learning_rate};
+  ScheduleConfig schedule{.type = setup_.ppo.lr_scheduler_type,
+                          .learning_rate = setup_.ppo.learning_rate,
+                          .warmup_steps = setup_.ppo.warmup_steps,
+                          .warmup_ratio = setup_.ppo.warmup_ratio,
+                          .total_steps = num_steps()};
+  LearningRates rates{.policy = learning_rate_at(schedule, step)};
+  schedule.learning_rate = setup_.critic.learning_rate;
+  rates.critic = learning_rate_at(schedule, step);
+  return rates;
 }
 
 }  // namespace leash

@@ -230,7 +230,7 @@ void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
   if (state_.step == 0) return;
   const double loss = sums.nll / static_cast<double>(sums.tokens);
-  if (!state_.best_step || loss < state_.best_loss) {
+  if (std::isfinite(loss) && (!state_.best_step || loss < state_.best_loss)) {
     state_.best_step = state_.step;
     state_.best_loss = loss;
     state_.evaluations_without_gain = 0;

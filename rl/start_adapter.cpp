@@ -15,6 +15,7 @@ Adapter fresh_adapter(const LoraConfig& config, const Decoder& decoder, uint64_t
 Adapter start_adapter(const LoraConfig& config, const Decoder& decoder, uint64_t seed) {
   Adapter adapter = config.path ? load_adapter(*config.path, decoder.modules())
                                 : fresh_adapter(config, decoder, seed);
+  if (config.path && decoder.dtype() == at::kDouble) adapter = adapter.to(at::kDouble);
   adapter.set_trainable(true);
   return adapter;
 }

@@ -47,9 +47,9 @@ std::string valid_copy(std::string_view bytes) {
 
 struct Tokenizer::State : TokenizerParts {
   const TokenEntry& entry(int64_t id) const {
-    TORCH_CHECK(id >= 0 && id < static_cast<int64_t>(tokens.size()) && !tokens[id].spelling.empty(),
-                "no token has the id ", id, " (the vocabulary has ", tokens.size(), ")");
-    return tokens[id];
+    TORCH_CHECK(id >= 0, "no token has the id ", id);
+    static const TokenEntry kUnused;
+    return id < static_cast<int64_t>(tokens.size()) ? tokens[id] : kUnused;
   }
 
   // Text between added tokens that are looked for as they stand.
@@ -125,6 +125,15 @@ std::optional<int64_t> Tokenizer::bos_token_id() const { return state_->bos; }
 std::optional<int64_t> Tokenizer::eos_token_id() const { return state_->eos; }
 std::optional<int64_t> Tokenizer::pad_token_id() const { return state_->pad; }
 const std::string& Tokenizer::chat_template() const { return state_->chat_template; }
+
+bool same_vocabulary(const Tokenizer& a, const Tokenizer& b) {
+  if (a.vocab_size() != b.vocab_size()) return false;
+  for (int64_t id = 0; id < a.vocab_size(); ++id) {
+    if (a.is_special(id) != b.is_special(id) || a.token_bytes(id) != b.token_bytes(id))
+      return false;
+  }
+  return true;
+}
 
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
     : tokenizer_(tokenizer), skip_special_(skip_special) {}

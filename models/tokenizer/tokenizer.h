@@ -27,7 +27,8 @@ class Tokenizer {
   std::vector<int64_t> encode_with_special(std::string_view text) const;
 
   // Text of `ids`. Special tokens are left out when `skip_special`. Bytes that are no valid UTF-8
-  // become U+FFFD.
+  // become U+FFFD. An id that no token has is empty text (models pad their vocabularies past the
+  // tokenizer's); a negative one is an error.
   std::string decode(std::span<const int64_t> ids, bool skip_special = false) const;
   // The bytes that one token stands for (a special token's text; may be a part of a UTF-8
   // character).
@@ -46,6 +47,9 @@ class Tokenizer {
   struct State;
   std::shared_ptr<const State> state_;
 };
+
+// Whether each id stands for the same token in both.
+bool same_vocabulary(const Tokenizer& a, const Tokenizer& b);
 
 // Turns a stream of ids into a stream of valid UTF-8: a character whose bytes are split over tokens
 // comes out whole.

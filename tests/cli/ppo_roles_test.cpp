@@ -2,7 +2,9 @@
 #include "rl/ppo_roles.h"
 
 #include "configs/experiment.h"
+#include "models/errors.h"
 #include "tests/cli/run_workspace.h"
+#include "tests/rl/byte_tokenizer.h"
 
 namespace leash::testing {
 namespace {
@@ -26,6 +28,26 @@ TEST(PpoRoles, WithAnAdapterToGoOnFromTheCriticHasItsRankAndTargets) {
                 .max()
                 .item<double>(),
             0);
+}
+
+// A second model would read the policy's ids as other words.
+TEST(PpoRoles, ASecondModelNeedsThePolicysVocabulary) {
+  const RunWorkspace work;
+  write_tiny_folder(work / "other");
+  write_text(work / "other/tokenizer.json", byte_tokenizer_json(/*rotation=*/37));
+  const std::string path = (work / "other").string();
+  for (const auto& [key, setting] :
+       {std::pair<std::string, std::string>{"reference.path",
+                                            "reference={kind: model, path: " + path + "}"},
+        {"critic.path", "critic={kind: separate, path: " + path + "}"}}) {
+    const auto loaded = load_experiment(work.recipe(), {setting});
+    try {
+      load_ppo_roles(std::get<PpoSetup>(loaded.experiment.setup));
+      ADD_FAILURE() << key << " was taken";
+    } catch (const ConfigError& error) {
+      EXPECT_THAT(error.what(), ::testing::HasSubstr(key + ": its tokenizer differs"));
+    }
+  }
 }
 
 }  // namespace

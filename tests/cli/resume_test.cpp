@@ -69,6 +69,32 @@ TEST(Resume, AfterTwoInterruptionsAndASecondSignal) {
   work.expect_equal_runs("whole", "run");
 }
 
+// In float64 too: nothing of a snapshot passes through a narrower type.
+TEST(Resume, InFloat64) {
+  const RunWorkspace work;
+  const Lines wide = {"--set", "model.dtype=float64"};
+  expect_done(work.train("whole", wide));
+  interrupted(work, "run", 3, SIGKILL, wide);
+  expect_done(work.train("run", {"--set", "model.dtype=float64", "--resume"}));
+  work.expect_equal_runs("whole", "run");
+}
+
+// What was asked for on the way is what happens: a price of KL that nothing adapts, held-out
+// prompts that the run did not begin with.
+TEST(Resume, ChangedSettingsCount) {
+  const RunWorkspace work;
+  const auto ppo = [](const std::string& more) {
+    return "ppo={batch_size: 8, num_mini_batches: 2, learning_rate: 1.0e-2, " + more + "}";
+  };
+  expect_done(work.train("run", {"--set", ppo("total_episodes: 16"), "--set",
+                                 "data={train: " + (work / "prompts.jsonl").string() + "}"}));
+  expect_done(work.train("run", {"--set", ppo("total_episodes: 32, kl_coef: 0.5"), "--resume"}));
+  const Lines metrics = work.metrics("run");
+  EXPECT_EQ(Json::parse(metrics.at(metrics.size() - 3)).at("objective/kl_coef"), 0.05);
+  EXPECT_EQ(Json::parse(metrics.back()).at("objective/kl_coef"), 0.5);
+  EXPECT_TRUE(Json::parse(metrics.back()).contains("eval/greedy/reward"));
+}
+
 // Lanes that work at the same time change nothing.
 TEST(Resume, ConcurrentLanesAreBitIdenticalToOneWorker) {
   const RunWorkspace work;

@@ -93,6 +93,9 @@ TEST(Checks, ScheduleSettingsThatNobodyReads) {
   expect({
       {"ppo: {lr_scheduler_type: constant, warmup_ratio: 0.1}",
        "r.yaml:4: ppo.warmup_ratio: has no effect with lr_scheduler_type: constant"},
+      {"ppo: {lr_scheduler_type: warmup_stable_decay}",
+       "r.yaml:4: ppo.lr_scheduler_type: warmup_stable_decay needs numbers that only "
+       "sft.lr_scheduler_kwargs has"},
       {"ppo: {lr_scheduler_type: constant, warmup_steps: 1}",
        "r.yaml:4: ppo.warmup_steps: has no effect with lr_scheduler_type: constant"},
       {"ppo: {warmup_ratio: 0.1, warmup_steps: 3}",

@@ -71,7 +71,7 @@ ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5,
       adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3, target_kl: 6.1,
       kl_horizon: 33, cliprange: 0.3, cliprange_value: 0.4, vf_coef: 0.2, gamma: 0.99, lam: 0.9, whiten_rewards: true,
       missing_eos_penalty: 0.6, eval_steps: 2, eval_samples: 3, best_max_kl: 7.7}
-lanes: {concurrent: false, threads_per_lane: 3}
+lanes: {concurrent: false, threads_per_lane: 3, timeline: true}
 run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5,
       report_to: [tensorboard], grace_seconds: 6, threads: 2}
 )";

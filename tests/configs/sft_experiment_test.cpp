@@ -69,6 +69,10 @@ TEST(SftRecipe, ContradictionsAndSettingsWithoutEffectAreNamed) {
   EXPECT_THAT(error(kShort, {"sft.max_steps=0"}), HasSubstr("sft.max_steps: has to be above 0"));
   EXPECT_THAT(error(kShort, {"lora.task_type=SEQ_CLS"}), HasSubstr("CAUSAL_LM"));
   EXPECT_THAT(error(kShort, {"sft.optim=lion"}), HasSubstr("adamw_torch"));
+  EXPECT_THAT(error(kShort, {"sft.lr_scheduler_type=warmup_stable_decay"}),
+              HasSubstr("lacks num_decay_steps of warmup_stable_decay"));
+  EXPECT_THAT(error(kShort, {"sft.lr_scheduler_type=cosine_with_min_lr"}),
+              HasSubstr("lacks min_lr or min_lr_rate"));
   EXPECT_EQ(error(kShort, {"sft.lr_scheduler_type=polynomial", "sft.lr_scheduler_kwargs={power: 2}",
                            "data.eval_split=0.1", "sft.eval_strategy=epoch"}),
             "no error");

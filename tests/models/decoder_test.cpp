@@ -229,6 +229,30 @@ TEST(Decoder, FusedLayersEqualPlainOnes) {
           noise({33, 3, 16}, 5));
 }
 
+// PEFT stores the base's weight beside an adapted lm_head; it is no leaf that backward may ask for.
+TEST(Decoder, AFrozenCopyBesideAnAdaptedHeadGetsNoGradient) {
+  const auto decoder = tiny_decoder();
+  Adapter adapter = testing::tiny_adapter(
+      *decoder, 3, 0.3, {.r = 4, .target_modules = std::vector<std::string>{"lm_head", "q_proj"}});
+  const auto head = static_cast<int64_t>(decoder->modules().size()) - 1;
+  ASSERT_NE(adapter.lora(head), nullptr);
+  adapter.set_weight_copy(head, decoder->base_value(head, /*bias=*/false));
+  for (const bool recompute : {false, true}) {
+    const at::Tensor hidden =
+        decoder->forward(pack_one({1, 2, 3, 4}), adapter, {.recompute_blocks = recompute});
+    const at::Tensor targets = at::tensor({2, 3, 4, 5}, at::kLong);
+    for (const at::Tensor& parameter : adapter.parameters()) parameter.mutable_grad().reset();
+    torch::autograd::backward({decoder->token_scores(hidden, targets, 1.0, adapter).logprobs.sum()},
+                              {}, /*retain_graph=*/true);
+    torch::autograd::backward({decoder->cross_entropy(hidden, targets, 0.0, 4.0, adapter).loss},
+                              {});
+    for (const at::Tensor& parameter : adapter.parameters()) {
+      EXPECT_GT(parameter.grad().abs().max().item<double>(), 0);
+    }
+    EXPECT_FALSE(adapter.weight_copy(head)->grad().defined());
+  }
+}
+
 TEST(Decoder, AGrowingRopeTableHasTheRowsOfTheWholeOne) {
   const RopeConfig config{.theta = 10000, .rotary_dim = 8};
   const RopeTable whole = rope_table(config, 5000);

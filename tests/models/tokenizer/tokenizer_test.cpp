@@ -151,8 +151,17 @@ TEST(Tokenizer, FactsOfTheGguf) {
   EXPECT_TRUE(smol().chat_template().starts_with("{% for message in messages %}"));
 }
 
-TEST(Tokenizer, IdsOutsideTheVocabularyAreAnError) {
-  for (const int64_t id : {int64_t{-1}, int64_t{49152}, INT64_MAX, INT64_MIN}) {
+TEST(Tokenizer, IdsPastTheVocabularyHaveNoText) {
+  for (const int64_t id : {int64_t{49152}, INT64_MAX}) {
+    EXPECT_EQ(smol().decode(std::vector<int64_t>{28, id, 28}), smol().decode({{28, 28}}));
+    EXPECT_EQ(smol().token_bytes(id), "");
+    EXPECT_FALSE(smol().is_special(id));
+    EXPECT_EQ(StreamDecoder(smol(), true).push(id), "");
+  }
+}
+
+TEST(Tokenizer, NegativeIdsAreAnError) {
+  for (const int64_t id : {int64_t{-1}, INT64_MIN}) {
     EXPECT_THROW(smol().decode(std::vector<int64_t>{1, id}), c10::Error);
     EXPECT_THROW(smol().token_bytes(id), c10::Error);
     EXPECT_THROW(smol().is_special(id), c10::Error);
@@ -242,13 +251,15 @@ TEST(Tokenizer, FolderFilesNameSpecialTokensAndTheTemplate) {
   EXPECT_EQ(other.chat_template(), "{{ x }}\n");
 }
 
-TEST(Tokenizer, IdsWithoutATokenAreHolesAndNoTokens) {
+TEST(Tokenizer, IdsWithoutATokenAreHolesWithoutText) {
   nlohmann::json json = tiny_json();
   json["added_tokens"].push_back({{"id", 510}, {"content", "<far>"}, {"special", true}});
   const Tokenizer tokenizer = load_text(json.dump());
   EXPECT_EQ(tokenizer.vocab_size(), 511);
   EXPECT_EQ(tokenizer.encode("<far>"), (std::vector<int64_t>{510}));
-  EXPECT_THROW(tokenizer.decode(std::vector<int64_t>{505}), c10::Error);
+  EXPECT_EQ(tokenizer.decode(std::vector<int64_t>{505}), "");
+  EXPECT_TRUE(same_vocabulary(tokenizer, tokenizer));
+  EXPECT_FALSE(same_vocabulary(tokenizer, load_text(tiny_json().dump())));
 }
 
 TEST(Tokenizer, GgufAddsBosAndEosWhenItSaysSo) {
