@@ -1,6 +1,8 @@
 #include "models/attention.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -10,6 +12,7 @@
 #include <optional>
 
 #include "models/kernels.h"
+#include "models/node.h"
 
 namespace leash {
 namespace {
@@ -35,7 +38,108 @@ std::vector<RowOfBatch> rows_of_batch(const CachedLayer& layer,
   return rows;
 }
 
+// What the backward pass of packed_self_attention needs.
+struct PackedHeads {
+  at::Tensor query;  // [tokens, heads, head_dim], rotated
+  at::Tensor key;    // [tokens, kv_heads, head_dim], rotated
+  at::Tensor value;  // [tokens, kv_heads, head_dim]
+};
+
+// One sequence's rows with the query heads sorted by the key head that they share, without a copy:
+// [kv_heads, group, length, head_dim].
+at::Tensor queries_by_group(const at::Tensor& x, int64_t row, int64_t length, int64_t kv_heads) {
+  return x.narrow(0, row, length)
+      .unflatten(1, {kv_heads, x.size(1) / kv_heads})
+      .permute({1, 2, 0, 3});
+}
+at::Tensor keys_by_group(const at::Tensor& x, int64_t row, int64_t length, int64_t group) {
+  return x.narrow(0, row, length).transpose(0, 1).unsqueeze(1).expand({-1, group, -1, -1});
+}
+
+struct PackedOutput {
+  at::Tensor out;                     // [tokens, heads, head_dim]
+  std::vector<at::Tensor> logsumexp;  // per sequence
+};
+
+PackedOutput attend_forward(const PackedHeads& heads, const std::vector<int64_t>& lengths) {
+  const int64_t kv_heads = heads.key.size(1);
+  const int64_t group = heads.query.size(1) / kv_heads;
+  PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
+                      .logsumexp = {}};
+  int64_t row = 0;
+  for (const int64_t length : lengths) {
+    const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
+        queries_by_group(heads.query, row, length, kv_heads),
+        keys_by_group(heads.key, row, length, group),
+        keys_by_group(heads.value, row, length, group), /*dropout_p=*/0.0, /*is_causal=*/true);
+    queries_by_group(result.out, row, length, kv_heads).copy_(out);
+    result.logsumexp.push_back(logsumexp);
+    row += length;
+  }
+  return result;
+}
+
+PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
+                            const at::Tensor& dy, const std::vector<int64_t>& lengths) {
+  const int64_t kv_heads = heads.key.size(1);
+  const int64_t group = heads.query.size(1) / kv_heads;
+  PackedHeads gradients{.query = at::empty(heads.query.sizes(), dy.options()),
+                        .key = at::empty(heads.key.sizes(), dy.options()),
+                        .value = at::empty(heads.value.sizes(), dy.options())};
+  int64_t row = 0;
+  for (size_t i = 0; i < lengths.size(); row += lengths[i++]) {
+    const int64_t length = lengths[i];
+    const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        queries_by_group(dy, row, length, kv_heads),
+        queries_by_group(heads.query, row, length, kv_heads),
+        keys_by_group(heads.key, row, length, group),
+        keys_by_group(heads.value, row, length, group),
+        queries_by_group(forward.out, row, length, kv_heads), forward.logsumexp[i],
+        /*dropout_p=*/0.0, /*is_causal=*/true);
+    queries_by_group(gradients.query, row, length, kv_heads).copy_(dq);
+    gradients.key.narrow(0, row, length).copy_(dk.sum(1).transpose(0, 1));
+    gradients.value.narrow(0, row, length).copy_(dv.sum(1).transpose(0, 1));
+  }
+  return gradients;
+}
+
 }  // namespace
+
+at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
+                                 const RopeTable& table, const HeadShape& shape,
+                                 const std::vector<int64_t>& lengths) {
+  const auto split = [&](const at::Tensor& x) {
+    return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
+                            shape.head_dim);
+  };
+  if (!qkv.is_cpu()) {
+    const QueryKeyValue heads = split(qkv);
+    return packed_attention(heads.query, heads.key, heads.value, lengths);
+  }
+  PackedHeads heads;
+  PackedOutput result;
+  {
+    const c10::AutoGradMode no_grad(false);
+    const QueryKeyValue parts = split(qkv.detach());
+    heads = {.query = parts.query.contiguous(),
+             .key = parts.key.contiguous(),
+             .value = parts.value.contiguous()};
+    result = attend_forward(heads, lengths);
+  }
+  const at::Tensor y = result.out.flatten(1);
+  if (!differentiable({qkv})) return y;
+  const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
+  return with_backward(
+      y, {qkv}, "PackedSelfAttentionBackward",
+      [heads, result, lengths, positions, inverse](const at::Tensor& dy) {
+        const PackedHeads gradients =
+            attend_backward(heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), lengths);
+        return torch::autograd::variable_list{at::cat(
+            {rotate(gradients.query, positions, inverse).flatten(1),
+             rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
+            1)};
+      });
+}
 
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                             const std::vector<int64_t>& lengths) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/attention_cache.h"
+#include "models/rope.h"
 
 namespace leash {
 
@@ -15,6 +16,20 @@ namespace leash {
 // k and v [tokens, kv_heads, head_dim] -> [tokens, heads · head_dim]. Differentiable.
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                             const std::vector<int64_t>& lengths);
+
+// The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
+// output, as one autograd node on a CPU: split_and_rotate, then packed_attention. What it keeps for
+// the backward pass is the rotated heads, its output and a number per row and head; gradients of
+// sequences are written where they belong instead of being added up as whole tensors.
+struct HeadShape {
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+};
+at::Tensor packed_self_attention(const at::Tensor& qkv,
+                                 const at::Tensor& positions /* [tokens] int64 */,
+                                 const RopeTable& table, const HeadShape& shape,
+                                 const std::vector<int64_t>& lengths);
 
 // The same for rows that follow what `layer` already holds (which includes them). No gradients. ->
 // [tokens, heads · head_dim]

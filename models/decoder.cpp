@@ -83,11 +83,13 @@ struct Decoder::State : DecoderWeights {
                        const PackedTokens& tokens, const AdapterRows& adapters,
                        const ForwardOptions& options) const {
     const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
+    if (options.cache == nullptr) {
+      const HeadShape shape{config.num_heads, config.num_kv_heads, config.head_dim};
+      return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths);
+    }
     const QueryKeyValue heads =
         split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
                          config.head_dim);
-    if (options.cache == nullptr)
-      return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);
     const CachedLayer cached = options.cache->append(layer, heads.key, heads.value, tokens.lengths);
     const bool fresh = std::ranges::all_of(*cached.past, [](int64_t past) { return past == 0; });
     if (fresh) return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);

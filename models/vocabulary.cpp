@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -123,23 +124,46 @@ Decoder::TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGro
   at::Tensor entropies = at::empty({rows}, logprobs.options());
   at::Tensor normalizers = at::empty({rows}, logprobs.options().dtype(at::kDouble));
   const at::Tensor picked = targets.contiguous();
-  {
-    const c10::AutoGradMode no_grad(false);
-    const int64_t step = chunk_rows(head);
-    for (int64_t row = 0; row < rows; row += step) {
-      const int64_t count = std::min(step, rows - row);
-      const ChunkScores chunk = score_chunk(wide_logits(hidden.detach().narrow(0, row, count), head,
-                                                        slice_rows(adapters, row, count)),
-                                            picked.narrow(0, row, count), temperature);
-      logprobs.narrow(0, row, count).copy_(chunk.logprobs);
-      entropies.narrow(0, row, count).copy_(chunk.entropies);
-      normalizers.narrow(0, row, count).copy_(chunk.log_normalizers);
-    }
-  }
   torch::autograd::variable_list inputs{hidden};
   const auto trained = trained_by_head(head, adapters);
   inputs.insert(inputs.end(), trained.begin(), trained.end());
-  if (!differentiable(inputs)) return {.logprobs = logprobs, .entropies = entropies};
+  const bool differentiates = differentiable(inputs);
+  // Where the head itself does not train, the gradient of a log-prob in its row of `hidden` is
+  // known up to the factor that comes from above: it is computed here, from the logits that are
+  // there already, and the backward pass is a multiplication.
+  const bool directly = differentiates && trained.empty();
+  at::Tensor directions;  // [rows, hidden]
+  if (directly) directions = at::empty(hidden.sizes(), hidden.options().requires_grad(false));
+  const int64_t step = chunk_rows(head);
+  for (int64_t row = 0; row < rows; row += step) {
+    const int64_t count = std::min(step, rows - row);
+    const at::Tensor part = hidden.detach().narrow(0, row, count).requires_grad_(directly);
+    const at::Tensor part_targets = picked.narrow(0, row, count);
+    at::Tensor logits;
+    {
+      const c10::AutoGradMode with_grad(directly);
+      logits = wide_logits(part, head, slice_rows(adapters, row, count));
+    }
+    const c10::AutoGradMode no_grad(false);
+    const ChunkScores chunk = score_chunk(logits.detach(), part_targets, temperature);
+    logprobs.narrow(0, row, count).copy_(chunk.logprobs);
+    entropies.narrow(0, row, count).copy_(chunk.entropies);
+    normalizers.narrow(0, row, count).copy_(chunk.log_normalizers);
+    if (!directly) continue;
+    const at::Tensor dlogits =
+        logits_gradient(logits.detach(), part_targets, temperature, chunk.log_normalizers,
+                        at::ones({count}, logprobs.options()));
+    directions.narrow(0, row, count).copy_(torch::autograd::grad({logits}, {part}, {dlogits})[0]);
+  }
+  if (!differentiates) return {.logprobs = logprobs, .entropies = entropies};
+  if (directly) {
+    const at::Tensor result = with_backward(
+        logprobs, inputs, "TokenScoresBackward", [directions](const at::Tensor& gradient) {
+          return torch::autograd::variable_list{
+              directions.mul(gradient.to(directions.scalar_type()).unsqueeze(1))};
+        });
+    return {.logprobs = result, .entropies = entropies};
+  }
   const at::Tensor saved = hidden.detach();
   at::Tensor result =
       with_backward(logprobs, inputs, "TokenScoresBackward",

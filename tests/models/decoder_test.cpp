@@ -229,6 +229,28 @@ TEST(Decoder, FusedLayersEqualPlainOnes) {
           noise({33, 3, 16}, 5));
 }
 
+// One node from the fused projection against LibTorch's own gradients of the parts: grouped heads,
+// sequences of 1 to 70 rows (more than one of the kernel's blocks), positions that do not start at
+// 0.
+TEST(Decoder, PackedSelfAttentionEqualsItsParts) {
+  const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 8};
+  const std::vector<int64_t> lengths = {3, 1, 70, 12};
+  const RopeTable table = rope_table({.theta = 10000, .rotary_dim = 8}, 100);
+  const at::Tensor positions = at::linspace(0, 85, 86, at::kDouble).to(at::kLong);
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+    const at::Tensor input = noise({86, 80}, 1).to(dtype);
+    const at::Tensor dy = noise({86, 48}, 2).to(dtype);
+    const at::Tensor a = input.clone().requires_grad_(true), b = input.clone().requires_grad_(true);
+    const at::Tensor ours = packed_self_attention(a, positions, table, shape, lengths);
+    const QueryKeyValue parts = split_and_rotate(b, positions, table, 6, 2, 8);
+    const at::Tensor plain = packed_attention(parts.query, parts.key, parts.value, lengths);
+    const double tolerance = dtype == at::kDouble ? 1e-6 : 1e-5;  // the angles are fp32
+    EXPECT_TRUE(all_close(ours, plain, 0, tolerance));
+    EXPECT_TRUE(all_close(torch::autograd::grad({ours}, {a}, {dy})[0],
+                          torch::autograd::grad({plain}, {b}, {dy})[0], 0, tolerance));
+  }
+}
+
 // PEFT stores the base's weight beside an adapted lm_head; it is no leaf that backward may ask for.
 TEST(Decoder, AFrozenCopyBesideAnAdaptedHeadGetsNoGradient) {
   const auto decoder = tiny_decoder();
