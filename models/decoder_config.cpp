@@ -14,7 +14,8 @@ namespace {
 // Far above anything that exists, low enough that products of sizes never overflow.
 constexpr int64_t kMaxSize = int64_t{1} << 24;
 constexpr int64_t kMaxLayers = 10'000;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
+// Positions are exact in fp32 up to here, and a table of angles for each still fits into memory.
+constexpr int64_t kMaxPositions = int64_t{1} << 24;
 
 class Checker {
  public:

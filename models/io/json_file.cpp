@@ -14,6 +14,7 @@ namespace leash {
 namespace {
 
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxShown = 200;
 
 // The parser silently keeps the last of equal keys; two readers of one file may then disagree.
 class DuplicateKeys {
@@ -26,7 +27,7 @@ class DuplicateKeys {
     if (event == Event::object_start) open_.emplace_back();
     if (event == Event::object_end) open_.pop_back();
     if (event == Event::key && !open_.back().insert(parsed.get<std::string>()).second) {
-      throw FormatError(fmt::format("{}: the key {} occurs twice", origin_, parsed.dump()));
+      throw FormatError(fmt::format("{}: the key {} occurs twice", origin_, brief(parsed.dump())));
     }
     return true;
   }
@@ -38,7 +39,18 @@ class DuplicateKeys {
 
 }  // namespace
 
+std::string brief(std::string text) {
+  if (text.size() <= kMaxShown) return text;
+  size_t end = kMaxShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // whole UTF-8
+  return text.substr(0, end) + "…";
+}
+
 nlohmann::json parse_json(std::string_view text, const std::string& origin) {
+  // The parser takes a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
+    throw FormatError(fmt::format("{}: a zero byte at {}", origin, zero));
+  }
   DuplicateKeys keys(origin);
   try {
     return nlohmann::json::parse(
@@ -47,7 +59,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& origin) {
           return keys(depth, event, parsed);
         });
   } catch (const nlohmann::json::exception& error) {
-    throw FormatError(origin + ": " + error.what());
+    throw FormatError(origin + ": " + brief(error.what()));
   }
 }
 

@@ -8,6 +8,9 @@
 
 namespace leash {
 
+// Text from a file, cut to what a message has room for.
+std::string brief(std::string text);
+
 // `origin` stands at the front of messages.
 nlohmann::json parse_json(std::string_view text, const std::string& origin);
 nlohmann::json read_json_file(const std::filesystem::path& file);

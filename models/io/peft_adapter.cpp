@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <set>
+#include <system_error>
 
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
@@ -18,8 +19,9 @@ constexpr const char* kTensorFile = "adapter_model.safetensors";
 
 std::shared_ptr<const TensorSource> open_tensors(const std::filesystem::path& folder) {
   const auto file = folder / kTensorFile;
-  if (std::filesystem::exists(file)) return open_safetensors(file);
-  const bool pickled = std::filesystem::exists(folder / "adapter_model.bin");
+  std::error_code error;  // what cannot be looked at counts as missing
+  if (std::filesystem::exists(file, error)) return open_safetensors(file);
+  const bool pickled = std::filesystem::exists(folder / "adapter_model.bin", error);
   throw FormatError(fmt::format(
       "{}: no such file{}", file.string(),
       pickled ? "; adapter_model.bin is not read: save the adapter again with PEFT, which writes "

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
+#include <system_error>
 
 #include "models/errors.h"
 #include "models/io/json_file.h"
@@ -212,7 +213,8 @@ LoraConfig read_config(const ConfigReader& reader) {
 
 LoraConfig read_adapter_config(const std::filesystem::path& folder) {
   const auto file = folder / "adapter_config.json";
-  if (!std::filesystem::is_regular_file(file)) {
+  std::error_code error;  // what cannot be looked at counts as missing
+  if (!std::filesystem::is_regular_file(file, error)) {
     throw FormatError(
         fmt::format("{}: no such file; an adapter is a folder with adapter_config.json and "
                     "adapter_model.safetensors, as PEFT's save_pretrained writes it",

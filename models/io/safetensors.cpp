@@ -76,7 +76,7 @@ class EntryParser {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw FormatError(fmt::format("{}: tensor '{}': {}", origin_, name_, what));
+    throw FormatError(fmt::format("{}: tensor '{}': {}", origin_, brief(name_), what));
   }
 
   const nlohmann::json& member(const nlohmann::json& json, const char* key) const {
@@ -92,7 +92,7 @@ class EntryParser {
   }
 
   uint64_t unsigned_number(const nlohmann::json& json, const char* key) const {
-    if (!json.is_number_unsigned()) fail(fmt::format("{} holds {}", key, json.dump()));
+    if (!json.is_number_unsigned()) fail(fmt::format("{} holds {}", key, brief(json.dump())));
     return json.get<uint64_t>();
   }
 

@@ -26,7 +26,7 @@ class ShardedSafetensors : public TensorSource {
       if (!shard) shard = open_safetensors(index_.parent_path() / shard_name);
       if (!shard->contains(name)) {
         throw FormatError(fmt::format("{}: tensor '{}' is not in {}, where the index places it",
-                                      origin(), name, shard_name));
+                                      origin(), brief(name), shard_name));
       }
       shard_of_.emplace(name, shard);
     }
@@ -55,7 +55,7 @@ class ShardedSafetensors : public TensorSource {
     if (name.empty() || name == "." || name == ".." ||
         name.find_first_of(std::string_view("/\\\0", 3)) != std::string::npos) {
       throw FormatError(fmt::format("{}: tensor '{}' lies in {}, which is no plain file name",
-                                    origin(), tensor, file.dump()));
+                                    origin(), brief(tensor), brief(file.dump())));
     }
     return name;
   }

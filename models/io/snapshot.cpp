@@ -79,7 +79,7 @@ std::optional<fs::path> move_in_place(const fs::path& from, const fs::path& to) 
   return old;
 }
 
-std::optional<std::string> file_damage(const fs::path& file, const Json& entry) {
+std::optional<std::string> file_damage(const fs::path& file, const nlohmann::json& entry) {
   const std::string name = file.filename().string();
   if (!entry.is_object() || !entry.contains("bytes") || !entry.contains("crc32c") ||
       !entry["bytes"].is_number_unsigned() || !entry["crc32c"].is_string()) {
@@ -100,7 +100,8 @@ std::optional<std::string> damage_of(const fs::path& folder) {
     return fmt::format("{} is too long", kManifest);
   }
   std::ifstream stream(manifest_file, std::ios::binary);
-  const Json manifest = Json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  // Not in order: an ordered object looks through all its names for each one that it reads.
+  const auto manifest = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
   if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_object()) {
     return fmt::format("{} cannot be read", kManifest);
   }

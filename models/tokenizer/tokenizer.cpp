@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "models/errors.h"
@@ -21,8 +22,9 @@ bool is_gguf(const std::filesystem::path& file) {
 }
 
 TokenizerParts load_parts(const std::filesystem::path& model) {
-  if (std::filesystem::is_directory(model)) return load_tokenizer_json(model);
-  if (!std::filesystem::exists(model)) throw FormatError("there is no such file or folder");
+  std::error_code error;  // what cannot be looked at counts as missing
+  if (std::filesystem::is_directory(model, error)) return load_tokenizer_json(model);
+  if (!std::filesystem::exists(model, error)) throw FormatError("there is no such file or folder");
   if (is_gguf(model)) return load_gguf_tokenizer(model);
   throw FormatError("it is neither a GGUF file nor a folder with tokenizer.json");
 }

@@ -173,9 +173,15 @@ std::string read_text(const std::filesystem::path& file) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// A file that cannot be looked at counts as missing.
+bool is_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::exists(file, error);
+}
+
 // chat_template.jinja, or a string, or a list of named templates of which "default" counts.
 std::string read_chat_template(const std::filesystem::path& folder, const json& config) {
-  if (std::filesystem::exists(folder / "chat_template.jinja")) {
+  if (is_there(folder / "chat_template.jinja")) {
     return read_text(folder / "chat_template.jinja");
   }
   const json& value = member(config, "chat_template");
@@ -197,7 +203,7 @@ json object_in(const std::filesystem::path& file) {
 }
 
 json optional_object(const std::filesystem::path& file) {
-  return std::filesystem::exists(file) ? object_in(file) : json::object();
+  return is_there(file) ? object_in(file) : json::object();
 }
 
 }  // namespace

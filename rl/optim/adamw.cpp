@@ -10,27 +10,10 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <map>
 
-#include "models/errors.h"
+#include "rl/optim/saved_state.h"
 
 namespace leash {
-namespace {
-
-using State = std::map<std::string, at::Tensor>;
-
-// A tensor of the saved state, checked against what it stands for.
-const at::Tensor& take(const State& state, const std::string& name, at::IntArrayRef shape,
-                       at::ScalarType dtype) {
-  const auto found = state.find(name);
-  if (found == state.end()) throw FormatError("optimizer state has no tensor " + name);
-  if (found->second.sizes() != shape || found->second.scalar_type() != dtype) {
-    throw FormatError("optimizer state: " + name + " has another shape or type than its parameter");
-  }
-  return found->second;
-}
-
-}  // namespace
 
 AdamW::AdamW(std::vector<at::Tensor> parameters, const AdamWConfig& config)
     : parameters_(std::move(parameters)), config_(config), num_steps_(parameters_.size(), 0) {
@@ -75,24 +58,13 @@ std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const {
 }
 
 void AdamW::load_state(const std::vector<std::pair<std::string, at::Tensor>>& state) {
-  const State by_name(state.begin(), state.end());
-  if (by_name.size() != 3 * parameters_.size() || by_name.size() != state.size()) {
-    throw FormatError(fmt::format("optimizer state holds {} tensors; {} parameters need {}",
-                                  state.size(), parameters_.size(), 3 * parameters_.size()));
-  }
+  const SavedState saved(state, 3 * parameters_.size());
   std::vector<at::Tensor> exp_avg, exp_avg_sq;
   std::vector<int64_t> num_steps;
   for (size_t i = 0; i < parameters_.size(); ++i) {
-    const at::Tensor& like = exp_avg_[i];
-    const auto moment = [&](const char* name) {
-      const std::string key = fmt::format("{}.{}", i, name);
-      return take(by_name, key, like.sizes(), like.scalar_type()).to(like.options(), false, true);
-    };
-    exp_avg.push_back(moment("exp_avg"));
-    exp_avg_sq.push_back(moment("exp_avg_sq"));
-    const int64_t count = take(by_name, fmt::format("{}.step", i), {}, at::kLong).item<int64_t>();
-    if (count < 0) throw FormatError(fmt::format("optimizer state: {}.step is negative", i));
-    num_steps.push_back(count);
+    exp_avg.push_back(saved.take(fmt::format("{}.exp_avg", i), exp_avg_[i]));
+    exp_avg_sq.push_back(saved.take_nonnegative(fmt::format("{}.exp_avg_sq", i), exp_avg_sq_[i]));
+    num_steps.push_back(saved.take_step(fmt::format("{}.step", i)));
   }
   exp_avg_ = std::move(exp_avg);
   exp_avg_sq_ = std::move(exp_avg_sq);

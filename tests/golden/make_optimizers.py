@@ -79,23 +79,17 @@ def nearest(values, code, absmax_out, out, blocksize):
 
 
 def adamw8bit(result):
-    """As it is ("table": codes from a table of 2^16 places) and with the nearest value ("nearest", as its CUDA kernels)."""
-    table = bnb_cpu._quant_blockwise_fp32_direct
-    for quantiser, wd, dtype in [("nearest", 0.0, torch.float32), ("nearest", 0.1, torch.bfloat16), ("table", 0.1, torch.float32)]:
-        bnb_cpu._quant_blockwise_fp32_direct = nearest if quantiser == "nearest" else table
+    """Codes by the nearest value, as its CUDA kernels find them; its CPU kernel's table of 2^16 places is coarser near 0."""
+    bnb_cpu._quant_blockwise_fp32_direct = nearest
+    for wd, dtype in [(0.0, torch.float32), (0.1, torch.float32), (0.1, torch.bfloat16)]:
         trace, states = run(lambda ps: bitsandbytes.optim.PagedAdamW8bit(ps, lr=1.0, betas=(0.9, 0.95), eps=1e-8, weight_decay=wd),
                             LARGE, dtype)
-        key = f"adamw_8bit.{quantiser}.wd{wd}.{str(dtype)[6:]}"
+        key = f"adamw_8bit.wd{wd}.{str(dtype)[6:]}"
         for i, value in enumerate(trace[-1]):
             result[f"{key}.{i}"] = value
-        if quantiser == "table":
-            continue
-        for i, state in enumerate(states):
-            if state["state1"].dtype != torch.uint8:
-                continue  # 32 bits: the parameter says it
-            for ours, theirs in dict(exp_avg="state1", exp_avg_sq="state2", exp_avg_absmax="absmax1",
-                                     exp_avg_sq_absmax="absmax2").items():
-                result[f"{key}.state.{i}.{ours}"] = state[theirs].clone()
+        for ours, theirs in dict(exp_avg="state1", exp_avg_sq="state2", exp_avg_absmax="absmax1",
+                                 exp_avg_sq_absmax="absmax2").items():
+            result[f"{key}.state.0.{ours}"] = states[0][theirs].clone()
 
 
 def quantiser(result):

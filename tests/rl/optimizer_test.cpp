@@ -171,14 +171,17 @@ Optimizer large_adamw8bit(at::ScalarType dtype, double weight_decay) {
       {.kind = OptimizerKind::paged_adamw_8bit, .beta2 = 0.95, .weight_decay = weight_decay});
 }
 
+// Where parameters are bf16, a last bit of float32 may turn a rounding: `num_turned` entries may
+// be elsewhere.
 void expect_bitsandbytes(at::ScalarType dtype, double weight_decay, const std::string& key,
-                         double tolerance) {
+                         int64_t num_turned) {
   Optimizer optimizer = large_adamw8bit(dtype, weight_decay);
   update(optimizer, 0, kNumSteps);
   for (size_t i = 0; i < kLarge.size(); ++i) {
-    EXPECT_TRUE(
-        all_close(optimizer.parameters()[i], golden().at(key + std::to_string(i)), tolerance, 1e-7))
-        << key << i;
+    const at::Tensor ours = optimizer.parameters()[i].detach().to(at::kDouble);
+    const at::Tensor theirs = golden().at(key + std::to_string(i)).to(at::kDouble);
+    const at::Tensor far = (ours - theirs).abs() > theirs.abs() * 1e-6 + 1e-7;
+    EXPECT_LE(far.sum().item<int64_t>(), num_turned) << key << i;
   }
   for (const auto& [name, tensor] : optimizer.state()) {
     if (!name.starts_with("0.") || name == "0.step") continue;
@@ -192,23 +195,9 @@ void expect_bitsandbytes(at::ScalarType dtype, double weight_decay, const std::s
 }
 
 TEST(GoldenAdamW8bit, SixStepsOfBitsandbytes) {
-  expect_bitsandbytes(at::kFloat, 0.0, "adamw_8bit.nearest.wd0.0.float32.", 1e-6);
-  expect_bitsandbytes(at::kBFloat16, 0.1, "adamw_8bit.nearest.wd0.1.bfloat16.", 0);
-}
-
-// With bitsandbytes' own table the moments differ by its places, and no update is larger than about
-// the learning rate: the sum of the rates bounds the distance, and most of it is far smaller.
-TEST(GoldenAdamW8bit, NearBitsandbytesTable) {
-  Optimizer optimizer = large_adamw8bit(at::kFloat, 0.1);
-  update(optimizer, 0, kNumSteps);
-  const std::string key = "adamw_8bit.table.wd0.1.float32.";
-  for (size_t i = 1; i < kLarge.size(); ++i) {  // 32-bit states know no table
-    EXPECT_TRUE(
-        all_close(optimizer.parameters()[i], golden().at(key + std::to_string(i)), 1e-6, 1e-7));
-  }
-  const at::Tensor difference = (optimizer.parameters()[0] - golden().at(key + "0")).abs();
-  RecordProperty("mean", std::to_string(difference.mean().item<float>()));
-  EXPECT_LT(difference.mean().item<float>(), 2e-3f);
+  expect_bitsandbytes(at::kFloat, 0.0, "adamw_8bit.wd0.0.float32.", 0);
+  expect_bitsandbytes(at::kFloat, 0.1, "adamw_8bit.wd0.1.float32.", 0);
+  expect_bitsandbytes(at::kBFloat16, 0.1, "adamw_8bit.wd0.1.bfloat16.", 4);
 }
 
 OptimizerState copy_of(const OptimizerState& state) {

@@ -1,4 +1,4 @@
-// What tests of readers need: the message of a FormatError, and bytes put together by hand.
+// Bytes put together by hand, for tests of readers (format_error is in tiny.h).
 #pragma once
 
 #include <cstdint>
@@ -8,22 +8,10 @@
 #include <utility>
 #include <vector>
 
-#include "models/errors.h"
+#include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
 
 namespace leash::testing {
-
-// The message of the FormatError that `action` throws, "" when it throws none. Any other exception
-// goes on and fails the test.
-template <class Action>
-std::string format_error(const Action& action) {
-  try {
-    action();
-  } catch (const FormatError& error) {
-    return error.what();
-  }
-  return "";
-}
 
 // The little-endian bytes of a number.
 template <class Number>

@@ -8,6 +8,8 @@
 
 #include "models/decoder.h"
 #include "models/io/checkpoint.h"
+#include "models/io/peft_adapter.h"
+#include "models/tokenizer/tokenizer.h"
 #include "tests/models/io/damage.h"
 
 namespace leash::testing {
@@ -20,8 +22,7 @@ using ::testing::HasSubstr;
 class HfCheckpoint : public ::testing::Test {
  protected:
   HfCheckpoint() {
-    fs::copy(repository("tests/golden/tiny_sharded"), folder_.path(),
-             fs::copy_options::overwrite_existing);
+    fs::copy(repository("tests/golden/tiny_sharded"), folder_.path(), fs::copy_options::recursive);
   }
   std::string error() const {
     return format_error([&] { Decoder::load(open_checkpoint(folder_.path())); });
@@ -84,6 +85,15 @@ TEST_F(HfCheckpoint, ConfigsThatDoNotFitTheWeights) {
     patch("config.json", change);
     EXPECT_NE(error(), "") << change;
   }
+}
+
+// Paths that the system cannot even look at are missing files, and no other kind of error.
+TEST(Paths, ThatCannotBeLookedAt) {
+  const std::string path(5000, 'x');
+  EXPECT_NE(format_error([&] { open_checkpoint(path); }), "");
+  EXPECT_NE(format_error([&] { read_adapter_config(path); }), "");
+  EXPECT_NE(format_error([&] { load_adapter(path, {}); }), "");
+  EXPECT_NE(format_error([&] { Tokenizer::load(path); }), "");
 }
 
 TEST(ResolveModel, NamesAndPaths) {

@@ -42,6 +42,15 @@ TEST(JsonFile, MalformedTextNamesItsOriginAndPlace) {
   EXPECT_THAT(error_of("{\n  \"a\": x}"), HasSubstr("line 2"));
 }
 
+// The parser stops at a zero byte; whatever stood behind it was never read.
+TEST(JsonFile, ZeroBytes) {
+  for (const std::string& text : {std::string("{\"a\":1}\0", 8), std::string("{\"a\":1}\0{}", 10),
+                                  std::string("\0{}", 3), std::string("{\"a\0\":1}", 8)}) {
+    EXPECT_THAT(error_of(text), HasSubstr("zero byte"));
+  }
+  EXPECT_EQ(parse_json(R"({"a":"\u0000"})", "origin")["a"], std::string(1, '\0'));
+}
+
 TEST(JsonFile, KeysTwiceOnAnyLevel) {
   EXPECT_THAT(error_of(R"({"a":1,"a":2})"), HasSubstr("\"a\" occurs twice"));
   EXPECT_THAT(error_of(R"({"b":[{"a":1,"a":1}]})"), HasSubstr("twice"));

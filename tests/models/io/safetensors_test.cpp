@@ -7,6 +7,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -281,6 +282,15 @@ TEST_F(SafetensorsHostile, UnalignedData) {
     EXPECT_EQ(read[0].item<float>(), 1.5F);
     EXPECT_EQ(read[1].item<float>(), -2.0F);
   }
+}
+
+TEST_F(SafetensorsHostile, MessagesStayShort) {
+  const std::string long_name(1'000'000, 'n');
+  EXPECT_LT(error_of_header("{\"" + long_name + "\":3}").size(), 1000U);
+  EXPECT_LT(
+      error_of_entry(R"({"dtype":"F32","shape":[")" + long_name + R"("],"data_offsets":[0,4]})", 4)
+          .size(),
+      1000U);
 }
 
 TEST_F(SafetensorsHostile, UnknownTensors) {
