@@ -17,7 +17,7 @@ using C10dBackend = c10::intrusive_ptr<c10d::Backend>;
 // from which this machine reaches rank 0's (or on the interface GLOO_SOCKET_IFNAME).
 C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
                       std::chrono::milliseconds timeout);
-// In builds with CUDA. The GPU is number local_rank.
+// In builds with NCCL. The GPU is number local_rank.
 C10dBackend make_nccl(const C10dStore& store, const Launch& launch,
                       std::chrono::milliseconds timeout);
 

@@ -47,8 +47,8 @@ class C10dCommunicator final : public Communicator {
         backend_(std::move(backend)),
         watch_(store_->clone(), launch, timeout) {}
 
+  // An unfinished collective would be waited for until its timeout.
   ~C10dCommunicator() override {
-    // An unfinished collective would be waited for until its timeout.
     if (failed_) (void)backend_.release();
   }
 
@@ -61,17 +61,6 @@ class C10dCommunicator final : public Communicator {
       std::vector<Bucket> buckets;
       for (const auto& group : buckets_of(tensors)) buckets.push_back(start(group));
       for (Bucket& bucket : buckets) finish(bucket);
-    });
-  }
-
-  void broadcast(const at::Tensor& tensor, int64_t root) override {
-    const c10::AutoGradMode no_grad(false);
-    run("broadcast", [&] {
-      std::vector<at::Tensor> sent = {tensor.to(device_).contiguous()};
-      c10d::BroadcastOptions options;
-      options.rootRank = root;
-      wait(backend_->broadcast(sent, options));
-      tensor.detach().copy_(sent[0]);
     });
   }
 
@@ -93,11 +82,9 @@ class C10dCommunicator final : public Communicator {
     return gathered;
   }
 
-  void barrier() override { (void)all_gather(""); }
-
-  void report_failure(const std::string& why) noexcept override {
+  void report_failure(const std::exception& why) noexcept override {
     failed_ = true;
-    watch_.report(why);
+    watch_.report(message_of(why));
   }
 
  private:
@@ -195,7 +182,7 @@ C10dStore open_store(const Launch& launch, milliseconds timeout) {
 
 C10dBackend open_backend(CommunicationBackend backend, const C10dStore& store, const Launch& launch,
                          milliseconds timeout) {
-#ifdef LEASH_CUDA
+#ifdef LEASH_NCCL
   if (backend == CommunicationBackend::nccl) return make_nccl(store, launch, timeout);
 #endif
   TORCH_CHECK(backend == CommunicationBackend::gloo, "a backend that this build lacks");

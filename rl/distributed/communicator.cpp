@@ -10,10 +10,8 @@ class SingleCommunicator final : public Communicator {
   int64_t rank() const override { return 0; }
   int64_t size() const override { return 1; }
   void all_reduce_sum(const std::vector<at::Tensor>&) override {}
-  void broadcast(const at::Tensor&, int64_t) override {}
   std::vector<std::string> all_gather(const std::string& bytes) override { return {bytes}; }
-  void barrier() override {}
-  void report_failure(const std::string&) noexcept override {}
+  void report_failure(const std::exception&) noexcept override {}
 };
 
 }  // namespace

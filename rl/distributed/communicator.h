@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -30,14 +31,12 @@ class Communicator {
 
   // Each tensor becomes the sum over all ranks, in place; all ranks get the same bits.
   virtual void all_reduce_sum(const std::vector<at::Tensor>& tensors) = 0;
-  // The tensor of rank `root`, in place.
-  virtual void broadcast(const at::Tensor& tensor, int64_t root) = 0;
   // Every rank's bytes, by rank; lengths may differ.
   virtual std::vector<std::string> all_gather(const std::string& bytes) = 0;
-  virtual void barrier() = 0;
+  void barrier() { (void)all_gather(""); }
 
   // Tells the other ranks why this one ends, so that their errors name it. Never throws.
-  virtual void report_failure(const std::string& why) noexcept = 0;
+  virtual void report_failure(const std::exception& why) noexcept = 0;
 
   // The one that writes files and talks to the person.
   bool leads() const { return rank() == 0; }

@@ -98,9 +98,8 @@ Launch from_open_mpi(Reader& reader) {
   if (launch.address.empty()) {
     if (launch.local_size != launch.size) {
       reader.problem(
-          "MASTER_ADDR is not set: mpirun does not say where rank 0 runs (mpirun -x "
-          "MASTER_ADDR=HOST "
-          "-x MASTER_PORT=29500 …)");
+          "MASTER_ADDR is not set, and mpirun does not say where rank 0 runs (mpirun -x "
+          "MASTER_ADDR=HOST …)");
     }
     launch.address = "127.0.0.1";
   }
@@ -165,19 +164,15 @@ std::string first_host(const std::string& node_list) {
          node_list.substr(close + 1, next - close - 1);
 }
 
-std::unique_ptr<Communicator> make_communicator(const DistributedConfig& config,
-                                                const Launch& launch, at::DeviceType device) {
+std::unique_ptr<Communicator> make_communicator(CommunicationBackend backend,
+                                                int64_t timeout_seconds, const Launch& launch) {
   if (launch.size == 1) return single_communicator();
-  CommunicationBackend backend = config.backend;
-  if (backend == CommunicationBackend::automatic) {
-    backend = device == at::kCUDA ? CommunicationBackend::nccl : CommunicationBackend::gloo;
-  }
-#ifndef LEASH_CUDA
+#ifndef LEASH_NCCL
   if (backend == CommunicationBackend::nccl) {
-    throw ConfigError("distributed.backend: nccl needs a build with CUDA (`make cuda`)");
+    throw ConfigError("run.ddp_backend: nccl needs a build with CUDA and NCCL (`make cuda`)");
   }
 #endif
-  return meet(backend, launch, config.timeout_seconds);
+  return meet(backend, launch, timeout_seconds);
 }
 
 }  // namespace leash

@@ -2,8 +2,6 @@
 // (SLURM) say it in the environment; and the communicator between them.
 #pragma once
 
-#include <c10/core/DeviceType.h>
-
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,28 +15,12 @@
 
 namespace leash {
 
-enum class CommunicationBackend { automatic, gloo, nccl };
+enum class CommunicationBackend { gloo, nccl };
 template <>
 struct EnumNames<CommunicationBackend> {
   static constexpr std::pair<CommunicationBackend, std::string_view> values[] = {
-      {CommunicationBackend::automatic, "auto"},
-      {CommunicationBackend::gloo, "gloo"},
-      {CommunicationBackend::nccl, "nccl"}};
+      {CommunicationBackend::gloo, "gloo"}, {CommunicationBackend::nccl, "nccl"}};
 };
-
-struct DistributedConfig {
-  CommunicationBackend backend = CommunicationBackend::automatic;
-  int64_t timeout_seconds = 600;
-};
-template <class Config, class Visitor>
-requires Describes<Config, DistributedConfig>
-void visit_fields(Config& c, Visitor&& visit) {
-  visit("backend", c.backend,
-        "how processes talk: gloo (CPU), nccl (GPU, in builds with CUDA), auto (nccl where the "
-        "model lies on a GPU, else gloo); one process needs neither");
-  visit("timeout_seconds", c.timeout_seconds,
-        "the longest wait for the other processes; then the run ends with an error", at_least(1));
-}
 
 struct Launch {
   int64_t rank = 0;
@@ -65,10 +47,10 @@ Launch read_launch(const Environment& environment);
 // "node[003-007,9],x1" -> "node003".
 std::string first_host(const std::string& node_list);
 
-// Meets the other processes. ConfigError when this build lacks the backend; CommunicationError
-// when not all came within the timeout.
-std::unique_ptr<Communicator> make_communicator(const DistributedConfig& config,
-                                                const Launch& launch,
-                                                at::DeviceType device = at::kCPU);
+// Meets the other processes; a run of one process needs none. Waits of all kinds end after
+// `timeout_seconds`. ConfigError when this build lacks the backend; CommunicationError when not all
+// came in time.
+std::unique_ptr<Communicator> make_communicator(CommunicationBackend backend,
+                                                int64_t timeout_seconds, const Launch& launch);
 
 }  // namespace leash

@@ -1,5 +1,5 @@
-// NCCL's process group; compiled in builds with CUDA only.
-#ifdef LEASH_CUDA
+// NCCL's process group; compiled in builds with CUDA that found nccl.h.
+#ifdef LEASH_NCCL
 #define USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 

@@ -1,10 +1,13 @@
 #include "rl/distributed/peer_watch.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <condition_variable>
+#include <cstdint>
 #include <cstdio>
+#include <mutex>
 #include <vector>
 
 namespace leash {
@@ -14,24 +17,23 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kBeat(500);
-constexpr milliseconds kSilence(2500);  // without a heartbeat: dead, or stopped
-constexpr milliseconds kPatience(5000);
+constexpr int64_t kSilence = 8;  // own beats without one of another rank: it is dead, or stopped
+constexpr milliseconds kPatience(10000);
 
 std::string beat_key(int64_t rank) { return fmt::format("beat/{}", rank); }
-constexpr const char* kFailed = "failed";
-constexpr const char* kKnown = "known";  // how many ranks have read it
-constexpr const char* kLeft = "left";    // how many ranks came to their end
+constexpr const char* kFailed = "failed";  // "how many ranks will never read it: reason"
+constexpr const char* kKnown = "known";    // how many ranks have read it
+constexpr const char* kLeft = "left";      // how many ranks came to their end without a failure
 
-std::string ranks_text(const std::vector<int64_t>& ranks) {
-  std::string text = ranks.size() == 1 ? "rank" : "ranks";
-  for (size_t i = 0; i < ranks.size(); ++i)
-    text += fmt::format("{}{}", i == 0 ? " " : ", ", ranks[i]);
-  return text;
+std::string silent_text(const std::vector<int64_t>& ranks) {
+  if (ranks.empty()) return "all ranks live, but they did not meet";
+  return fmt::format("rank{} {} ended or hang{}: no sign of life", ranks.size() > 1 ? "s" : "",
+                     fmt::join(ranks, ", "), ranks.size() > 1 ? "" : "s");
 }
 
 }  // namespace
 
-// Lives as long as the thread, which outlasts a communicator that failed.
+// Lives as long as the thread, which outlasts a watch whose store does not answer.
 struct PeerWatch::Shared {
   C10dStore store;
   Launch launch;
@@ -40,25 +42,28 @@ struct PeerWatch::Shared {
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool stop = false;
-  bool asked = false;                  // find_out() waits
-  std::string own{};                   // reason of this rank's end
-  bool told = false;                   // the others know it
-  std::optional<std::string> failure;  // known reason, of any rank
+  bool ended = false;                    // the thread
+  bool asked = false;                    // find_out() waits
+  std::string own{};                     // reason of this rank's end
+  std::optional<std::string> failure{};  // known reason, of any rank
+  Clock::time_point failed_at{};
 
   // Of the thread alone.
   int64_t beats = 0;
-  std::vector<std::string> seen{};  // heartbeats when asked
-  Clock::time_point seen_at{};
-  Clock::time_point failed_at{};
+  std::vector<std::string> seen{};  // heartbeats when first asked,
+  int64_t seen_at = 0;              // which was at this own one
+  int64_t gone = 0;                 // ranks that will never know of the failure
   bool acknowledged = false;
 
   bool holds_store() const { return launch.rank == 0 && !launch.store_is_there; }
   void run();
   void look();
-  void leave();
-  void settle(const std::string& reason);
-  std::optional<std::string> silent_ranks();
+  void look_for_silence();
   std::vector<std::string> read_beats();
+  void publish(int64_t num_gone, const std::string& reason);
+  void acknowledge();
+  void settle(const std::string& reason);
+  void leave();
 };
 
 void PeerWatch::Shared::run() {
@@ -80,78 +85,79 @@ void PeerWatch::Shared::run() {
     changed.wait_for(lock, kBeat, [&] { return stop; });
   }
   leave();
+  const std::lock_guard lock(mutex);
+  ended = true;
+  changed.notify_all();
 }
 
-// The store goes last: a rank that loses it before its own end would think of a failure.
-void PeerWatch::Shared::leave() {
-  try {
-    if (failure) return;
-    store->add(kLeft, 1);
-    for (const auto end = Clock::now() + kPatience; holds_store() && Clock::now() < end;) {
-      if (store->add(kLeft, 0) >= launch.size) return;
-      std::this_thread::sleep_for(milliseconds(10));
-    }
-  } catch (const std::exception&) {  // nobody to say it to
-  }
-}
-
-// One round: heartbeat, own failure, others' failure, answer to find_out().
+// One round: heartbeat, own failure, answer to find_out(), others' failure.
 void PeerWatch::Shared::look() {
   store->set(beat_key(launch.rank), std::to_string(++beats));
   std::unique_lock lock(mutex);
   const std::string reason = own;
-  const bool ask = asked && !failure;
+  const bool ask = asked;
   lock.unlock();
-  if (!reason.empty()) store->compareSet(kFailed, "", reason);
-  if (!acknowledged && store->check({kFailed})) {
-    settle(store->get_to_str(kFailed));
-    store->add(kKnown, 1);
-    acknowledged = true;
-  }
-  if (acknowledged) {
-    const bool all_know = store->add(kKnown, 0) >= launch.size;
-    lock.lock();
-    told = told || all_know;
-    lock.unlock();
-    changed.notify_all();
-  } else if (ask) {
-    if (const auto silent = silent_ranks()) {
-      store->compareSet(kFailed, "", *silent);
-      settle(store->get_to_str(kFailed));
-    }
-  }
+  if (!reason.empty()) publish(0, reason);
+  if (ask && !acknowledged) look_for_silence();
+  if (!acknowledged && store->check({kFailed})) acknowledge();
 }
 
-void PeerWatch::Shared::settle(const std::string& reason) {
-  const std::lock_guard lock(mutex);
-  if (!failure) failed_at = Clock::now();
-  if (!failure) failure = reason;
-  changed.notify_all();
-}
-
-// Nothing until kSilence has passed since the first look.
-std::optional<std::string> PeerWatch::Shared::silent_ranks() {
+void PeerWatch::Shared::look_for_silence() {
   if (seen.empty()) {
     seen = read_beats();
-    seen_at = Clock::now();
-    return std::nullopt;
+    seen_at = beats;
   }
-  if (Clock::now() < seen_at + kSilence) return std::nullopt;
+  if (beats < seen_at + kSilence) return;
   const std::vector<std::string> now = read_beats();
   std::vector<int64_t> silent;
   for (int64_t rank = 0; rank < launch.size; ++rank) {
     if (rank != launch.rank && now[rank] == seen[rank]) silent.push_back(rank);
   }
-  if (silent.empty()) return "all ranks live, but they did not meet";
-  return ranks_text(silent) + " ended or hangs: no sign of life";
+  publish(std::ssize(silent), silent_text(silent));
 }
 
 std::vector<std::string> PeerWatch::Shared::read_beats() {
-  std::vector<std::string> beats;
+  std::vector<std::string> all;
   for (int64_t rank = 0; rank < launch.size; ++rank) {
-    beats.push_back(store->check({beat_key(rank)}) ? store->get_to_str(beat_key(rank)) : "");
+    all.push_back(store->check({beat_key(rank)}) ? store->get_to_str(beat_key(rank)) : "");
   }
-  return beats;
+  return all;
+}
+
+// The first reason counts.
+void PeerWatch::Shared::publish(int64_t num_gone, const std::string& reason) {
+  store->compareSet(kFailed, "", fmt::format("{}: {}", num_gone, reason));
+}
+
+void PeerWatch::Shared::acknowledge() {
+  const std::string text = store->get_to_str(kFailed);
+  gone = std::stoll(text);
+  acknowledged = true;
+  store->add(kKnown, 1);
+  settle(text.substr(text.find(": ") + 2));
+}
+
+void PeerWatch::Shared::settle(const std::string& reason) {
+  const std::lock_guard lock(mutex);
+  if (failure) return;
+  failure = reason;
+  failed_at = Clock::now();
+  changed.notify_all();
+}
+
+// The store goes last: a rank that loses it before its own end would blame rank 0.
+void PeerWatch::Shared::leave() {
+  const auto end = Clock::now() + kPatience;
+  try {
+    if (!acknowledged) store->add(kLeft, 1);
+    while (holds_store() && Clock::now() < end) {
+      const bool alone = acknowledged ? store->add(kKnown, 0) >= launch.size - gone
+                                      : store->add(kLeft, 0) >= launch.size;
+      if (alone) return;
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+  } catch (const std::exception&) {  // nobody to say it to
+  }
 }
 
 PeerWatch::PeerWatch(C10dStore store, const Launch& launch, milliseconds timeout)
@@ -159,18 +165,15 @@ PeerWatch::PeerWatch(C10dStore store, const Launch& launch, milliseconds timeout
       thread_([shared = shared_] { shared->run(); }) {}
 
 PeerWatch::~PeerWatch() {
-  bool failed = false;
-  {
-    const std::lock_guard lock(shared_->mutex);
-    shared_->stop = true;
-    failed = shared_->failure.has_value();
-  }
+  std::unique_lock lock(shared_->mutex);
+  shared_->stop = true;
   shared_->changed.notify_all();
-  // A store that is gone can keep the thread for long.
-  if (failed) {
-    thread_.detach();
-  } else {
+  const bool ended = shared_->changed.wait_for(lock, 2 * kPatience, [&] { return shared_->ended; });
+  lock.unlock();
+  if (ended) {
     thread_.join();
+  } else {
+    thread_.detach();  // a store that is gone can keep it for long
   }
 }
 
@@ -182,7 +185,7 @@ std::optional<std::string> PeerWatch::failure() const {
 std::string PeerWatch::find_out() {
   std::unique_lock lock(shared_->mutex);
   shared_->asked = true;
-  shared_->changed.wait_for(lock, kPatience, [&] { return shared_->failure.has_value(); });
+  shared_->changed.wait_for(lock, 2 * kPatience, [&] { return shared_->failure.has_value(); });
   if (!shared_->failure) shared_->failure = "the key-value store does not answer";
   return *shared_->failure;
 }
@@ -191,9 +194,7 @@ void PeerWatch::report(const std::string& why) noexcept {
   try {
     std::unique_lock lock(shared_->mutex);
     shared_->own = fmt::format("rank {} failed: {}", shared_->launch.rank, why);
-    shared_->changed.wait_for(lock, kPatience, [&] {
-      return shared_->holds_store() ? shared_->told : shared_->failure.has_value();
-    });
+    shared_->changed.wait_for(lock, kPatience, [&] { return shared_->failure.has_value(); });
   } catch (...) {  // the others will notice that this rank is silent
   }
 }

@@ -3,10 +3,7 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
-#include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -15,23 +12,25 @@
 
 namespace leash {
 
-// When a rank has failed and this process is not at its end `timeout` later (it computes, and does
-// not look), the watch ends the process with exit code 1: there is nothing left that it could do.
+// Time is counted in the watch's own heartbeats (0.5 s) where it can be: a machine that stops all
+// its processes for a while kills none of them. When a rank has failed and this process is not at
+// its end `timeout` later (it computes, and does not look), the watch ends the process with exit
+// code 1: there is nothing left that it could do.
 class PeerWatch {
  public:
   // `store` is used by the watch's thread alone.
   PeerWatch(C10dStore store, const Launch& launch, std::chrono::milliseconds timeout);
-  // Without a failure: where the store lives in this process, waits (at most 5 s) until the others
-  // have left it.
+  // Where the store lives in this process, waits (at most 10 s) until the other ranks have left it,
+  // or know of the failure.
   ~PeerWatch();
   PeerWatch(const PeerWatch&) = delete;
   PeerWatch& operator=(const PeerWatch&) = delete;
 
   // What another rank gave as the reason of its end, or why it must be taken for dead.
   std::optional<std::string> failure() const;
-  // Looks for signs of life of all ranks (3 s). Returns failure(), or that all of them live.
+  // Looks for signs of life of all ranks (5 s). Returns failure(), or that all of them live.
   std::string find_out();
-  // Tells the others; where the store lives in this process, waits (at most 5 s) until they know.
+  // Leaves the reason of this rank's end in the store. Never throws.
   void report(const std::string& why) noexcept;
 
  private:

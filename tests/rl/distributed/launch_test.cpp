@@ -113,12 +113,12 @@ TEST(Launch, FirstHostOfANodeList) {
   EXPECT_EQ(first_host(""), "");
 }
 
-TEST(Launch, NcclNeedsABuildWithCuda) {
-#ifndef LEASH_CUDA
+TEST(Launch, NcclNeedsABuildWithIt) {
+#ifndef LEASH_NCCL
   const Launch launch{.size = 2, .address = "127.0.0.1", .port = 1};
-  EXPECT_THROW(make_communicator({.backend = CommunicationBackend::nccl}, launch), ConfigError);
+  EXPECT_THROW((void)make_communicator(CommunicationBackend::nccl, 1, launch), ConfigError);
 #endif
-  EXPECT_EQ(make_communicator({.backend = CommunicationBackend::nccl}, {})->size(), 1);
+  EXPECT_EQ(make_communicator(CommunicationBackend::nccl, 1, {})->size(), 1);
 }
 
 }  // namespace
