@@ -10,12 +10,15 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/json_file.h"
+#include "rl/distributed/gather_json.h"
 #include "rl/ppo_experience.h"
 #include "rl/words.h"
 #include "rollout/scoring.h"
 
 namespace leash {
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 double sum(const std::vector<double>& values) {
   double total = 0;
@@ -51,26 +54,66 @@ std::vector<double> column(const std::vector<EvaluatedAnswer>& answers,
   return values;
 }
 
+Json answer_json(const EvaluatedAnswer& answer) {
+  return {{"prompt", answer.prompt},
+          {"text", answer.text},
+          {"reward", answer.reward},
+          {"kl", answer.kl},
+          {"reference_nll", answer.reference_nll},
+          {"distinct_bigrams", answer.distinct_bigrams},
+          {"num_tokens", answer.num_tokens},
+          {"stop", answer.stop}};
+}
+
+template <class AnyJson>
+EvaluatedAnswer read_answer(const AnyJson& answer) {
+  return {.prompt = answer.at("prompt"),
+          .text = answer.at("text"),
+          .reward = answer.at("reward"),
+          .kl = answer.at("kl"),
+          .reference_nll = answer.at("reference_nll"),
+          .distinct_bigrams = answer.at("distinct_bigrams"),
+          .num_tokens = answer.at("num_tokens"),
+          .stop = answer.at("stop")};
+}
+
+// The answers of all ranks, each in its place.
+std::vector<EvaluatedAnswer> gather_answers(Communicator& communicator,
+                                            const std::vector<EvaluatedAnswer>& own,
+                                            const std::vector<int64_t>& places,
+                                            size_t num_answers) {
+  auto sent = nlohmann::json::array();
+  for (size_t i = 0; i < own.size(); ++i) sent.push_back({places[i], answer_json(own[i])});
+  std::vector<EvaluatedAnswer> all(num_answers);
+  for (const auto& entry : gather_json(communicator, sent)) {
+    all.at(entry[0].get<size_t>()) = read_answer(entry[1]);
+  }
+  return all;
+}
+
 Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
-                             const std::vector<PromptRecord>& records, Lanes& lanes, bool greedy) {
+                             const std::vector<PromptRecord>& records, Lanes& lanes, bool greedy,
+                             Communicator& communicator) {
   const int64_t samples = greedy ? 1 : setup.ppo.eval_samples;
+  const std::vector<Prompt> prompts = prompts_of(records, samples);
+  const auto own = own_prompts(prompts, setup.rollout.response_length, communicator);
   const RolloutEngine engine(roles.decoder, roles.tokenizer);
   const std::vector<Completion> completions =
       lanes[Role::actor]
           .run([&] {
-            return engine.generate(prompts_of(records, samples), &roles.policy,
-                                   evaluation_config(setup, roles, greedy));
+            return engine.generate(own, &roles.policy, evaluation_config(setup, roles, greedy));
           })
           .get();
+  std::vector<int64_t> places;
   std::vector<ScoredText> texts;
   std::vector<std::string> prompt_texts;
-  for (size_t i = 0; i < completions.size(); ++i) {
-    ScoredText text{.ids = completions[i].prompt_ids,
-                    .answer_begin = static_cast<int64_t>(completions[i].prompt_ids.size())};
-    text.ids.insert(text.ids.end(), completions[i].token_ids.begin(),
-                    completions[i].token_ids.end());
+  for (const Completion& completion : completions) {
+    ScoredText text{.ids = completion.prompt_ids,
+                    .answer_begin = static_cast<int64_t>(completion.prompt_ids.size())};
+    text.ids.insert(text.ids.end(), completion.token_ids.begin(), completion.token_ids.end());
     texts.push_back(std::move(text));
-    prompt_texts.push_back(records[i / samples].text);
+    places.push_back(static_cast<int64_t>(completion.sample));
+    prompt_texts.push_back(records[places.back() / samples].text);
   }
   const auto reward_inputs = reward_samples(completions, prompt_texts);
   const ScoringOptions options{.micro_batch_tokens = setup.ppo.micro_batch_tokens};
@@ -88,19 +131,19 @@ Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
   const auto rewards = reward.get();
   const auto kls = kl.get();
 
-  Evaluation evaluation{.decoding = greedy ? "greedy" : "sampled"};
+  std::vector<EvaluatedAnswer> answers;
   for (size_t i = 0; i < completions.size(); ++i) {
-    evaluation.answers.push_back(
-        {.prompt = static_cast<int64_t>(i) / samples,
-         .text = completions[i].text,
-         .reward = rewards[i],
-         .kl = sum(kls[i]),
-         .reference_nll = -sum(reference_scores[i].logprobs),
-         .distinct_bigrams = distinct_bigram_share(words_of(completions[i].text)),
-         .num_tokens = static_cast<int64_t>(completions[i].token_ids.size()),
-         .stop = std::string(enum_name(completions[i].stop))});
+    answers.push_back({.prompt = places[i] / samples,
+                       .text = completions[i].text,
+                       .reward = rewards[i],
+                       .kl = sum(kls[i]),
+                       .reference_nll = -sum(reference_scores[i].logprobs),
+                       .distinct_bigrams = distinct_bigram_share(words_of(completions[i].text)),
+                       .num_tokens = static_cast<int64_t>(completions[i].token_ids.size()),
+                       .stop = std::string(enum_name(completions[i].stop))});
   }
-  return evaluation;
+  return {.decoding = greedy ? "greedy" : "sampled",
+          .answers = gather_answers(communicator, answers, places, prompts.size())};
 }
 
 std::filesystem::path evaluation_file(const std::filesystem::path& run_dir, int64_t step) {
@@ -198,26 +241,18 @@ Metrics Evaluation::metrics() const {
 }
 
 std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
-                                 const std::vector<PromptRecord>& prompts, Lanes& lanes) {
-  return {evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/true),
-          evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/false)};
+                                 const std::vector<PromptRecord>& prompts, Lanes& lanes,
+                                 Communicator& communicator) {
+  return {evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/true, communicator),
+          evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/false, communicator)};
 }
 
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,
                       const std::vector<Evaluation>& evaluations) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  Json json = Json::array();
   for (const Evaluation& evaluation : evaluations) {
-    nlohmann::ordered_json answers = nlohmann::ordered_json::array();
-    for (const EvaluatedAnswer& answer : evaluation.answers) {
-      answers.push_back({{"prompt", answer.prompt},
-                         {"text", answer.text},
-                         {"reward", answer.reward},
-                         {"kl", answer.kl},
-                         {"reference_nll", answer.reference_nll},
-                         {"distinct_bigrams", answer.distinct_bigrams},
-                         {"num_tokens", answer.num_tokens},
-                         {"stop", answer.stop}});
-    }
+    Json answers = Json::array();
+    for (const EvaluatedAnswer& answer : evaluation.answers) answers.push_back(answer_json(answer));
     json.push_back({{"decoding", evaluation.decoding}, {"answers", answers}});
   }
   std::filesystem::create_directories(run_dir / "evaluations");
@@ -235,14 +270,7 @@ std::vector<Evaluation> read_evaluation(const std::filesystem::path& run_dir, in
     for (const auto& entry : read_json_file(file)) {
       Evaluation evaluation{.decoding = entry.at("decoding")};
       for (const auto& answer : entry.at("answers")) {
-        evaluation.answers.push_back({.prompt = answer.at("prompt"),
-                                      .text = answer.at("text"),
-                                      .reward = answer.at("reward"),
-                                      .kl = answer.at("kl"),
-                                      .reference_nll = answer.at("reference_nll"),
-                                      .distinct_bigrams = answer.at("distinct_bigrams"),
-                                      .num_tokens = answer.at("num_tokens"),
-                                      .stop = answer.at("stop")});
+        evaluation.answers.push_back(read_answer(answer));
       }
       evaluations.push_back(std::move(evaluation));
     }

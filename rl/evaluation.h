@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rl/data/prompts.h"
+#include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
 #include "rl/ppo_roles.h"
 #include "rl/statistics.h"
@@ -42,9 +43,11 @@ struct Evaluation {
   Metrics metrics() const;
 };
 
-// Both ways of decoding; draws are keyed so that every evaluation of a run uses the same ones.
+// Both ways of decoding; draws are keyed so that every evaluation of a run uses the same ones. The
+// ranks divide the answers among them by expected length; all get the whole evaluation.
 std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
-                                 const std::vector<PromptRecord>& prompts, Lanes& lanes);
+                                 const std::vector<PromptRecord>& prompts, Lanes& lanes,
+                                 Communicator& communicator);
 
 // evaluations/step-N.json in a run's folder, for the table at the end and for `leash evaluate`.
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,

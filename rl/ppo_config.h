@@ -173,7 +173,8 @@ template <class Config, class Visitor>
 requires Describes<Config, PpoConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("total_episodes", c.total_episodes, "answers sampled in the whole run", at_least(1));
-  visit("batch_size", c.batch_size, "answers per iteration", at_least(1));
+  visit("batch_size", c.batch_size, "answers per iteration; several processes divide them",
+        at_least(1));
   visit("num_mini_batches", c.num_mini_batches, "optimizer steps per epoch", at_least(1));
   visit("num_ppo_epochs", c.num_ppo_epochs, "passes over an iteration's answers", at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,

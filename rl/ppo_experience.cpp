@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "rl/advantages.h"
+#include "rl/distributed/shares.h"
 #include "rl/kl.h"
 #include "rl/rewards.h"
 #include "rollout/scoring.h"
@@ -28,29 +29,6 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
   return texts;
 }
 
-template <class Field>
-at::Tensor padded(const std::vector<TextScores>& scores, Field field) {
-  std::vector<std::vector<double>> rows;
-  for (const TextScores& score : scores) rows.push_back(score.*field);
-  return pad_rows(rows);
-}
-
-// What sampling itself recorded, as [batch, time].
-void take_recorded(Experience& experience) {
-  std::vector<int64_t> lengths;
-  std::vector<std::vector<double>> logprobs, entropies, values;
-  for (const Completion& answer : experience.answers) {
-    lengths.push_back(static_cast<int64_t>(answer.token_ids.size()));
-    logprobs.push_back(answer.logprobs);
-    entropies.push_back(answer.entropies);
-    values.push_back(answer.values);
-  }
-  experience.mask = row_mask(lengths);
-  experience.logprobs = pad_rows(logprobs);
-  experience.entropies = pad_rows(entropies);
-  experience.values = pad_rows(values);  // of a shared critic; replaced otherwise
-}
-
 double per_answer(const at::Tensor& values, const at::Tensor& mask) {
   return values.mul(mask).sum(at::IntArrayRef{1}).mean().item<double>();
 }
@@ -70,14 +48,24 @@ std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
   return samples;
 }
 
-void judge(Experience& experience, const std::vector<PromptRecord>& prompts,
-           const std::vector<int64_t>& rows, const PpoSetup& setup, const PpoRoles& roles,
-           Lanes& lanes) {
-  take_recorded(experience);
-  const std::vector<ScoredText> texts = texts_of(experience.answers);
+std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
+                                const Communicator& communicator) {
+  std::vector<int64_t> costs;
+  for (const Prompt& prompt : prompts) costs.push_back(std::ssize(prompt.ids) + response_length);
+  std::vector<Prompt> own;
+  for (const int64_t index : own_share(costs, communicator)) own.push_back(prompts[index]);
+  return own;
+}
+
+std::vector<JudgedAnswer> judge(std::vector<Completion> answers,
+                                const std::vector<PromptRecord>& prompts,
+                                const std::vector<int64_t>& rows, const PpoSetup& setup,
+                                const PpoRoles& roles, Lanes& lanes) {
+  const std::vector<ScoredText> texts = texts_of(answers);
   std::vector<std::string> prompt_texts;
-  for (const int64_t row : rows) prompt_texts.push_back(prompts[row].text);
-  const std::vector<RewardSample> samples = reward_samples(experience.answers, prompt_texts);
+  for (const Completion& answer : answers)
+    prompt_texts.push_back(prompts[rows[answer.sample]].text);
+  const std::vector<RewardSample> samples = reward_samples(answers, prompt_texts);
 
   auto reference = lanes[Role::reference].run("reference log-probs", [&] {
     return score_texts(*roles.reference_decoder, roles.reference(), texts,
@@ -96,17 +84,47 @@ void judge(Experience& experience, const std::vector<PromptRecord>& prompts,
   critic.wait();
   reward.wait();
 
-  experience.reference_logprobs = padded(reference.get(), &TextScores::logprobs);
+  const auto reference_scores = reference.get();
   const auto values = critic.get();
-  if (!values.empty()) experience.values = pad_rows(values);
-  experience.scores = at::tensor(reward.get(), at::kFloat);
-  if (setup.ppo.missing_eos_penalty) {
-    const at::Tensor ended = at::zeros({experience.batch()}, at::kBool);
-    for (size_t i = 0; i < samples.size(); ++i)
-      ended.mutable_data_ptr<bool>()[i] = samples[i].ended;
-    experience.scores =
-        penalise_missing_eos(experience.scores, ended, *setup.ppo.missing_eos_penalty);
+  const auto scores = reward.get();
+  std::vector<JudgedAnswer> judged;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    judged.push_back({.answer = std::move(answers[i]),
+                      .reference_logprobs = reference_scores[i].logprobs,
+                      .values = {},
+                      .score = scores[i]});
+    judged[i].values = values.empty() ? judged[i].answer.values : values[i];
   }
+  return judged;
+}
+
+Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
+  Experience experience;
+  std::vector<int64_t> lengths;
+  std::vector<std::vector<double>> logprobs, reference_logprobs, entropies, values;
+  std::vector<double> scores;
+  const at::Tensor ended = at::zeros({static_cast<int64_t>(judged.size())}, at::kBool);
+  for (size_t i = 0; i < judged.size(); ++i) {
+    const Completion& answer = judged[i].answer;
+    lengths.push_back(static_cast<int64_t>(answer.token_ids.size()));
+    logprobs.push_back(answer.logprobs);
+    entropies.push_back(answer.entropies);
+    reference_logprobs.push_back(judged[i].reference_logprobs);
+    values.push_back(judged[i].values);
+    scores.push_back(judged[i].score);
+    ended.mutable_data_ptr<bool>()[i] = ended_by_itself(answer);
+    experience.answers.push_back(std::move(judged[i].answer));
+  }
+  experience.mask = row_mask(lengths);
+  experience.logprobs = pad_rows(logprobs);
+  experience.reference_logprobs = pad_rows(reference_logprobs);
+  experience.entropies = pad_rows(entropies);
+  experience.values = pad_rows(values);
+  experience.scores = at::tensor(scores, at::kFloat);
+  if (config.missing_eos_penalty) {
+    experience.scores = penalise_missing_eos(experience.scores, ended, *config.missing_eos_penalty);
+  }
+  return experience;
 }
 
 void shape(Experience& experience, const PpoConfig& config, double kl_coef) {

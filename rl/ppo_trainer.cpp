@@ -6,20 +6,35 @@
 
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
+#include "rl/distributed/data_parallel.h"
 #include "rl/memory_usage.h"
 #include "rl/optim/schedule.h"
 #include "rl/ppo_experience.h"
 #include "rl/run_log.h"
 
 namespace leash {
-PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact)
+namespace {
+
+// Each rank's own, so that they can be laid side by side.
+std::optional<std::filesystem::path> timeline_file(const PpoSetup& setup, const RunFolder& folder,
+                                                   const Communicator& communicator) {
+  if (!setup.lanes.timeline) return std::nullopt;
+  return folder.path() / (communicator.leads()
+                              ? "timeline.json"
+                              : fmt::format("timeline-rank-{}.json", communicator.rank()));
+}
+
+}  // namespace
+
+PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator,
+                       Console& console, bool allow_inexact)
     : setup_(std::move(setup)),
       folder_(folder),
+      communicator_(communicator),
       console_(console),
       roles_(load_ppo_roles(setup_)),
       optimizers_(setup_.ppo, roles_),
-      lanes_(setup_.lanes, setup_.lanes.timeline ? std::optional(folder_.path() / "timeline.json")
-                                                 : std::nullopt),
+      lanes_(setup_.lanes, timeline_file(setup_, folder_, communicator_), communicator_.rank()),
       prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
       state_({.kl_coef = setup_.ppo.kl_coef}) {
   if (setup_.data.eval)
@@ -29,35 +44,40 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool
     if (!setup_.ppo.target_kl) state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
     last_snapshot_ = folder_.snapshot();
   }
+  require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
   console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
 }
 
 RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
-  RunLog log(folder_.path(), log_options(setup_.run, num_steps(), state_.step), console_);
+  RunLog log(folder_.path(), log_options(setup_.run, num_steps(), state_.step, communicator_),
+             console_);
   if (state_.step == 0 && !last_snapshot_ && !held_out_.empty()) {
     console_.phase("evaluating the start");
     Metrics metrics;
     evaluate_and_log(log, metrics);
     log.step(0, metrics);
   }
-  while (state_.step < num_steps() && !interrupted()) {
+  bool stops = any_rank(communicator_, interrupted());
+  while (state_.step < num_steps() && !stops) {
     Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
     if (evaluates_after(state_.step)) evaluate_and_log(log, metrics);
     log.step(state_.step, metrics);
+    stops = any_rank(communicator_, interrupted());
     const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
-    if (due || state_.step == num_steps() || evaluates_after(state_.step) || interrupted()) {
+    if (due || state_.step == num_steps() || evaluates_after(state_.step) || stops) {
       log.sync();
       last_snapshot_ = save();
     }
   }
   console_.finish();
   const bool finished = state_.step >= num_steps();
-  if (finished) export_adapter();
+  if (finished && communicator_.leads()) export_adapter();
   return {.end = finished ? RunEnd::finished : RunEnd::interrupted,
           .step = state_.step,
           .last_snapshot = last_snapshot_,
           .best_step = state_.best_step,
-          .comparison = finished && !held_out_.empty() ? compare_with_start() : ""};
+          .comparison =
+              finished && communicator_.leads() && !held_out_.empty() ? compare_with_start() : ""};
 }
 
 // One PPO iteration (Schulman et al. 2017, algorithm 1, for language models as in Ziegler et al.
@@ -66,8 +86,8 @@ Metrics PpoTrainer::iterate() {
   const int64_t step = state_.step + 1;
   PhaseClock clock;
 
-  // 1. Sample: the next prompts, answered by the policy. A shared critic reads its values from the
-  // same states.
+  // 1. Sample: the next prompts, divided between the ranks, answered by the policy. A shared critic
+  // reads its values from the same states.
   console_.phase("sampling");
   const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
                           static_cast<uint64_t>(setup_.run.seed));
@@ -76,34 +96,39 @@ Metrics PpoTrainer::iterate() {
   for (size_t i = 0; i < rows.size(); ++i) {
     batch.push_back({.ids = prompts_[rows[i]].ids, .sample = static_cast<uint64_t>(i)});
   }
+  batch = own_prompts(batch, setup_.rollout.response_length, communicator_);
   const LinearHead* value_head =
       roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
   const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
   const GenerationConfig generation = generation_config(setup_, roles_, step);
-  Experience experience;
-  experience.answers =
+  std::vector<Completion> answers =
       lanes_[Role::actor]
           .run("sample",
                [&] { return engine.generate(batch, &roles_.policy, generation, value_head); })
           .get();
   const double sampling_seconds = clock.lap();
 
-  // 2. Judge: reference log-probs, critic values and scores, each on its own lane.
+  // 2. Judge: reference log-probs, critic values and scores, each on its own lane. From here on
+  // every rank knows the whole batch.
   console_.phase("scoring");
-  judge(experience, prompts_, rows, setup_, roles_, lanes_);
+  const auto judged = judge(std::move(answers), prompts_, rows, setup_, roles_, lanes_);
+  Experience experience = assemble(gather(communicator_, judged), setup_.ppo);
 
   // 3. Shape: KL-penalised rewards, advantages, returns.
   shape(experience, setup_.ppo, state_.kl_coef);
   Metrics metrics = experience_metrics(experience, state_.kl_coef);
   const double scoring_seconds = clock.lap();
 
-  // 4. Update: epochs of shuffled minibatches; only LoRA and the critic change.
+  // 4. Update: epochs of shuffled minibatches, each divided between the ranks; only LoRA and the
+  // critic change.
   console_.phase("updating");
   const LearningRates rates = learning_rates(state_.step);
   const Metrics updated =
       lanes_[Role::actor]
           .run("update",
-               [&] { return update(experience, step, setup_, roles_, optimizers_, rates); })
+               [&] {
+                 return update(experience, step, setup_, roles_, optimizers_, rates, communicator_);
+               })
           .get();
   const double update_seconds = clock.lap();
 
@@ -142,8 +167,8 @@ Metrics PpoTrainer::iterate() {
 
 void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
-  const std::vector<Evaluation> evaluations = evaluate(setup_, roles_, held_out_, lanes_);
-  write_evaluation(folder_.path(), state_.step, evaluations);
+  const auto evaluations = evaluate(setup_, roles_, held_out_, lanes_, communicator_);
+  if (communicator_.leads()) write_evaluation(folder_.path(), state_.step, evaluations);
   for (const Evaluation& evaluation : evaluations) {
     for (const auto& metric : evaluation.metrics()) metrics.push_back(metric);
     for (const EvaluatedAnswer& answer : evaluation.answers) {
@@ -167,7 +192,10 @@ void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   }
 }
 
-std::optional<Snapshot> PpoTrainer::save() {
+Snapshot PpoTrainer::save() {
+  require_equal_parameters(communicator_, trained_parameters(roles_),
+                           fmt::format("after step {}", state_.step));
+  if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
   write_ppo_snapshot(writer.folder(), state_, roles_, optimizers_);
   const Snapshot snapshot = writer.commit();
@@ -180,8 +208,7 @@ void PpoTrainer::export_adapter() {
   const int64_t best = state_.best_step.value_or(state_.step);
   Adapter policy = roles_.policy;
   if (best != state_.step) {
-    policy = load_adapter(folder_.path() / "snapshots" / fmt::format("step-{}", best),
-                          roles_.decoder->modules());
+    policy = load_adapter(snapshot_of(folder_.path(), best).path, roles_.decoder->modules());
   }
   save_adapter(folder_.path() / "adapter", policy, roles_.checkpoint.path.string());
 }

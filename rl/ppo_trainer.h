@@ -9,6 +9,7 @@
 
 #include "rl/console.h"
 #include "rl/data/prompts.h"
+#include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
 #include "rl/ppo_roles.h"
 #include "rl/ppo_snapshot.h"
@@ -20,16 +21,19 @@ namespace leash {
 
 class PpoTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
-  PpoTrainer(PpoSetup setup, RunFolder& folder, Console& console, bool allow_inexact);
+  // `folder` is opened and locked; where it has a snapshot, the run goes on from it. All ranks make
+  // one with equal setups; rank 0 writes.
+  PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
+             bool allow_inexact);
 
-  // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
+  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFiniteLoss after
+  // naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);
 
  private:
   Metrics iterate();
   void evaluate_and_log(class RunLog& log, Metrics& metrics);
-  std::optional<Snapshot> save();
+  Snapshot save();
   void export_adapter();
   std::string compare_with_start() const;
 
@@ -39,6 +43,7 @@ class PpoTrainer {
 
   PpoSetup setup_;
   RunFolder& folder_;
+  Communicator& communicator_;
   Console& console_;
   PpoRoles roles_;
   PpoOptimizers optimizers_;

@@ -9,8 +9,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "models/random.h"
+#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/shares.h"
 #include "rl/losses.h"
 #include "rollout/scoring.h"
 
@@ -138,6 +141,12 @@ PpoOptimizers::PpoOptimizers(const PpoConfig& config, const PpoRoles& roles)
                                          .epsilon = config.adam_epsilon,
                                          .weight_decay = config.weight_decay}) {}
 
+std::vector<at::Tensor> trained_parameters(const PpoRoles& roles) {
+  std::vector<at::Tensor> parameters = roles.policy.parameters();
+  std::ranges::copy(roles.critic.parameters(), std::back_inserter(parameters));
+  return parameters;
+}
+
 std::vector<int64_t> minibatch_rows(const PpoConfig& config, uint64_t seed, int64_t step,
                                     int64_t epoch, int64_t index) {
   const auto order = draw_permutation(
@@ -165,7 +174,8 @@ void UpdateSums::add(const UpdateSums& other) {
 }
 
 UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
-                                const PpoSetup& setup, const PpoRoles& roles) {
+                                const PpoSetup& setup, const PpoRoles& roles,
+                                Communicator& communicator) {
   std::vector<int64_t> lengths;
   double num_tokens = 0;
   for (const int64_t row : rows) {
@@ -173,16 +183,22 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
     lengths.push_back(static_cast<int64_t>(answer.prompt_ids.size() + answer.token_ids.size()) - 1);
     num_tokens += static_cast<double>(answer.token_ids.size());
   }
-  UpdateSums sums;
-  for (const auto& [begin, end] : micro_batches(lengths, setup.ppo.micro_batch_tokens)) {
-    sums.add(run_micro_batch(experience, std::span(rows).subspan(begin, end - begin), num_tokens,
-                             setup, roles));
+  std::vector<int64_t> own_rows, own_lengths;
+  for (const int64_t index : own_share(lengths, communicator)) {
+    own_rows.push_back(rows[index]);
+    own_lengths.push_back(lengths[index]);
   }
-  return sums;
+  UpdateSums sums;
+  for (const auto& [begin, end] : micro_batches(own_lengths, setup.ppo.micro_batch_tokens)) {
+    sums.add(run_micro_batch(experience, std::span(own_rows).subspan(begin, end - begin),
+                             num_tokens, setup, roles));
+  }
+  return sum_over_ranks(communicator, trained_parameters(roles), sums);
 }
 
 Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
-               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates) {
+               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates,
+               Communicator& communicator) {
   const PpoConfig& config = setup.ppo;
   UpdateSums total;
   UpdateSums first;  // before any parameter moved: what sampling and training disagree about
@@ -192,7 +208,7 @@ Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup
       optimizers.critic.zero_grad();
       const auto rows =
           minibatch_rows(config, static_cast<uint64_t>(setup.run.seed), step, epoch, index);
-      UpdateSums sums = accumulate_gradients(experience, rows, setup, roles);
+      UpdateSums sums = accumulate_gradients(experience, rows, setup, roles, communicator);
       sums.num_steps = 1;
       sums.policy_grad_norm = clip_grad_norm(optimizers.policy.parameters(), config.max_grad_norm);
       sums.critic_grad_norm = clip_grad_norm(optimizers.critic.parameters(), config.max_grad_norm);

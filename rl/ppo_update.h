@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
 #include "rl/non_finite_loss.h"
 #include "rl/optim/adamw.h"
@@ -17,6 +18,9 @@ struct PpoOptimizers {
 
   PpoOptimizers(const PpoConfig& config, const PpoRoles& roles);
 };
+
+// Of the policy and of the critic.
+std::vector<at::Tensor> trained_parameters(const PpoRoles& roles);
 
 struct LearningRates {
   double policy = 0;
@@ -41,13 +45,17 @@ struct UpdateSums {
   void add(const UpdateSums& other);
 };
 
-// Gradients of one minibatch in micro-batches, accumulated into .grad of the policy's and the
-// critic's parameters.
+// Gradients of one minibatch in micro-batches, as .grad of the policy's and the critic's parameters
+// (which have none before). Each rank computes those of its share of the rows, by their lengths;
+// the losses are divided by the tokens of all rows, so that sums and gradients, added up over the
+// ranks, are those of the whole minibatch on every rank.
 UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
-                                const PpoSetup& setup, const PpoRoles& roles);
+                                const PpoSetup& setup, const PpoRoles& roles,
+                                Communicator& communicator);
 
 // All epochs. Throws NonFiniteLoss.
 Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
-               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates);
+               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates,
+               Communicator& communicator);
 
 }  // namespace leash

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "rl/distributed/launch.h"
 
 namespace leash {
 
@@ -29,6 +30,8 @@ struct RunConfig {
   std::vector<ReportTo> report_to;
   int64_t grace_seconds = 25;
   int64_t threads = 0;
+  CommunicationBackend ddp_backend = CommunicationBackend::gloo;
+  int64_t ddp_timeout = 1800;
 };
 template <class Config, class Visitor>
 requires Describes<Config, RunConfig>
@@ -45,7 +48,13 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("report_to", c.report_to, "further places for metrics: tensorboard");
   visit("grace_seconds", c.grace_seconds, "how long a signalled run may take to finish its step",
         at_least(0));
-  visit("threads", c.threads, "threads of one operation (0: all cores)", at_least(0));
+  visit("threads", c.threads,
+        "threads of one operation (0: all cores, divided between the processes of a machine)",
+        at_least(0));
+  visit("ddp_backend", c.ddp_backend,
+        "how several processes talk: gloo, or nccl (builds with CUDA and NCCL)");
+  visit("ddp_timeout", c.ddp_timeout,
+        "seconds that a process waits for the others before it gives up", at_least(1));
 }
 
 struct DataConfig {

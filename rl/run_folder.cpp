@@ -99,6 +99,13 @@ RunFolder RunFolder::open(const fs::path& path, bool resume) {
   return run;
 }
 
+RunFolder RunFolder::view(std::filesystem::path path, std::optional<Snapshot> snapshot) {
+  RunFolder run;
+  run.path_ = std::move(path);
+  run.snapshot_ = std::move(snapshot);
+  return run;
+}
+
 void RunFolder::resume_from_newest() {
   SnapshotSearch search = find_newest_snapshot(path_);
   messages_ = std::move(search.messages);

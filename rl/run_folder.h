@@ -24,6 +24,8 @@ class RunFolder {
   //     `messages`
   //   - `resume` where every snapshot is damaged: FormatError, nothing is touched
   static RunFolder open(const std::filesystem::path& path, bool resume);
+  // For processes that only read: nothing is created, locked or removed.
+  static RunFolder view(std::filesystem::path path, std::optional<Snapshot> snapshot);
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
   RunFolder& operator=(RunFolder&&) = delete;

@@ -54,15 +54,15 @@ std::optional<double> number_or_null(const Json& json, const char* key) {
 }  // namespace
 
 RunLog::RunLog(const std::filesystem::path& folder, const RunLogOptions& options, Console& console)
-    : options_(options),
-      console_(console),
-      metrics_(folder / "metrics.jsonl"),
-      samples_(folder / "samples.jsonl") {
+    : options_(options), console_(console) {
+  if (!options.writes) return;
+  metrics_.emplace(folder / "metrics.jsonl");
+  samples_.emplace(folder / "samples.jsonl");
   if (options.tensorboard) tensorboard_ = std::make_unique<TensorboardWriter>(folder);
 }
 
 void RunLog::step(int64_t step, const Metrics& metrics) {
-  metrics_.append(metrics_line(step, metrics) + "\n");
+  if (metrics_) metrics_->append(metrics_line(step, metrics) + "\n");
   if (tensorboard_) tensorboard_->scalars(step, metrics);
   const int64_t done = step - options_.first_step, left = options_.total_steps - step;
   std::optional<double> seconds_left;
@@ -76,11 +76,13 @@ void RunLog::step(int64_t step, const Metrics& metrics) {
       print_line);
 }
 
-void RunLog::sample(const SampleRecord& sample) { samples_.append(sample_line(sample) + "\n"); }
+void RunLog::sample(const SampleRecord& sample) {
+  if (samples_) samples_->append(sample_line(sample) + "\n");
+}
 
 void RunLog::sync() {
-  metrics_.sync();
-  samples_.sync();
+  if (metrics_) metrics_->sync();
+  if (samples_) samples_->sync();
   if (tensorboard_) tensorboard_->sync();
 }
 

@@ -35,6 +35,7 @@ struct RunLogOptions {
   int64_t first_step = 0;     // steps that were done before (resume)
   int64_t logging_steps = 1;  // a console line every so many steps
   bool tensorboard = false;
+  bool writes = true;  // false: no files (of several processes only one writes)
   // What the console shows of the metrics, with short names.
   std::vector<ConsoleColumn> columns = {{"reward", "objective/scores"}, {"KL", "objective/kl"}};
 };
@@ -58,8 +59,8 @@ class RunLog {
  private:
   RunLogOptions options_;
   Console& console_;
-  AppendFile metrics_;
-  AppendFile samples_;
+  std::optional<AppendFile> metrics_;
+  std::optional<AppendFile> samples_;
   std::unique_ptr<TensorboardWriter> tensorboard_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

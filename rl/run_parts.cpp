@@ -15,12 +15,14 @@ double PhaseClock::lap() {
   return passed.count();
 }
 
-RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step) {
-  return {.total_steps = total_steps,
-          .first_step = first_step,
-          .logging_steps = run.logging_steps,
-          .tensorboard =
-              std::ranges::find(run.report_to, ReportTo::tensorboard) != run.report_to.end()};
+RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
+                          const Communicator& communicator) {
+  return {
+      .total_steps = total_steps,
+      .first_step = first_step,
+      .logging_steps = run.logging_steps,
+      .tensorboard = std::ranges::find(run.report_to, ReportTo::tensorboard) != run.report_to.end(),
+      .writes = communicator.leads()};
 }
 
 Metrics name_last_snapshot(const std::optional<Snapshot>& last,

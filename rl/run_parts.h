@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/io/snapshot.h"
+#include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
 #include "rl/run_config.h"
 #include "rl/run_log.h"
@@ -35,7 +36,9 @@ class PhaseClock {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step);
+// Of several ranks only the leader writes.
+RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
+                          const Communicator& communicator);
 
 // Runs one step; a NonFiniteLoss out of it gets the last good snapshot's name.
 Metrics name_last_snapshot(const std::optional<Snapshot>& last,

@@ -107,7 +107,8 @@ void visit_fields(Config& c, Visitor&& visit) {
         "rows (samples, or packs of them) of one accumulation step", at_least(1));
   visit("gradient_accumulation_steps", c.gradient_accumulation_steps,
         "an optimizer step takes this many times per_device_train_batch_size rows; its loss is "
-        "the mean over all their trained tokens",
+        "the mean over all their trained tokens; several processes divide them (the batch does not "
+        "grow with their number)",
         at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,
         "tokens of one forward and backward pass (a longer sample runs alone); changes memory, not "

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "models/io/peft_adapter.h"
+#include "rl/distributed/data_parallel.h"
 #include "rl/memory_usage.h"
 #include "rl/non_finite_loss.h"
 #include "rl/optim/schedule.h"
@@ -106,9 +107,11 @@ ScheduleConfig schedule_of(const SftConfig& config, int64_t total_steps) {
   return schedule;
 }
 
-SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool allow_inexact)
+SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator,
+                       Console& console, bool allow_inexact)
     : setup_(std::move(setup)),
       folder_(folder),
+      communicator_(communicator),
       console_(console),
       model_(load_sft_model(setup_)),
       data_(read_data_for(setup_, model_)),
@@ -119,6 +122,7 @@ SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool
     state_ = read_sft_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact);
     last_snapshot_ = folder_.snapshot();
   }
+  require_equal_parameters(communicator_, optimizer_.parameters(), "before the first step");
   announce();
 }
 
@@ -142,7 +146,7 @@ void SftTrainer::announce() {
 }
 
 RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
-  RunLogOptions options = log_options(setup_.run, num_steps(), state_.step);
+  RunLogOptions options = log_options(setup_.run, num_steps(), state_.step, communicator_);
   options.columns = {{"loss", "loss"}, {"held-out loss", "eval/loss"}};
   RunLog log(folder_.path(), options, console_);
   if (state_.step == 0 && !last_snapshot_ && setup_.sft.eval_on_start &&
@@ -152,13 +156,15 @@ RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
     log.step(0, metrics);
   }
   const auto done = [&] { return state_.step >= num_steps() || stopped_early(); };
-  while (!done() && !interrupted()) {
+  bool stops = any_rank(communicator_, interrupted());
+  while (!done() && !stops) {
     Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
     const bool evaluates = evaluates_after(state_.step);
     if (evaluates) evaluate_and_log(log, metrics);
     log.step(state_.step, metrics);
+    stops = any_rank(communicator_, interrupted());
     const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
-    if (due || evaluates || done() || interrupted()) {
+    if (due || evaluates || done() || stops) {
       log.sync();
       last_snapshot_ = save();
     }
@@ -170,12 +176,12 @@ RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
                     "evaluations",
                     state_.step, state_.evaluations_without_gain));
   }
-  if (done()) export_adapter();
+  if (done() && communicator_.leads()) export_adapter();
   return {.end = done() ? RunEnd::finished : RunEnd::interrupted,
           .step = state_.step,
           .last_snapshot = last_snapshot_,
           .best_step = state_.best_step,
-          .comparison = done() ? compare_with_start() : ""};
+          .comparison = done() && communicator_.leads() ? compare_with_start() : ""};
 }
 
 // One optimizer step.
@@ -189,9 +195,11 @@ Metrics SftTrainer::iterate() {
     for (const int64_t sample : rows_[row]) samples.push_back(&data_.train.samples[sample]);
   }
 
-  // 2. Sum the gradients over micro-batches. The loss is the mean over the batch's trained tokens.
+  // 2. Sum the gradients over micro-batches and ranks. The loss is the mean over the batch's
+  // trained tokens.
   optimizer_.zero_grad();
-  const SftSums sums = accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter);
+  const SftSums sums =
+      accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter, communicator_);
 
   // 3. Clip, and refuse what is not finite before anything changes.
   const double grad_norm = clip_grad_norm(optimizer_.parameters(), setup_.sft.max_grad_norm);
@@ -221,10 +229,11 @@ void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
   PhaseClock clock;
   const SftSums sums = held_out_sums(sample_refs(data_.eval.samples), setup_.sft.micro_batch_tokens,
-                                     *model_.decoder, &model_.adapter);
+                                     *model_.decoder, &model_.adapter, communicator_);
   for (const auto& metric : held_out_metrics(sums)) metrics.push_back(metric);
+  const int64_t num_answers = communicator_.leads() ? setup_.sft.eval_answers : 0;
   for (const SampleRecord& answer :
-       answer_held_out(model_, data_.eval.samples, setup_.sft.eval_answers, state_.step)) {
+       answer_held_out(model_, data_.eval.samples, num_answers, state_.step)) {
     log.sample(answer);
   }
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
@@ -240,6 +249,9 @@ void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
 }
 
 Snapshot SftTrainer::save() {
+  require_equal_parameters(communicator_, optimizer_.parameters(),
+                           fmt::format("after step {}", state_.step));
+  if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
   write_sft_snapshot(writer.folder(), state_, model_, optimizer_);
   const Snapshot snapshot = writer.commit();
@@ -251,7 +263,7 @@ Snapshot SftTrainer::save() {
 void SftTrainer::export_adapter() {
   Adapter adapter = model_.adapter;
   if (setup_.sft.load_best_model_at_end && state_.best_step && *state_.best_step != state_.step) {
-    adapter = load_adapter(folder_.path() / "snapshots" / fmt::format("step-{}", *state_.best_step),
+    adapter = load_adapter(snapshot_of(folder_.path(), *state_.best_step).path,
                            model_.decoder->modules());
   }
   save_adapter(folder_.path() / "adapter", adapter, model_.checkpoint.path.string());

@@ -10,6 +10,7 @@
 
 #include "rl/console.h"
 #include "rl/data/packing.h"
+#include "rl/distributed/communicator.h"
 #include "rl/run_folder.h"
 #include "rl/run_parts.h"
 #include "rl/sft_snapshot.h"
@@ -18,10 +19,13 @@ namespace leash {
 
 class SftTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
-  SftTrainer(SftSetup setup, RunFolder& folder, Console& console, bool allow_inexact);
+  // `folder` is opened and locked; where it has a snapshot, the run goes on from it. All ranks make
+  // one with equal setups; rank 0 writes.
+  SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
+             bool allow_inexact);
 
-  // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
+  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFiniteLoss after
+  // naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);
 
   int64_t num_steps() const;
@@ -42,6 +46,7 @@ class SftTrainer {
 
   SftSetup setup_;
   RunFolder& folder_;
+  Communicator& communicator_;
   Console& console_;
   SftModel model_;
   SftDataSets data_;

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "models/device.h"
+#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/shares.h"
 #include "rl/start_adapter.h"
 #include "rollout/scoring.h"
 
@@ -99,6 +101,15 @@ std::vector<const SftSample*> with_trained_tokens(SampleRefs samples) {
   return result;
 }
 
+// This rank's share, by the rows that go through the decoder.
+std::vector<const SftSample*> own_samples(SampleRefs samples, const Communicator& communicator) {
+  std::vector<int64_t> costs;
+  for (const SftSample* sample : samples) costs.push_back(sample->num_rows());
+  std::vector<const SftSample*> own;
+  for (const int64_t index : own_share(costs, communicator)) own.push_back(samples[index]);
+  return own;
+}
+
 double trained_tokens(SampleRefs samples) {
   int64_t tokens = 0;
   for (const SftSample* sample : samples) tokens += sample->num_trained();
@@ -126,10 +137,12 @@ void SftSums::add(const SftSums& other) {
 }
 
 SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup,
-                             const Decoder& decoder, const Adapter& adapter) {
+                             const Decoder& decoder, const Adapter& adapter,
+                             Communicator& communicator) {
   const std::vector<const SftSample*> kept = with_trained_tokens(all);
-  const SampleRefs samples = kept;
-  const double normalizer = trained_tokens(samples);
+  const std::vector<const SftSample*> own = own_samples(kept, communicator);
+  const SampleRefs samples = own;
+  const double normalizer = trained_tokens(kept);
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, setup.sft.micro_batch_tokens)) {
     const SampleRefs part = samples.subspan(begin, end - begin);
@@ -140,21 +153,22 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
     sums.add(run_micro_batch(part, normalizer, setup.sft.label_smoothing_factor, decoder, &adapter,
                              options));
   }
-  return sums;
+  return sum_over_ranks(communicator, adapter.parameters(), sums);
 }
 
 SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder& decoder,
-                      const Adapter* adapter) {
+                      const Adapter* adapter, Communicator& communicator) {
   const std::vector<const SftSample*> kept = with_trained_tokens(all);
-  const SampleRefs samples = kept;
+  const std::vector<const SftSample*> own = own_samples(kept, communicator);
+  const SampleRefs samples = own;
   const c10::AutoGradMode no_grad(false);
-  const double normalizer = trained_tokens(samples);
+  const double normalizer = trained_tokens(kept);
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, micro_batch_tokens)) {
     sums.add(run_micro_batch(samples.subspan(begin, end - begin), normalizer,
                              /*label_smoothing=*/0.0, decoder, adapter, {}));
   }
-  return sums;
+  return sum_over_ranks(communicator, {}, sums);
 }
 
 Metrics held_out_metrics(const SftSums& sums) {

@@ -10,6 +10,7 @@
 #include "models/io/checkpoint.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/sft_data.h"
+#include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
 #include "rl/sft_config.h"
 
@@ -37,17 +38,19 @@ struct SftSums {
 
 using SampleRefs = std::span<const SftSample* const>;
 
-// Gradients of one optimizer step's samples in micro-batches, accumulated into .grad of the
-// adapter's parameters. The loss is the mean over the trained tokens of all samples together, so
-// that how they are cut into passes changes nothing but rounding. Dropout and noise are keyed by
-// (seed, step, sample).
+// Gradients of one optimizer step's samples in micro-batches, as .grad of the adapter's parameters
+// (which have none before). The ranks divide the samples by length; sums and gradients are those of
+// all samples on every rank. The loss is the mean over the trained tokens of all samples together,
+// so that how they are divided and cut into passes changes nothing but rounding. Dropout and noise
+// are keyed by (seed, step, sample).
 SftSums accumulate_gradients(SampleRefs samples, int64_t step, const SftSetup& setup,
-                             const Decoder& decoder, const Adapter& adapter);
+                             const Decoder& decoder, const Adapter& adapter,
+                             Communicator& communicator);
 
-// No dropout, no noise, no label smoothing. Metrics: eval/loss (mean -log p over trained tokens),
-// eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.
+// No dropout, no noise, no label smoothing; divided likewise. Metrics: eval/loss (mean -log p over
+// trained tokens), eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.
 SftSums held_out_sums(SampleRefs samples, int64_t micro_batch_tokens, const Decoder& decoder,
-                      const Adapter* adapter);
+                      const Adapter* adapter, Communicator& communicator);
 Metrics held_out_metrics(const SftSums& sums);
 
 }  // namespace leash

@@ -76,9 +76,11 @@ class Lane {
 
 class Lanes {
  public:
-  // With `timeline`, that file gets a span for every task, a row for every role.
+  // With `timeline`, that file gets a span for every task, a row for every role; `process` is the
+  // number under which they stand.
   explicit Lanes(const LanesConfig& config,
-                 const std::optional<std::filesystem::path>& timeline = std::nullopt);
+                 const std::optional<std::filesystem::path>& timeline = std::nullopt,
+                 int64_t process = 0);
   // Finishes what was posted, then ends the workers.
   ~Lanes();
   Lane& operator[](Role role);

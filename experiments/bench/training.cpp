@@ -81,10 +81,10 @@ class Iteration {
     const LinearHead* head =
         roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
     Stopwatch clock;
-    Experience experience;
-    experience.answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head);
+    auto answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head);
     sampling_seconds = clock.lap();
-    judge(experience, records, rows, setup_, roles_, lanes_);
+    Experience experience =
+        assemble(judge(std::move(answers), records, rows, setup_, roles_, lanes_), setup_.ppo);
     shape(experience, setup_.ppo, setup_.ppo.kl_coef);
     scoring_seconds = clock.lap();
     tokens = experience.mask.sum().item<int64_t>();
@@ -93,7 +93,8 @@ class Iteration {
 
   void learn(const Experience& experience, int64_t step) {
     Stopwatch clock;
-    update(experience, step, setup_, roles_, optimizers_, {.policy = 1e-5, .critic = 1e-5});
+    update(experience, step, setup_, roles_, optimizers_, {.policy = 1e-5, .critic = 1e-5},
+           *communicator_);
     update_seconds = clock.lap();
   }
 
@@ -107,6 +108,7 @@ class Iteration {
   PpoOptimizers optimizers_;
   Lanes lanes_;
   RolloutEngine engine_;
+  std::unique_ptr<Communicator> communicator_ = single_communicator();
 };
 
 double linear_weights(const DecoderConfig& c) {
@@ -211,7 +213,7 @@ std::vector<Row> run_supervised(const Options& options, const std::string& texts
     std::vector<const SftSample*> refs;
     for (const SftSample& sample : samples) refs.push_back(&sample);
     Stopwatch clock;
-    accumulate_gradients(refs, run, setup, *decoder, adapter);
+    accumulate_gradients(refs, run, setup, *decoder, adapter, *single_communicator());
     clip_grad_norm(optimizer.parameters(), 1.0);
     optimizer.step(2.5e-4);
     optimizer.zero_grad();

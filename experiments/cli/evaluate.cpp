@@ -14,6 +14,7 @@
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/io/snapshot.h"
+#include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
 #include "rl/ppo_snapshot.h"
 #include "rl/sft_trainer.h"
@@ -108,7 +109,8 @@ void evaluate_task(const PpoSetup& setup, const std::optional<Snapshot>& snapsho
   if (snapshot) read_policy(snapshot->path, roles);
   const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
   Lanes lanes(setup.lanes);
-  const std::vector<Evaluation> evaluations = leash::evaluate(setup, roles, prompts, lanes);
+  const auto alone = single_communicator();
+  const auto evaluations = leash::evaluate(setup, roles, prompts, lanes, *alone);
   const int64_t step = snapshot ? snapshot->step : 0;
   if (json) {
     for (const Evaluation& evaluation : evaluations) {
@@ -129,8 +131,9 @@ void evaluate_task(const SftSetup& setup, const std::optional<Snapshot>& snapsho
     throw ConfigError(
         "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on");
   }
+  const auto alone = single_communicator();
   const SftSums sums = held_out_sums(sample_refs(data.eval.samples), setup.sft.micro_batch_tokens,
-                                     *model.decoder, &model.adapter);
+                                     *model.decoder, &model.adapter, *alone);
   const int64_t step = snapshot ? snapshot->step : 0;
   const double loss = sums.nll / static_cast<double>(sums.tokens);
   const double accuracy = static_cast<double>(sums.correct) / static_cast<double>(sums.tokens);

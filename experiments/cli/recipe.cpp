@@ -23,7 +23,7 @@ void add_recipe_options(po::options_description& options) {
   add("threads", po::value<int64_t>()->value_name("N"), "short for --set run.threads=N");
 }
 
-Experiment load_recipe(const po::variables_map& values) {
+Experiment load_recipe(const po::variables_map& values, bool says_warnings) {
   const auto recipe = given<std::string>(values, "recipe");
   if (!recipe) throw ConfigError("a recipe is missing (configs/recipes/ has some)");
   auto overrides = given<std::vector<std::string>>(values, "set").value_or(Arguments{});
@@ -38,7 +38,7 @@ Experiment load_recipe(const po::variables_map& values) {
   }
   LoadedExperiment loaded = load_experiment(*recipe, overrides);
   for (const std::string& warning : loaded.warnings) {
-    std::cerr << "leash: warning: " << warning << "\n";
+    if (says_warnings) std::cerr << "leash: warning: " << warning << "\n";
   }
   return std::move(loaded.experiment);
 }

@@ -12,8 +12,10 @@ namespace leash::cli {
 // --set, --dtype, --threads.
 void add_recipe_options(boost::program_options::options_description& options);
 
-// Loads the recipe that the positional option "recipe" names; prints warnings on standard error.
+// Loads the recipe that the positional option "recipe" names; prints warnings on standard error, if
+// this process says them.
 // ConfigError when it is missing or wrong.
-Experiment load_recipe(const boost::program_options::variables_map& values);
+Experiment load_recipe(const boost::program_options::variables_map& values,
+                       bool says_warnings = true);
 
 }  // namespace leash::cli

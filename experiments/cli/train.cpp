@@ -1,6 +1,7 @@
 // leash train: one run from one recipe.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <filesystem>
@@ -8,6 +9,7 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <thread>
 #include <variant>
 
 #include "configs/experiment.h"
@@ -19,6 +21,8 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "rl/console.h"
+#include "rl/distributed/launch.h"
+#include "rl/distributed/shared_folder.h"
 #include "rl/interrupt.h"
 #include "rl/ppo_trainer.h"
 #include "rl/run_folder.h"
@@ -133,6 +137,22 @@ RunOutcome train_or_say_where_to_go_on(Trainer& trainer, InterruptGuard& guard, 
   }
 }
 
+// Threads of one operation: what the recipe says, or this process's part of the machine.
+int64_t threads_of(const RunConfig& run, const Launch& launch) {
+  if (run.threads > 0 || launch.local_size == 1) return run.threads;
+  return std::max<int64_t>(1, std::thread::hardware_concurrency() / launch.local_size);
+}
+
+// Ranks with different recipes would wait for each other, or train different things.
+void require_equal_recipes(Communicator& communicator, const Experiment& experiment) {
+  const std::string own = resolved_yaml(experiment);
+  const std::string leaders = from_leader(communicator, own);
+  if (own == leaders) return;
+  std::string text = fmt::format("rank {} has another recipe than rank 0:", communicator.rank());
+  for (const std::string& change : changed_settings(leaders, own)) text += "\n" + change;
+  throw ConfigError(text);
+}
+
 int finish(const RunOutcome& outcome, const fs::path& folder, const std::string& command) {
   const fs::path report = write_run_report(folder);
   if (outcome.end == RunEnd::interrupted) {
@@ -148,13 +168,45 @@ int finish(const RunOutcome& outcome, const fs::path& folder, const std::string&
   return kDone;
 }
 
-std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folder, Console& console,
+std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folder,
+                                         Communicator& communicator, Console& console,
                                          bool allow_inexact) {
-  return std::make_unique<PpoTrainer>(setup, folder, console, allow_inexact);
+  return std::make_unique<PpoTrainer>(setup, folder, communicator, console, allow_inexact);
 }
-std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folder, Console& console,
+std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folder,
+                                         Communicator& communicator, Console& console,
                                          bool allow_inexact) {
-  return std::make_unique<SftTrainer>(setup, folder, console, allow_inexact);
+  return std::make_unique<SftTrainer>(setup, folder, communicator, console, allow_inexact);
+}
+
+// What one rank does of the run. Only rank 0 writes and talks.
+int train_rank(const Experiment& experiment, const po::variables_map& values,
+               Communicator& communicator) {
+  require_equal_recipes(communicator, experiment);
+  const RunConfig& run = experiment.run();
+  RunFolder folder =
+      open_run_folder(communicator, run_dir(values, run), values["resume"].as<bool>());
+  Console console = communicator.leads() ? Console() : Console(-1, false);
+  for (const std::string& message : folder.messages()) console.message(message);
+  console.message("run: " + folder.path().string());
+  if (communicator.size() > 1) {
+    console.message(fmt::format("{} processes divide the work", communicator.size()));
+  }
+
+  InterruptGuard guard(run.grace_seconds);
+  const std::string command = resume_command(values, folder.path());
+  const RunOutcome outcome = std::visit(
+      [&](const auto& setup) {
+        const auto trainer =
+            make_trainer(setup, folder, communicator, console, values["allow-inexact"].as<bool>());
+        if (communicator.leads()) write_resolved(experiment, folder, console);
+        return train_or_say_where_to_go_on(*trainer, guard, console, folder.path(), command);
+      },
+      experiment.setup);
+  int code = outcome.end == RunEnd::finished ? kDone : kInterrupted;
+  if (communicator.leads()) code = finish(outcome, folder.path(), command);
+  communicator.barrier();  // nobody is done before the leader's files are
+  return code;
 }
 
 }  // namespace
@@ -162,29 +214,21 @@ std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folde
 int train(const Arguments& args) {
   const auto values = parse_options(kHelp, options(), {"recipe"}, args);
   if (!values) return 0;
-  const Experiment experiment = load_recipe(*values);
+  const Launch launch = read_launch(process_environment());
+  const Experiment experiment = load_recipe(*values, /*says_warnings=*/launch.rank == 0);
   const RunConfig& run = experiment.run();
   if ((*values)["resume"].as<bool>() && values->count("run-dir") == 0 && !run.output_dir) {
     throw ConfigError(
         "--resume needs the run's folder: --run-dir, or run.output_dir in the recipe");
   }
-  set_threads(run.threads);
-  RunFolder folder = RunFolder::open(run_dir(*values, run), (*values)["resume"].as<bool>());
-  Console console;
-  for (const std::string& message : folder.messages()) console.message(message);
-  console.message("run: " + folder.path().string());
-
-  InterruptGuard guard(run.grace_seconds);
-  const std::string command = resume_command(*values, folder.path());
-  const bool allow_inexact = (*values)["allow-inexact"].as<bool>();
-  const RunOutcome outcome = std::visit(
-      [&](const auto& setup) {
-        const auto trainer = make_trainer(setup, folder, console, allow_inexact);
-        write_resolved(experiment, folder, console);
-        return train_or_say_where_to_go_on(*trainer, guard, console, folder.path(), command);
-      },
-      experiment.setup);
-  return finish(outcome, folder.path(), command);
+  set_threads(threads_of(run, launch));
+  const auto communicator = make_communicator(run.ddp_backend, run.ddp_timeout, launch);
+  try {
+    return train_rank(experiment, *values, *communicator);
+  } catch (const std::exception& error) {
+    communicator->report_failure(error);
+    throw;
+  }
 }
 
 }  // namespace leash::cli

@@ -119,6 +119,10 @@ std::optional<std::string> damage_of(const fs::path& folder) {
 
 }  // namespace
 
+Snapshot snapshot_of(const fs::path& run_dir, int64_t step) {
+  return {.step = step, .path = snapshots_of(run_dir) / fmt::format("{}{}", kPrefix, step)};
+}
+
 SnapshotWriter::SnapshotWriter(const fs::path& run_dir, int64_t step)
     : run_dir_(run_dir),
       folder_(snapshots_of(run_dir) / fmt::format(".{}{}.tmp-{}", kPrefix, step, ::getpid())),
@@ -142,7 +146,7 @@ Snapshot SnapshotWriter::commit() {
   replace_file(folder_ / kManifest, manifest.dump(1) + "\n");
   sync_folders(folder_);
   const fs::path home = snapshots_of(run_dir_);
-  const Snapshot snapshot{step_, home / fmt::format("{}{}", kPrefix, step_)};
+  const Snapshot snapshot = snapshot_of(run_dir_, step_);
   const auto old = move_in_place(folder_, snapshot.path);
   committed_ = true;
   sync_to_disk(home);

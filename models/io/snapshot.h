@@ -40,6 +40,9 @@ class SnapshotWriter {
   bool committed_ = false;
 };
 
+// Where the snapshot of a step is, or would be.
+Snapshot snapshot_of(const std::filesystem::path& run_dir, int64_t step);
+
 // The folders `snapshots/step-N` by rising step, verified or not.
 std::vector<Snapshot> list_snapshots(const std::filesystem::path& run_dir);
 

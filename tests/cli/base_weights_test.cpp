@@ -43,13 +43,13 @@ void iterate(const PpoSetup& setup, PpoRoles& roles, PpoOptimizers& optimizers, 
     batch.push_back({.ids = prompts[static_cast<size_t>(rows[i])].ids, .sample = i});
   }
   const LinearHead* head = roles.critic.kind == CriticKind::shared ? &roles.critic.head : nullptr;
-  Experience experience;
-  experience.answers =
+  const auto answers =
       RolloutEngine(roles.decoder, roles.tokenizer)
           .generate(batch, &roles.policy, generation_config(setup, roles, step), head);
-  judge(experience, prompts, rows, setup, roles, lanes);
+  Experience experience = assemble(judge(answers, prompts, rows, setup, roles, lanes), setup.ppo);
   shape(experience, setup.ppo, setup.ppo.kl_coef);
-  update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2});
+  update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2},
+         *single_communicator());
 }
 
 TEST(BaseWeights, KeepTheirBitsWhateverTrains) {

@@ -92,7 +92,8 @@ class PpoUpdate : public ::testing::Test {
 
   std::vector<at::Tensor> gradients(const std::vector<int64_t>& rows, UpdateSums* sums = nullptr) {
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
-    const UpdateSums result = accumulate_gradients(experience(), rows, setup, *roles);
+    const UpdateSums result =
+        accumulate_gradients(experience(), rows, setup, *roles, *single_communicator());
     if (sums != nullptr) *sums = result;
     std::vector<at::Tensor> values;
     for (const at::Tensor& leaf : leaves()) {
@@ -222,7 +223,8 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   setup.ppo.num_mini_batches = 3;
   setup.ppo.num_ppo_epochs = 4;
   PpoOptimizers optimizers(setup.ppo, *roles);
-  update(experience(), 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3});
+  update(experience(), 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3},
+         *single_communicator());
   int64_t counted = 0;
   for (const AdamW* optimizer : {&optimizers.policy, &optimizers.critic}) {
     for (const auto& [name, tensor] : optimizer->state()) {

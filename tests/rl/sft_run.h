@@ -41,7 +41,8 @@ inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder
                       int64_t last_step = -1) {
   Console silent(-1, false);
   RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
-  SftTrainer trainer(setup, run, silent, /*allow_inexact=*/false);
+  const auto communicator = single_communicator();
+  SftTrainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
   int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
   // Asked before each step, and once more after each.
   const auto steps_done = [&] {

@@ -1,0 +1,33 @@
+#include "rl/distributed/communicator.h"
+
+#include <ATen/ops/full.h>
+
+namespace leash {
+namespace {
+
+class SingleCommunicator final : public Communicator {
+ public:
+  int64_t rank() const override { return 0; }
+  int64_t size() const override { return 1; }
+  void all_reduce_sum(const std::vector<at::Tensor>&) override {}
+  std::vector<std::string> all_gather(const std::string& bytes) override { return {bytes}; }
+  void report_failure(const std::exception&) noexcept override {}
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> single_communicator() {
+  return std::make_unique<SingleCommunicator>();
+}
+
+bool any_rank(Communicator& communicator, bool flag) {
+  const at::Tensor count = at::full({1}, flag ? 1 : 0, at::kLong);
+  communicator.all_reduce_sum({count});
+  return count.item<int64_t>() > 0;
+}
+
+std::string from_leader(Communicator& communicator, const std::string& bytes) {
+  return communicator.all_gather(communicator.leads() ? bytes : std::string()).front();
+}
+
+}  // namespace leash

@@ -1,0 +1,54 @@
+// What the processes of one run say to each other. A run of one process has a Communicator too: its
+// collectives have nothing to do.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace leash {
+
+// A collective did not come to its end; the message names the rank that is to blame where that can
+// be known.
+class CommunicationError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Collectives: every rank makes the same calls in the same order, with equal shapes and dtypes
+// (all_gather: any bytes). Each returns when this rank's part is done; after an exception the
+// communicator is of no further use. Not for several threads at once.
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  virtual int64_t rank() const = 0;
+  virtual int64_t size() const = 0;
+
+  // Each tensor becomes the sum over all ranks, in place; all ranks get the same bits.
+  virtual void all_reduce_sum(const std::vector<at::Tensor>& tensors) = 0;
+  // Every rank's bytes, by rank; lengths may differ.
+  virtual std::vector<std::string> all_gather(const std::string& bytes) = 0;
+  void barrier() { (void)all_gather(""); }
+
+  // Tells the other ranks why this one ends, so that their errors name it. Never throws.
+  virtual void report_failure(const std::exception& why) noexcept = 0;
+
+  // The one that writes files and talks to the person.
+  bool leads() const { return rank() == 0; }
+};
+
+// A run of one process.
+std::unique_ptr<Communicator> single_communicator();
+
+// Whether `flag` is set on any rank.
+bool any_rank(Communicator& communicator, bool flag);
+
+// The bytes of rank 0, on all ranks.
+std::string from_leader(Communicator& communicator, const std::string& bytes);
+
+}  // namespace leash

@@ -1,0 +1,61 @@
+// Gloo's process group. Its own library is part of LibTorch; only declarations come from outside.
+#define USE_C10D_GLOO
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+
+#include "rl/distributed/c10d_backend.h"
+
+namespace leash {
+namespace {
+
+// The address of this machine that packets to `host` would carry; nothing is sent.
+std::string address_towards(const std::string& host) {
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (const int error = ::getaddrinfo(host.c_str(), "9", &hints, &found); error != 0) {
+    throw CommunicationError(fmt::format("{}: {}", host, ::gai_strerror(error)));
+  }
+  char text[NI_MAXHOST] = {};
+  for (const addrinfo* each = found; each != nullptr && text[0] == '\0'; each = each->ai_next) {
+    const int probe = ::socket(each->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (probe < 0) continue;
+    sockaddr_storage own = {};
+    socklen_t size = sizeof(own);
+    if (::connect(probe, each->ai_addr, each->ai_addrlen) == 0 &&
+        ::getsockname(probe, reinterpret_cast<sockaddr*>(&own), &size) == 0) {
+      ::getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text, sizeof(text), nullptr, 0,
+                    NI_NUMERICHOST);
+    }
+    ::close(probe);
+  }
+  ::freeaddrinfo(found);
+  if (text[0] == '\0') throw CommunicationError(fmt::format("{}: there is no way to it", host));
+  return text;
+}
+
+std::shared_ptr<gloo::transport::Device> listening_device(const Launch& launch) {
+  if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME")) {
+    return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  }
+  return c10d::ProcessGroupGloo::createDeviceForHostname(address_towards(launch.address));
+}
+
+}  // namespace
+
+C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
+                      std::chrono::milliseconds timeout) {
+  const auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+  options->devices.push_back(listening_device(launch));
+  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(launch.rank),
+                                                     static_cast<int>(launch.size), options);
+}
+
+}  // namespace leash
