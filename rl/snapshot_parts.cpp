@@ -57,9 +57,8 @@ void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std
   }
 }
 
-void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter,
-                       const Decoder& decoder) {
-  const Adapter saved = load_adapter(folder, decoder.modules());
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter) {
+  const Adapter saved = load_adapter(folder, adapter.modules());
   copy_into(adapter.named_tensors(), saved.named_tensors(), folder.string());
 }
 

@@ -36,23 +36,30 @@ struct SftRun {
   }
 };
 
-// Runs (or resumes) in `folder`; stops after `last_step` where that is given.
-inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
-                      int64_t last_step = -1) {
-  Console silent(-1, false);
-  RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
-  SftTrainer trainer(setup, run, silent, /*allow_inexact=*/false);
-  int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
+// Runs a trainer; stops after `last_step` where that is given.
+template <class Trainer>
+SftRun run_trainer(Trainer& trainer, const RunFolder& run, int64_t last_step) {
+  const auto file = run.path() / "metrics.jsonl";
+  const int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
   // Asked before each step, and once more after each.
   const auto steps_done = [&] {
-    const auto rows = read_metrics(folder / "metrics.jsonl");
+    const auto rows = read_metrics(file);
     return rows.empty() ? begun : rows.back().step;
   };
   SftRun result{
       .outcome = trainer.train([&] { return last_step >= 0 && steps_done() >= last_step; }),
       .rows = {}};
-  result.rows = read_metrics(folder / "metrics.jsonl");
+  result.rows = read_metrics(file);
   return result;
+}
+
+// Runs (or resumes) in `folder`.
+inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
+                      int64_t last_step = -1) {
+  Console silent(-1, false);
+  RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
+  SftTrainer trainer(setup, run, silent, /*allow_inexact=*/false);
+  return run_trainer(trainer, run, last_step);
 }
 
 }  // namespace leash::testing
