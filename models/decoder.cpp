@@ -231,7 +231,7 @@ struct Decoder::State {
     const QueryKeyValue heads = split_and_rotate(qkv, tokens.positions, rope, config.num_heads,
                                                  config.num_kv_heads, config.head_dim);
     if (options.cache == nullptr)
-      return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);
+      return packed_attention(heads.query, heads.key, heads.value, tokens.lengths, tokens.prefixes);
     const CachedLayer cached = options.cache->append(layer, heads.key, heads.value, tokens.lengths);
     const bool fresh = std::ranges::all_of(*cached.past, [](int64_t past) { return past == 0; });
     if (fresh) return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);
@@ -390,6 +390,8 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
   TORCH_CHECK(tokens.positions.max().item<int64_t>() < state_->config.max_positions,
               "forward: a position of ", tokens.positions.max().item<int64_t>(),
               " is beyond the context of ", state_->config.max_positions);
+  TORCH_CHECK(options.cache == nullptr || tokens.prefixes.empty(),
+              "forward: sequences that share a prefix have no cache");
   at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
                                [this](const at::Tensor& ids, const at::Tensor* copy) {
                                  const at::Tensor rows = copy != nullptr
