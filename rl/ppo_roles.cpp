@@ -118,9 +118,10 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                  .policy = std::move(policy)};
   set_reference(setup, roles, dtype);
   roles.critic = make_critic(setup, decoder, dtype);
-  roles.reward = make_reward(
-      setup.reward,
-      {.tokenizer = tokenizer, .dtype = dtype, .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+  roles.reward = make_reward(setup.reward, {.tokenizer = tokenizer,
+                                            .decoder = decoder,
+                                            .dtype = dtype,
+                                            .micro_batch_tokens = setup.ppo.micro_batch_tokens});
   return roles;
 }
 

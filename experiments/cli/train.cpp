@@ -21,6 +21,7 @@
 #include "rl/console.h"
 #include "rl/interrupt.h"
 #include "rl/ppo_trainer.h"
+#include "rl/reward_trainer.h"
 #include "rl/run_folder.h"
 #include "rl/run_report.h"
 #include "rl/sft_trainer.h"
@@ -155,6 +156,10 @@ std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folde
 std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folder, Console& console,
                                          bool allow_inexact) {
   return std::make_unique<SftTrainer>(setup, folder, console, allow_inexact);
+}
+std::unique_ptr<RewardTrainer> make_trainer(const RewardSetup& setup, RunFolder& folder,
+                                            Console& console, bool allow_inexact) {
+  return std::make_unique<RewardTrainer>(setup, folder, console, allow_inexact);
 }
 
 }  // namespace
