@@ -158,7 +158,7 @@ std::string draw_curves(const std::vector<MetricsRow>& rows) {
   const std::string known = draw_known(curves);
   const std::string held_out = draw_prefix(curves, "eval/");
   const std::string clocks = draw_prefix(curves, "perf/");
-  return section("Held-out prompts", held_out, false) + section("Training", known, false) +
+  return section("Held-out data", held_out, false) + section("Training", known, false) +
          section("All other metrics", draw_prefix(curves, ""), true) +
          section("Clocks and memory", clocks, true);
 }

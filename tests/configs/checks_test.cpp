@@ -153,7 +153,7 @@ TEST(Checks, SeveralRulesAreReportedTogether) {
 
 TEST(Checks, TheTaskDecidesFirst) {
   EXPECT_THAT(problems_of("ppo: {gamma: 1}\n"),
-              ElementsAre("r.yaml:1: task: is missing (task: ppo, task: sft)"));
+              ElementsAre("r.yaml:1: task: is missing (task: ppo, task: sft, task: reward)"));
   EXPECT_THAT(problems_of("task: pop\n"),
               ElementsAre("r.yaml:1: task: has to be one of sft, reward, dpo, ppo, not `pop` (did "
                           "you mean `ppo`?)"));
