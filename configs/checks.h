@@ -7,6 +7,7 @@
 
 #include "configs/problems.h"
 #include "rl/ppo_roles.h"
+#include "rl/reward_config.h"
 #include "rl/sft_config.h"
 
 namespace leash {
@@ -14,9 +15,11 @@ namespace leash {
 // Adds to `problems` what contradicts itself, and what a person wrote to no effect.
 void check(const PpoSetup& setup, const Written& written, Problems& problems);
 void check(const SftSetup& setup, const Written& written, Problems& problems);
+void check(const RewardSetup& setup, const Written& written, Problems& problems);
 
 // What is allowed but probably not meant.
 std::vector<std::string> warnings(const PpoSetup& setup, const Written& written);
 std::vector<std::string> warnings(const SftSetup& setup, const Written& written);
+std::vector<std::string> warnings(const RewardSetup& setup, const Written& written);
 
 }  // namespace leash

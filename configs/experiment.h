@@ -10,6 +10,7 @@
 
 #include "models/fields.h"
 #include "rl/ppo_roles.h"
+#include "rl/reward_config.h"
 #include "rl/sft_config.h"
 
 namespace leash {
@@ -22,7 +23,7 @@ struct EnumNames<Task> {
 };
 
 // What each task reads; `task:` decides which one it is.
-using TaskSetup = std::variant<PpoSetup, SftSetup>;
+using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup>;
 
 struct Experiment {
   Task task = Task::ppo;

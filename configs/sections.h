@@ -3,6 +3,7 @@
 
 #include "models/fields.h"
 #include "rl/ppo_roles.h"
+#include "rl/reward_config.h"
 #include "rl/sft_config.h"
 
 namespace leash {
@@ -31,6 +32,19 @@ void visit_fields(Setup& s, Visitor&& visit) {
   visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
   visit("data", s.data, "supervised samples (names and meaning are TRL's)");
   visit("sft", s.sft, "the algorithm (names and meaning are transformers')");
+  visit("run", s.run, "folder, seed, snapshots, logs");
+}
+
+// The same for the training of a reward model.
+template <class Setup, class Visitor>
+requires Describes<Setup, RewardSetup>
+void visit_fields(Setup& s, Visitor&& visit) {
+  visit("model", s.model, "the frozen base");
+  visit("lora", s.lora,
+        "what trains besides the score head: low-rank updates of the base (names and meaning are "
+        "PEFT's)");
+  visit("data", s.data, "pairs of answers (names and meaning are TRL's)");
+  visit("reward", s.reward, "the algorithm (names and meaning are TRL's and transformers')");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 

@@ -103,18 +103,55 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
   return gradients;
 }
 
+// Where a sequence's rows are, and those of the sequence that it continues.
+struct PackedRows {
+  int64_t begin = 0;
+  int64_t rows = 0;
+  int64_t prefix_begin = 0;
+  int64_t prefix_rows = 0;  // 0: it continues none
+};
+
+std::vector<PackedRows> packed_rows(const std::vector<int64_t>& lengths,
+                                    const std::vector<int64_t>& prefixes) {
+  TORCH_CHECK(prefixes.empty() || prefixes.size() == lengths.size(),
+              "packed_attention: a prefix (or -1) for each sequence");
+  std::vector<PackedRows> places;
+  int64_t row = 0;
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    PackedRows place{.begin = row, .rows = lengths[i]};
+    if (!prefixes.empty() && prefixes[i] >= 0) {
+      TORCH_CHECK(prefixes[i] < static_cast<int64_t>(i) && prefixes[prefixes[i]] < 0,
+                  "packed_attention: sequence ", i, " cannot continue sequence ", prefixes[i]);
+      place.prefix_begin = places[prefixes[i]].begin;
+      place.prefix_rows = places[prefixes[i]].rows;
+    }
+    places.push_back(place);
+    row += lengths[i];
+  }
+  return places;
+}
+
+// The prefix's rows stand before the sequence's own, queries included: their results are dropped,
+// which costs less than a mask.
+at::Tensor rows_of(const at::Tensor& x, const PackedRows& place) {
+  const at::Tensor own = x.narrow(0, place.begin, place.rows);
+  if (place.prefix_rows == 0) return own;
+  return at::cat({x.narrow(0, place.prefix_begin, place.prefix_rows), own});
+}
+
 }  // namespace
 
 at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                  const RopeTable& table, const HeadShape& shape,
-                                 const std::vector<int64_t>& lengths) {
+                                 const std::vector<int64_t>& lengths,
+                                 const std::vector<int64_t>& prefixes) {
   const auto split = [&](const at::Tensor& x) {
     return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
                             shape.head_dim);
   };
-  if (!qkv.is_cpu()) {
+  if (!qkv.is_cpu() || !prefixes.empty()) {
     const QueryKeyValue heads = split(qkv);
-    return packed_attention(heads.query, heads.key, heads.value, lengths);
+    return packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
   }
   PackedHeads heads;
   PackedOutput result;
@@ -142,18 +179,20 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
 }
 
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::vector<int64_t>& lengths) {
+                            const std::vector<int64_t>& lengths,
+                            const std::vector<int64_t>& prefixes) {
   const bool grouped = query.size(1) != key.size(1);
+  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
   std::vector<at::Tensor> outputs;
-  outputs.reserve(lengths.size());
-  int64_t row = 0;
-  for (const int64_t length : lengths) {
-    outputs.push_back(rows_first(at::scaled_dot_product_attention(
-        heads_first(query.narrow(0, row, length)), heads_first(key.narrow(0, row, length)),
-        heads_first(value.narrow(0, row, length)), /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0,
+  outputs.reserve(places.size());
+  for (const PackedRows& place : places) {
+    const at::Tensor output = rows_first(at::scaled_dot_product_attention(
+        heads_first(rows_of(query, place)), heads_first(rows_of(key, place)),
+        heads_first(rows_of(value, place)), /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0,
         /*is_causal=*/true,
-        /*scale=*/std::nullopt, /*enable_gqa=*/grouped)));
-    row += length;
+        /*scale=*/std::nullopt, /*enable_gqa=*/grouped));
+    outputs.push_back(place.prefix_rows == 0 ? output
+                                             : output.narrow(0, place.prefix_rows, place.rows));
   }
   return outputs.size() == 1 ? outputs[0] : at::cat(outputs);
 }

@@ -14,8 +14,10 @@ namespace leash {
 // softmax(q kᵀ / sqrt(head_dim)) v within each sequence, every row seeing itself and what came
 // before; query heads share key heads in groups (Ainslie et al. 2023). q [tokens, heads, head_dim],
 // k and v [tokens, kv_heads, head_dim] -> [tokens, heads · head_dim]. Differentiable.
+// `prefixes` as in PackedTokens: rows see those of the sequence that theirs continues as well.
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::vector<int64_t>& lengths);
+                            const std::vector<int64_t>& lengths,
+                            const std::vector<int64_t>& prefixes = {});
 
 // The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
 // output, as one autograd node on a CPU: split_and_rotate, then packed_attention. What it keeps for
@@ -29,7 +31,8 @@ struct HeadShape {
 at::Tensor packed_self_attention(const at::Tensor& qkv,
                                  const at::Tensor& positions /* [tokens] int64 */,
                                  const RopeTable& table, const HeadShape& shape,
-                                 const std::vector<int64_t>& lengths);
+                                 const std::vector<int64_t>& lengths,
+                                 const std::vector<int64_t>& prefixes = {});
 
 // The same for rows that follow what `layer` already holds (which includes them). No gradients. ->
 // [tokens, heads · head_dim]

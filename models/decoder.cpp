@@ -85,7 +85,8 @@ struct Decoder::State : DecoderWeights {
     const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
     if (options.cache == nullptr) {
       const HeadShape shape{config.num_heads, config.num_kv_heads, config.head_dim};
-      return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths);
+      return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths,
+                                   tokens.prefixes);
     }
     const QueryKeyValue heads =
         split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
@@ -180,6 +181,8 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
   const int64_t last = tokens.positions.max().item<int64_t>();
   TORCH_CHECK(last < state_->config.max_positions, "forward: a position of ", last,
               " is beyond the context of ", state_->config.max_positions);
+  TORCH_CHECK(options.cache == nullptr || tokens.prefixes.empty(),
+              "forward: sequences that share a prefix have no cache");
   state_->rope.cover(last + 1);
   at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
                                [this](const at::Tensor& ids, const at::Tensor* copy) {

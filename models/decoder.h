@@ -27,6 +27,10 @@ struct PackedTokens {
   at::Tensor ids;                // [tokens] int64
   at::Tensor positions;          // [tokens] int64, position of each token in its sequence
   std::vector<int64_t> lengths;  // rows of each sequence; they sum to `tokens`
+  // Which earlier sequence of the batch each one continues (-1: none; empty: none does): its rows
+  // see that one's as well, so that what several sequences begin with is computed once. Positions
+  // go on where it ends. Not with a cache.
+  std::vector<int64_t> prefixes = {};
 };
 
 // Packs sequences from position 0 on.

@@ -159,11 +159,6 @@ const Evaluation& of_decoding(const std::vector<Evaluation>& evaluations,
   return *found;
 }
 
-std::string interval(const MeanInterval& value) {
-  if (!value.ci95) return fmt::format("{:.3f}", value.mean);
-  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", value.mean, value.ci95->low, value.ci95->high);
-}
-
 // One number per prompt, the mean over its answers: several answers to one prompt are not
 // independent, and an interval that took them for it would be too narrow.
 std::vector<double> prompt_means(const std::vector<EvaluatedAnswer>& answers,
@@ -288,7 +283,7 @@ std::string evaluation_table(const std::vector<Evaluation>& evaluations,
         "{}: {} answers\n  reward [95 %]                {}\n  exact KL, nats per answer    {}\n"
         "  perplexity under reference   {:.2f}\n  distinct bigrams             {:.3f}\n"
         "  tokens per answer            {:.1f}\n",
-        each.decoding, each.answers.size(), interval(each.reward()), interval(each.kl()),
+        each.decoding, each.answers.size(), interval_text(each.reward()), interval_text(each.kl()),
         each.perplexity(), each.distinct_bigrams(), each.mean_tokens());
   }
   for (const EvaluatedAnswer* answer :
@@ -312,9 +307,9 @@ std::string comparison_table(const std::vector<Evaluation>& before,
                          const std::string& right) {
       table += fmt::format("{:<34} {:>26} {:>26}\n", first.decoding + ": " + name, left, right);
     };
-    row("reward [95 %]", interval(first.reward()), interval(last.reward()));
-    row("gain, paired [95 %]", "", interval(paired_difference(first, last)));
-    row("exact KL, nats per answer", interval(first.kl()), interval(last.kl()));
+    row("reward [95 %]", interval_text(first.reward()), interval_text(last.reward()));
+    row("gain, paired [95 %]", "", interval_text(paired_difference(first, last)));
+    row("exact KL, nats per answer", interval_text(first.kl()), interval_text(last.kl()));
     row("perplexity under reference", fmt::format("{:.2f}", first.perplexity()),
         fmt::format("{:.2f}", last.perplexity()));
     row("distinct bigrams", fmt::format("{:.3f}", first.distinct_bigrams()),

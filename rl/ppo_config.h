@@ -121,7 +121,7 @@ struct EnumNames<RewardKind> {
 struct RewardConfig {
   RewardKind kind = RewardKind::function;
   double weight = 1.0;
-  std::optional<ModelPath> path;             // model: a sequence-classification checkpoint
+  std::optional<ModelPath> path;             // model: the checkpoint; adapter: its folder
   std::optional<std::string> name;           // function: which
   std::map<std::string, double> parameters;  // function: its numbers
   std::vector<std::string> words;            // function: its words
@@ -130,10 +130,10 @@ template <class Config, class Visitor>
 requires Describes<Config, RewardConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("kind", c.kind,
-        "function (by name) or model (a sequence-classification checkpoint); adapter, command and "
-        "http are not built yet");
+        "function (by name), model (a sequence-classification checkpoint) or adapter (what task: "
+        "reward trained, read on the shared base); command and http are not built yet");
   visit("weight", c.weight, "factor of this score in the sum");
-  visit("path", c.path, "model: the checkpoint");
+  visit("path", c.path, "model: the checkpoint; adapter: its folder");
   visit("name", c.name, "function: its name, see docs/algorithms/ppo.md");
   visit("parameters", c.parameters, "function: its numbers by name");
   visit("words", c.words, "function: its list of words");

@@ -133,9 +133,10 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                  .policy = std::move(policy)};
   set_reference(setup, roles);
   roles.critic = make_critic(setup, roles);
-  roles.reward = make_reward(
-      setup.reward,
-      {.tokenizer = tokenizer, .dtype = dtype, .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+  roles.reward = make_reward(setup.reward, {.tokenizer = tokenizer,
+                                            .decoder = decoder,
+                                            .dtype = dtype,
+                                            .micro_batch_tokens = setup.ppo.micro_batch_tokens});
   return roles;
 }
 

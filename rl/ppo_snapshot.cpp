@@ -56,7 +56,7 @@ void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& sta
 }
 
 void read_policy(const std::filesystem::path& folder, PpoRoles& roles) {
-  read_adapter_into(folder, roles.policy, *roles.decoder);
+  read_adapter_into(folder, roles.policy);
 }
 
 PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,

@@ -6,10 +6,12 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <filesystem>
 #include <utility>
 
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
+#include "rl/adapter_reward.h"
 #include "rl/model_reward.h"
 #include "rl/reward_functions.h"
 
@@ -59,7 +61,7 @@ void check_no_effect(const RewardConfig& config, Problems& problems) {
           fmt::format("{}: has no effect with kind: {}", key, enum_name(config.kind)));
   };
   if (config.kind == RewardKind::function) unused(config.path.has_value(), "path");
-  if (config.kind == RewardKind::model) {
+  if (config.kind == RewardKind::model || config.kind == RewardKind::adapter) {
     unused(config.name.has_value(), "name");
     unused(!config.parameters.empty(), "parameters");
     unused(!config.words.empty(), "words");
@@ -79,10 +81,13 @@ Problems problems_of(const RewardConfig& config) {
       if (!config.path) problems.emplace_back("path: kind: model needs a checkpoint");
       break;
     case RewardKind::adapter:
+      if (!config.path) problems.emplace_back("path: kind: adapter needs an adapter folder");
+      break;
     case RewardKind::command:
     case RewardKind::http:
-      problems.push_back(fmt::format("kind: {} is not built yet (there are function and model)",
-                                     enum_name(config.kind)));
+      problems.push_back(
+          fmt::format("kind: {} is not built yet (there are function, model and adapter)",
+                      enum_name(config.kind)));
   }
   check_no_effect(config, problems);
   return problems;
@@ -91,6 +96,14 @@ Problems problems_of(const RewardConfig& config) {
 std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
                                                 const RewardContext& context) {
   if (config.kind == RewardKind::function) return std::make_unique<FunctionReward>(config);
+  if (config.kind == RewardKind::adapter) {
+    return std::make_unique<AdapterReward>(config.path->name, context);
+  }
+  if (std::filesystem::exists(std::filesystem::path(config.path->name) / "adapter_config.json")) {
+    throw FormatError(
+        config.path->name +
+        ": is an adapter, not a checkpoint; kind: adapter reads it on the shared base");
+  }
   return std::make_unique<ModelReward>(resolve_model(*config.path), context);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/decoder.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/ppo_config.h"
 
@@ -23,8 +24,8 @@ struct RewardSample {
   bool ended = false;                // by itself, not by the length
 };
 
-// The seam for everything that can judge an answer. External programs, endpoints and trained
-// adapters will be further implementations.
+// The seam for everything that can judge an answer. External programs and endpoints will be further
+// implementations.
 class RewardSource {
  public:
   virtual ~RewardSource() = default;
@@ -36,7 +37,8 @@ class RewardSource {
 // What a source has to know about the run.
 struct RewardContext {
   std::optional<Tokenizer> tokenizer;  // the policy's; reward models compare theirs with it
-  at::ScalarType dtype = at::kFloat;   // of a reward model
+  std::shared_ptr<const Decoder> decoder = {};  // the policy's base, for reward adapters
+  at::ScalarType dtype = at::kFloat;            // of a reward model
   int64_t micro_batch_tokens = 4096;
 };
 
@@ -45,7 +47,7 @@ struct RewardContext {
 std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs);
 
 // The sum of all sources' scores times their weights. ConfigError with all problems; FormatError
-// when a reward model cannot be loaded.
+// when a reward model or adapter cannot be loaded.
 std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
                                                 const RewardContext& context);
 

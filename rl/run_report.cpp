@@ -16,6 +16,7 @@
 
 #include "models/io/posix_file.h"
 #include "rl/html.h"
+#include "rl/reward_evaluation.h"
 #include "rl/svg_chart.h"
 
 namespace leash {
@@ -38,11 +39,26 @@ const std::vector<KnownChart>& known_charts() {
       {"Reward", "mean score of a step's answers", {{"objective/scores", ""}}, false},
       {"KL from the reference", "nats per answer, estimated", {{"objective/kl", ""}}, true},
       {"Entropy", "nats per token", {{"policy/entropy_avg", ""}}, false},
-      {"Loss", "nats per trained token", {{"loss", "training"}, {"eval/loss", "held out"}}, false},
+      {"Loss",
+       "nats per trained token, or per pair",
+       {{"loss", "training"}, {"eval/loss", "held out"}},
+       false},
       {"Token accuracy",
        "trained tokens that were the likeliest",
        {{"mean_token_accuracy", "training"}, {"eval/mean_token_accuracy", "held out"}},
        false},
+      {"Accuracy",
+       "pairs whose chosen answer has the higher score",
+       {{"accuracy", "training"}, {"eval/accuracy", "held out, 95 %"}},
+       false},
+      {"Margin",
+       "score of the chosen answer less that of the rejected one",
+       {{"margin", "training"}, {"eval/margin", "held out, 95 %"}},
+       true},
+      {"Scores",
+       "of a batch's answers",
+       {{"min_reward", "lowest"}, {"mean_reward", "mean"}, {"max_reward", "highest"}},
+       true},
       {"Policy loss", "", {{"loss/policy_avg", ""}}, false},
       {"Value loss", "", {{"loss/value_avg", ""}}, true},
       {"Clipped ratios",
@@ -142,7 +158,7 @@ std::string draw_curves(const std::vector<MetricsRow>& rows) {
   const std::string known = draw_known(curves);
   const std::string held_out = draw_prefix(curves, "eval/");
   const std::string clocks = draw_prefix(curves, "perf/");
-  return section("Held-out prompts", held_out, false) + section("Training", known, false) +
+  return section("Held-out data", held_out, false) + section("Training", known, false) +
          section("All other metrics", draw_prefix(curves, ""), true) +
          section("Clocks and memory", clocks, true);
 }
@@ -158,6 +174,7 @@ std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
       {"eval/greedy/reward", "held-out reward, greedy answers"},
       {"eval/sampled/kl", "held-out KL from the reference, nats per answer"},
       {"objective/scores", "reward while training, first to last step"},
+      {"eval/accuracy", "held-out accuracy"},
       {"eval/loss", "held-out loss"},
       {"loss", "loss, first to last step"}};
   for (const auto& [name, label] : headlines) {
@@ -242,13 +259,30 @@ std::string read_if_there(const std::filesystem::path& file) {
   return text.str();
 }
 
+// What the newest evaluation of pairs says, for a run that trained a reward model.
+std::vector<LineChart> pair_charts(const std::filesystem::path& run_dir,
+                                   const std::vector<MetricsRow>& rows) {
+  int64_t newest = -1;
+  for (const MetricsRow& row : rows) {
+    for (const auto& [name, value] : row.metrics) {
+      if (name == "eval/calibration_error") newest = row.step;
+    }
+  }
+  const auto file = run_dir / "evaluations" / fmt::format("step-{}.json", newest);
+  if (newest < 0 || !std::filesystem::exists(file)) return {};
+  return {calibration_chart(read_reward_evaluation(file), newest)};
+}
+
 }  // namespace
 
 std::string run_report_html(const RunReport& report) {
   const bool given = !report.figures.empty();
   std::string body = draw_figures(given ? report.figures : figures_of(report.metrics));
   if (report.metrics.empty()) body += "<p class=\"muted\">No step was finished yet.</p>\n";
-  body += draw_curves(report.metrics) + draw_answers(report.samples);
+  std::string found;
+  for (const LineChart& chart : report.charts) found += svg_line_chart(chart);
+  body += section("Found on held-out data", found, false) + draw_curves(report.metrics) +
+          draw_answers(report.samples);
   if (!report.resolved_yaml.empty()) {
     body += fmt::format(
         "<details><summary>Configuration (resolved.yaml)</summary>\n<pre>{}</pre>"
@@ -266,6 +300,7 @@ std::filesystem::path write_run_report(const std::filesystem::path& run_dir,
                    .metrics = read_metrics(run_dir / "metrics.jsonl"),
                    .samples = read_samples(run_dir / "samples.jsonl"),
                    .resolved_yaml = read_if_there(run_dir / "resolved.yaml")};
+  report.charts = pair_charts(run_dir, report.metrics);
   const std::filesystem::path file = run_dir / "report.html";
   replace_file(file, run_report_html(report));
   return file;

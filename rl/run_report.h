@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "rl/run_log.h"
+#include "rl/svg_chart.h"
 
 namespace leash {
 
@@ -22,12 +23,13 @@ struct RunReport {
   std::vector<MetricsRow> metrics{};
   std::vector<SampleRecord> samples{};
   std::string resolved_yaml{};
+  std::vector<LineChart> charts{};  // besides the curves: what was found on held-out data
 };
 
 std::string run_report_html(const RunReport& report);
 
-// Reads metrics.jsonl, samples.jsonl and resolved.yaml of a run's folder (what is missing is left
-// out) and writes report.html there; returns its path.
+// Reads metrics.jsonl, samples.jsonl, resolved.yaml and the newest evaluation of pairs of a run's
+// folder (what is missing is left out) and writes report.html there; returns its path.
 std::filesystem::path write_run_report(const std::filesystem::path& run_dir,
                                        const std::vector<ReportFigure>& figures = {});
 

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/memory_usage.h"
-#include "rl/non_finite_loss.h"
 #include "rl/optim/schedule.h"
 #include "rl/run_log.h"
 #include "rl/sft_answers.h"
@@ -41,26 +39,7 @@ BatchOrder order_of(const SftSetup& setup, const std::vector<SftSample>& samples
     for (const int64_t sample : row) length += static_cast<int64_t>(samples[sample].ids.size());
     lengths.push_back(length);
   }
-  return BatchOrder(std::move(lengths),
-                    {.shuffle = setup.data.shuffle,
-                     .group_by_length = setup.sft.group_by_length,
-                     .seed = static_cast<uint64_t>(setup.sft.data_seed.value_or(setup.run.seed)),
-                     .batch_size = setup.sft.per_device_train_batch_size *
-                                   setup.sft.gradient_accumulation_steps});
-}
-
-Optimizer make_optimizer(const SftConfig& config, const Adapter& adapter) {
-  return Optimizer(adapter.parameters(), {.kind = config.optim,
-                                          .beta1 = config.adam_beta1,
-                                          .beta2 = config.adam_beta2,
-                                          .epsilon = config.adam_epsilon,
-                                          .weight_decay = config.weight_decay});
-}
-
-void require_finite(double value, const char* name, int64_t step) {
-  if (std::isfinite(value)) return;
-  throw NonFiniteLoss(
-      fmt::format("step {}: the {} is {}; the update was not applied", step, name, value));
+  return batch_order(setup.sft, std::move(lengths), setup.data.shuffle, setup.run.seed);
 }
 
 void check_vocabulary(const SftData& data, const std::filesystem::path& file,
@@ -80,31 +59,11 @@ std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples)
 
 SftDataSets read_data_for(const SftSetup& setup, const SftModel& model) {
   const DecoderConfig& config = model.decoder->config();
-  SftDataSets sets =
-      read_sft_data_sets(setup.data, model.tokenizer, config.max_positions,
-                         static_cast<uint64_t>(setup.sft.data_seed.value_or(setup.run.seed)));
+  SftDataSets sets = read_sft_data_sets(setup.data, model.tokenizer, config.max_positions,
+                                        data_seed_of(setup.sft, setup.run.seed));
   check_vocabulary(sets.train, setup.data.train, config);
   check_vocabulary(sets.eval, setup.data.eval.value_or(setup.data.train), config);
   return sets;
-}
-
-ScheduleConfig schedule_of(const SftConfig& config, int64_t total_steps) {
-  const auto setting = [&](const char* name, double otherwise) {
-    const auto found = config.lr_scheduler_kwargs.find(name);
-    return found == config.lr_scheduler_kwargs.end() ? otherwise : found->second;
-  };
-  ScheduleConfig schedule{.type = config.lr_scheduler_type,
-                          .learning_rate = config.learning_rate,
-                          .warmup_steps = config.warmup_steps,
-                          .warmup_ratio = config.warmup_ratio,
-                          .total_steps = total_steps};
-  schedule.min_lr_rate = setting(
-      "min_lr_rate", setting("min_lr_ratio", setting("min_lr", 0.0) / config.learning_rate));
-  schedule.power = setting("power", schedule.power);
-  schedule.lr_end = setting("lr_end", schedule.lr_end);
-  schedule.num_cycles = setting("num_cycles", schedule.num_cycles);
-  schedule.decay_steps = static_cast<int64_t>(setting("num_decay_steps", 0));
-  return schedule;
 }
 
 SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator,
@@ -119,7 +78,7 @@ SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communic
       order_(order_of(setup_, data_.train.samples, rows_)),
       optimizer_(make_optimizer(setup_.sft, model_.adapter)) {
   if (folder_.snapshot()) {
-    state_ = read_sft_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact);
+    state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact);
     last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, optimizer_.parameters(), "before the first step");
@@ -139,10 +98,8 @@ void SftTrainer::announce() {
   if (!data_.eval.samples.empty()) {
     console_.message("held-out data: " + data_.eval.counts.text());
   }
-  console_.message(
-      fmt::format("{} steps of {} rows: {:.2f} epochs", num_steps(),
-                  setup_.sft.per_device_train_batch_size * setup_.sft.gradient_accumulation_steps,
-                  epochs_after(num_steps())));
+  console_.message(fmt::format("{} steps of {} rows: {:.2f} epochs", num_steps(),
+                               rows_per_step(setup_.sft), epochs_after(num_steps())));
 }
 
 RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
@@ -239,13 +196,7 @@ void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
   if (state_.step == 0) return;
   const double loss = sums.nll / static_cast<double>(sums.tokens);
-  if (std::isfinite(loss) && (!state_.best_step || loss < state_.best_loss)) {
-    state_.best_step = state_.step;
-    state_.best_loss = loss;
-    state_.evaluations_without_gain = 0;
-  } else {
-    ++state_.evaluations_without_gain;
-  }
+  state_.evaluated(loss);
 }
 
 Snapshot SftTrainer::save() {
@@ -253,7 +204,7 @@ Snapshot SftTrainer::save() {
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
-  write_sft_snapshot(writer.folder(), state_, model_, optimizer_);
+  write_training_snapshot(writer.folder(), state_, model_, optimizer_);
   const Snapshot snapshot = writer.commit();
   prune_snapshots(folder_.path(), setup_.run.save_total_limit, state_.best_step);
   return snapshot;
@@ -297,38 +248,21 @@ std::string SftTrainer::compare_with_start() const {
          table;
 }
 
-int64_t SftTrainer::num_steps() const {
-  if (setup_.sft.max_steps > 0) return setup_.sft.max_steps;
-  return static_cast<int64_t>(
-      std::ceil(setup_.sft.num_train_epochs * static_cast<double>(order_.batches_per_epoch())));
-}
+int64_t SftTrainer::num_steps() const { return total_steps(setup_.sft, order_); }
 
-bool SftTrainer::stopped_early() const {
-  return setup_.sft.early_stopping_patience &&
-         state_.evaluations_without_gain >= *setup_.sft.early_stopping_patience;
-}
+bool SftTrainer::stopped_early() const { return leash::stopped_early(setup_.sft, state_); }
 
 bool SftTrainer::evaluates_after(int64_t step) const {
-  const EvalStrategy strategy = setup_.sft.eval_strategy;
-  if (data_.eval.samples.empty() || strategy == EvalStrategy::no) return false;
-  const int64_t every = strategy == EvalStrategy::epoch
-                            ? order_.batches_per_epoch()
-                            : setup_.sft.eval_steps.value_or(setup_.run.logging_steps);
-  return step == num_steps() || step % every == 0;
+  return !data_.eval.samples.empty() &&
+         leash::evaluates_after(setup_.sft, order_, setup_.run.logging_steps, step);
 }
 
 double SftTrainer::learning_rate(int64_t step) const {
   return learning_rate_at(schedule_of(setup_.sft, num_steps()), step);
 }
 
-// As transformers counts: in accumulation steps.
 double SftTrainer::epochs_after(int64_t step) const {
-  const int64_t size = setup_.sft.per_device_train_batch_size;
-  const int64_t per_epoch = (order_.num_rows() + size - 1) / size;
-  const int64_t batch = (step - 1) % order_.batches_per_epoch() + 1;
-  const int64_t done = std::min(batch * setup_.sft.gradient_accumulation_steps, per_epoch);
-  return static_cast<double>((step - 1) / order_.batches_per_epoch()) +
-         static_cast<double>(done) / static_cast<double>(per_epoch);
+  return leash::epochs_after(setup_.sft, order_, step);
 }
 
 }  // namespace leash

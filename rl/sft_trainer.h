@@ -13,7 +13,8 @@
 #include "rl/distributed/communicator.h"
 #include "rl/run_folder.h"
 #include "rl/run_parts.h"
-#include "rl/sft_snapshot.h"
+#include "rl/sft_update.h"
+#include "rl/training_snapshot.h"
 
 namespace leash {
 
@@ -54,7 +55,7 @@ class SftTrainer {
       rows_;  // samples (indices) of each row; more than one if packed
   BatchOrder order_;
   Optimizer optimizer_;
-  SftState state_;
+  TrainingState state_;
   std::optional<Snapshot> last_snapshot_;
 };
 
@@ -64,8 +65,5 @@ std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples)
 // data.train and data.eval, read for this model. FormatError when a token is not in the model's
 // vocabulary.
 SftDataSets read_data_for(const SftSetup& setup, const SftModel& model);
-
-// The schedule of transformers' get_scheduler with lr_scheduler_kwargs.
-ScheduleConfig schedule_of(const SftConfig& config, int64_t total_steps);
 
 }  // namespace leash

@@ -3,26 +3,18 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "models/decoder.h"
-#include "models/io/checkpoint.h"
-#include "models/tokenizer/tokenizer.h"
 #include "rl/data/sft_data.h"
 #include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
 #include "rl/sft_config.h"
+#include "rl/training_parts.h"
 
 namespace leash {
 
-struct SftModel {
-  Checkpoint checkpoint;
-  std::shared_ptr<const Decoder> decoder;  // the frozen base
-  Tokenizer tokenizer;
-  Adapter adapter;  // what trains
-};
-
+using SftModel = TrainedModel;
 SftModel load_sft_model(const SftSetup& setup);
 
 // Sums over trained tokens.

@@ -57,9 +57,8 @@ void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std
   }
 }
 
-void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter,
-                       const Decoder& decoder) {
-  (void)load_adapter(folder, decoder.modules());  // says what does not fit
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter) {
+  (void)load_adapter(folder, adapter.modules());  // says what does not fit
   // From the file itself, in the type that it was trained in.
   copy_into(adapter.named_tensors(), read_safetensors(folder / "adapter_model.safetensors"),
             folder.string());

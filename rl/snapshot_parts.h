@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/lora.h"
 
 namespace leash {
 
@@ -39,7 +39,6 @@ void copy_into(const std::vector<std::pair<std::string, at::Tensor>>& targets,
                const std::string& origin);
 
 // Copies a snapshot's adapter (in PEFT's format) into `adapter`.
-void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter,
-                       const Decoder& decoder);
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter);
 
 }  // namespace leash

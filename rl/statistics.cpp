@@ -1,5 +1,7 @@
 #include "rl/statistics.h"
 
+#include <fmt/format.h>
+
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <numeric>
@@ -18,6 +20,11 @@ MeanInterval mean_interval(std::span<const double> values) {
   const double t = boost::math::quantile(distribution, 0.975);
   const double half = t * std::sqrt(squares / (count - 1) / count);
   return {n, mean, Interval{mean - half, mean + half}};
+}
+
+std::string interval_text(const MeanInterval& value) {
+  if (!value.ci95) return fmt::format("{:.3f}", value.mean);
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", value.mean, value.ci95->low, value.ci95->high);
 }
 
 }  // namespace leash

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 namespace leash {
 
@@ -21,5 +22,8 @@ struct MeanInterval {
 };
 
 MeanInterval mean_interval(std::span<const double> values);
+
+// "0.812 [0.750, 0.874]", or the mean alone.
+std::string interval_text(const MeanInterval& value);
 
 }  // namespace leash

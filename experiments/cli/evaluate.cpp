@@ -17,6 +17,7 @@
 #include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
 #include "rl/ppo_snapshot.h"
+#include "rl/reward_trainer.h"
 #include "rl/sft_trainer.h"
 #include "rl/snapshot_parts.h"
 
@@ -32,7 +33,9 @@ constexpr CommandHelp kHelp{
     "reference\n"
     "and sample answers of a run's policy, greedy and sampled. sft: held-out loss, perplexity and "
     "token\n"
-    "accuracy. --snapshot 0 is the model before training.",
+    "accuracy. reward: accuracy on held-out pairs, mean margin, calibration and the correlation of "
+    "score\n"
+    "with length. --snapshot 0 is the model before training.",
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo\n"
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo --snapshot 10 --json"};
 
@@ -125,7 +128,7 @@ void evaluate_task(const PpoSetup& setup, const std::optional<Snapshot>& snapsho
 void evaluate_task(const SftSetup& setup, const std::optional<Snapshot>& snapshot,
                    const std::string& run_dir, bool json) {
   SftModel model = load_sft_model(setup);
-  if (snapshot) read_adapter_into(snapshot->path, model.adapter, *model.decoder);
+  if (snapshot) read_adapter_into(snapshot->path, model.adapter);
   const SftDataSets data = read_data_for(setup, model);
   if (data.eval.samples.empty()) {
     throw ConfigError(
@@ -149,6 +152,48 @@ void evaluate_task(const SftSetup& setup, const std::optional<Snapshot>& snapsho
         "step {} of {}\nheld-out data: {}\nloss {:.4f} nats per token, perplexity {:.3f}, token "
         "accuracy {:.4f}\n",
         step, run_dir, data.eval.counts.text(), loss, std::exp(loss), accuracy);
+  }
+}
+
+nlohmann::ordered_json pairs_json(const RewardEvaluation& evaluation,
+                                  const RewardLossOptions& options, int64_t step) {
+  nlohmann::ordered_json bins = nlohmann::ordered_json::array();
+  for (const CalibrationBin& bin : evaluation.calibration()) {
+    nlohmann::ordered_json entry = interval_json(bin.observed);
+    entry["expected"] = bin.expected;
+    entry["pairs"] = bin.observed.n;
+    bins.push_back(std::move(entry));
+  }
+  return {{"step", step},
+          {"pairs", evaluation.pairs.size()},
+          {"loss", evaluation.loss(options)},
+          {"accuracy", interval_json(evaluation.accuracy())},
+          {"margin", interval_json(evaluation.margin())},
+          {"length_correlation", interval_json(evaluation.length_correlation())},
+          {"longer_chosen", interval_json(evaluation.longer_chosen())},
+          {"calibration_error", evaluation.calibration_error()},
+          {"calibration", std::move(bins)}};
+}
+
+void evaluate_task(const RewardSetup& setup, const std::optional<Snapshot>& snapshot,
+                   const std::string& run_dir, bool json) {
+  TrainedModel model = load_reward_model(setup);
+  if (snapshot) read_adapter_into(snapshot->path, model.adapter);
+  const PreferenceDataSets data = read_preferences_for(setup, model);
+  if (data.eval.pairs.empty()) {
+    throw ConfigError(
+        "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on");
+  }
+  const RewardEvaluation evaluation =
+      evaluate_pairs(data.eval, setup, model, *single_communicator());
+  const RewardLossOptions options = loss_options(setup.reward);
+  const int64_t step = snapshot ? snapshot->step : 0;
+  if (json) {
+    print_json_line(pairs_json(evaluation, options, step));
+  } else {
+    std::cout << fmt::format("step {} of {}\nheld-out data: {}\n", step, run_dir,
+                             data.eval.counts.text())
+              << reward_evaluation_table(evaluation, options);
   }
 }
 

@@ -25,6 +25,7 @@
 #include "rl/distributed/shared_folder.h"
 #include "rl/interrupt.h"
 #include "rl/ppo_trainer.h"
+#include "rl/reward_trainer.h"
 #include "rl/run_folder.h"
 #include "rl/run_report.h"
 #include "rl/sft_trainer.h"
@@ -178,6 +179,11 @@ std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folde
                                          bool allow_inexact) {
   return std::make_unique<SftTrainer>(setup, folder, communicator, console, allow_inexact);
 }
+std::unique_ptr<RewardTrainer> make_trainer(const RewardSetup& setup, RunFolder& folder,
+                                            Communicator& communicator, Console& console,
+                                            bool allow_inexact) {
+  return std::make_unique<RewardTrainer>(setup, folder, communicator, console, allow_inexact);
+}
 
 // What one rank does of the run. Only rank 0 writes and talks.
 int train_rank(const Experiment& experiment, const po::variables_map& values,
@@ -208,7 +214,6 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   communicator.barrier();  // nobody is done before the leader's files are
   return code;
 }
-
 }  // namespace
 
 int train(const Arguments& args) {

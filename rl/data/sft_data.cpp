@@ -11,24 +11,13 @@
 #include "models/errors.h"
 #include "models/random.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/encode.h"
 #include "rl/data/jsonl.h"
 
 namespace leash {
 namespace {
 
 using Json = nlohmann::json;
-
-// 1,234,567
-std::string grouped(int64_t number) {
-  std::string text = std::to_string(number);
-  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(at, ",");
-  return text;
-}
-
-int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
-  const auto [end, ignored] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
-  return end - a.begin();
-}
 
 // Reads one line after the other and counts what happens to them.
 class SampleReader {
@@ -93,7 +82,7 @@ class SampleReader {
     }
     SftSample sample;
     sample.ids = tokenizer_.encode_with_special(prompt + rest);
-    if (config_.append_eos) append_eos(sample.ids);
+    if (config_.append_eos) append_eos(tokenizer_, sample.ids);
     train_all(sample);
     if (!has_prompt) return sample;
     set_prompt(sample, tokenizer_.encode_with_special(prompt), prompt);
@@ -120,15 +109,6 @@ class SampleReader {
     set_chat_prompt(sample, messages, border);
     if (config_.completion_only_loss.value_or(true)) untrain_prompt(sample);
     return sample;
-  }
-
-  void append_eos(std::vector<int64_t>& ids) const {
-    const auto eos = tokenizer_.eos_token_id();
-    if (!eos) {
-      throw WholeFileError(
-          "the tokenizer names no EOS token for data.append_eos; set data.append_eos: false");
-    }
-    if (ids.empty() || ids.back() != *eos) ids.push_back(*eos);
   }
 
   static void train_all(SftSample& sample) { sample.trained.assign(sample.ids.size(), 1); }
@@ -234,16 +214,18 @@ int64_t SftSample::num_rows() const {
 }
 
 std::string SftDataCounts::text() const {
-  std::string line = fmt::format("{} samples, {} tokens ({} trained)", grouped(lines - dropped),
-                                 grouped(tokens), grouped(trained_tokens));
+  std::string line =
+      fmt::format("{} samples, {} tokens ({} trained)", grouped_digits(lines - dropped),
+                  grouped_digits(tokens), grouped_digits(trained_tokens));
   if (truncated > 0) {
-    line +=
-        fmt::format("; {} truncated by {} tokens in all", grouped(truncated), grouped(cut_tokens));
+    line += fmt::format("; {} truncated by {} tokens in all", grouped_digits(truncated),
+                        grouped_digits(cut_tokens));
   }
-  if (dropped > 0) line += fmt::format("; {} dropped: no trained token left", grouped(dropped));
+  if (dropped > 0)
+    line += fmt::format("; {} dropped: no trained token left", grouped_digits(dropped));
   if (merged_borders > 0) {
     line += fmt::format("; in {} the prompt's last token merges with the completion",
-                        grouped(merged_borders));
+                        grouped_digits(merged_borders));
   }
   return line;
 }

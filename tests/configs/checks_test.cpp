@@ -135,8 +135,8 @@ TEST(Checks, RewardsAreCheckedOneByOne) {
                       "- {name: length, parameters: {target: 1}, path: x}\n"
                       "- {kind: model, path: x, name: y, words: [z], parameters: {a: 1}}\n"),
               ElementsAre("r.yaml:4: reward[0].path: kind: model needs a checkpoint",
-                          "r.yaml:5: reward[1].kind: http is not built yet (there are function and "
-                          "model)",
+                          "r.yaml:5: reward[1].kind: http is not built yet (there are function, "
+                          "model and adapter)",
                           ::testing::StartsWith("r.yaml:6: reward[2].name: "),
                           "r.yaml:7: reward[3].path: has no effect with kind: function",
                           "r.yaml:8: reward[4].name: has no effect with kind: model",
@@ -156,7 +156,7 @@ TEST(Checks, SeveralRulesAreReportedTogether) {
 
 TEST(Checks, TheTaskDecidesFirst) {
   EXPECT_THAT(problems_of("ppo: {gamma: 1}\n"),
-              ElementsAre("r.yaml:1: task: is missing (task: ppo, task: sft)"));
+              ElementsAre("r.yaml:1: task: is missing (task: ppo, task: sft, task: reward)"));
   EXPECT_THAT(problems_of("task: pop\n"),
               ElementsAre("r.yaml:1: task: has to be one of sft, reward, dpo, ppo, not `pop` (did "
                           "you mean `ppo`?)"));

@@ -36,24 +36,31 @@ struct SftRun {
   }
 };
 
-// Runs (or resumes) in `folder`; stops after `last_step` where that is given.
+// Runs a trainer; stops after `last_step` where that is given.
+template <class Trainer>
+SftRun run_trainer(Trainer& trainer, const RunFolder& run, int64_t last_step) {
+  const auto file = run.path() / "metrics.jsonl";
+  const int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
+  // Asked before each step, and once more after each.
+  const auto steps_done = [&] {
+    const auto rows = read_metrics(file);
+    return rows.empty() ? begun : rows.back().step;
+  };
+  SftRun result{
+      .outcome = trainer.train([&] { return last_step >= 0 && steps_done() >= last_step; }),
+      .rows = {}};
+  result.rows = read_metrics(file);
+  return result;
+}
+
+// Runs (or resumes) in `folder`.
 inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
                       int64_t last_step = -1) {
   Console silent(-1, false);
   RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
   const auto communicator = single_communicator();
   SftTrainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
-  int64_t begun = run.snapshot() ? run.snapshot()->step : 0;
-  // Asked before each step, and once more after each.
-  const auto steps_done = [&] {
-    const auto rows = read_metrics(folder / "metrics.jsonl");
-    return rows.empty() ? begun : rows.back().step;
-  };
-  SftRun result{
-      .outcome = trainer.train([&] { return last_step >= 0 && steps_done() >= last_step; }),
-      .rows = {}};
-  result.rows = read_metrics(folder / "metrics.jsonl");
-  return result;
+  return run_trainer(trainer, run, last_step);
 }
 
 }  // namespace leash::testing

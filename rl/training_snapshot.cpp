@@ -1,5 +1,6 @@
-#include "rl/sft_snapshot.h"
+#include "rl/training_snapshot.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "models/errors.h"
@@ -11,8 +12,23 @@
 
 namespace leash {
 
-void write_sft_snapshot(const std::filesystem::path& folder, const SftState& state,
-                        const SftModel& model, const Optimizer& optimizer) {
+void TrainingState::evaluated(double loss) {
+  if (std::isfinite(loss) && (!best_step || loss < best_loss)) {
+    best_step = step;
+    best_loss = loss;
+    evaluations_without_gain = 0;
+  } else {
+    ++evaluations_without_gain;
+  }
+}
+
+bool stopped_early(const TrainingConfig& config, const TrainingState& state) {
+  return config.early_stopping_patience &&
+         state.evaluations_without_gain >= *config.early_stopping_patience;
+}
+
+void write_training_snapshot(const std::filesystem::path& folder, const TrainingState& state,
+                             const TrainedModel& model, const Optimizer& optimizer) {
   save_adapter(folder, model.adapter, model.checkpoint.path.string());
   write_safetensors(folder / "optimizer.safetensors", optimizer.state());
   const nlohmann::ordered_json json = {
@@ -24,10 +40,10 @@ void write_sft_snapshot(const std::filesystem::path& folder, const SftState& sta
   write_text_file(folder / "state.json", json.dump(1));
 }
 
-SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model,
-                           Optimizer& optimizer, bool allow_inexact) {
+TrainingState read_training_snapshot(const std::filesystem::path& folder, TrainedModel& model,
+                                     Optimizer& optimizer, bool allow_inexact) {
   const nlohmann::json json = read_json_file(folder / "state.json");
-  SftState state;
+  TrainingState state;
   try {
     check_environment(json.at("environment"), NumericEnvironment::current(model.decoder->dtype()),
                       allow_inexact);
@@ -38,7 +54,7 @@ SftState read_sft_snapshot(const std::filesystem::path& folder, SftModel& model,
   } catch (const nlohmann::json::exception& error) {
     throw FormatError((folder / "state.json").string() + ": " + error.what());
   }
-  read_adapter_into(folder, model.adapter, *model.decoder);
+  read_adapter_into(folder, model.adapter);
   optimizer.load_state(read_safetensors(folder / "optimizer.safetensors"));
   return state;
 }

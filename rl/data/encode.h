@@ -1,0 +1,22 @@
+// Small things that every reader of training texts needs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "models/tokenizer/tokenizer.h"
+
+namespace leash {
+
+// 1,234,567
+std::string grouped_digits(int64_t number);
+
+// How many tokens both begin with.
+int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b);
+
+// Puts the tokenizer's EOS behind the text unless it ends so. WholeFileError where the tokenizer
+// names none.
+void append_eos(const Tokenizer& tokenizer, std::vector<int64_t>& ids);
+
+}  // namespace leash

@@ -1,0 +1,38 @@
+// Everything that a run of supervised or reward training needs to go on exactly where it stopped.
+// Order, dropout and noise are pure functions of seed and step, so there is no more to save.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "rl/optim/optimizer.h"
+#include "rl/training_parts.h"
+
+namespace leash {
+
+struct TrainingState {
+  int64_t step = 0;  // optimizer steps done; the data cursor as well
+  std::optional<int64_t> best_step = {};
+  double best_loss = 0;                  // held-out, of best_step
+  int64_t evaluations_without_gain = 0;  // in a row
+
+  // After an evaluation at `step`.
+  void evaluated(double loss);
+};
+
+// Whether early_stopping_patience has run out.
+bool stopped_early(const TrainingConfig& config, const TrainingState& state);
+
+// adapter_model.safetensors and adapter_config.json (PEFT's format), optimizer.safetensors,
+// state.json.
+void write_training_snapshot(const std::filesystem::path& folder, const TrainingState& state,
+                             const TrainedModel& model, const Optimizer& optimizer);
+
+// Restores adapter and optimizer in place. FormatError when the snapshot does not fit the recipe;
+// ConfigError when this machine or build differs from the one that wrote it, unless
+// `allow_inexact`.
+TrainingState read_training_snapshot(const std::filesystem::path& folder, TrainedModel& model,
+                                     Optimizer& optimizer, bool allow_inexact);
+
+}  // namespace leash

@@ -1,0 +1,132 @@
+// leash train with task: reward, from pairs to PPO's reward.
+#include "tests/cli/run_workspace.h"
+
+namespace leash::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RewardWorkspace : public RunWorkspace {
+ public:
+  RewardWorkspace() {
+    write_text(*this / "pairs.jsonl", pairs(0, 24));
+    write_text(*this / "held_out.jsonl", pairs(24, 12));
+    write_text(*this / "reward.yaml",
+               "task: reward\n"
+               "model: {path: model}\n"
+               "lora: {r: 4, lora_alpha: 8, target_modules: all-linear}\n"
+               "data: {train: pairs.jsonl, eval: held_out.jsonl}\n"
+               "reward: {max_steps: 6, per_device_train_batch_size: 4, learning_rate: 5.0e-3,\n"
+               "         center_rewards_coefficient: 0.01, eval_strategy: steps, eval_steps: 3,\n"
+               "         eval_on_start: true, eval_answers: 2, micro_batch_tokens: 100}\n"
+               "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
+  }
+  Ended train_reward(const std::string& folder, const Lines& more = {}) const {
+    Lines args = {"train", (*this / "reward.yaml").string(), "--run-dir",
+                  (*this / folder).string()};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_leash(args);
+  }
+  Ended evaluate(const std::string& folder, const Lines& more = {}) const {
+    Lines args = {"evaluate", (*this / "reward.yaml").string(), "--run-dir",
+                  (*this / folder).string()};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_leash(args);
+  }
+  void expect_equal_reward_runs(const std::string& a, const std::string& b) const {
+    for (const char* file :
+         {"adapter/adapter_model.safetensors", "samples.jsonl", "evaluations/step-6.json",
+          "snapshots/step-6/adapter_model.safetensors", "snapshots/step-6/optimizer.safetensors",
+          "snapshots/step-6/state.json"}) {
+      EXPECT_TRUE(read_text(*this / a / file) == read_text(*this / b / file)) << file;
+    }
+    EXPECT_EQ(metrics(a), metrics(b));
+  }
+
+ private:
+  static std::string pairs(int first, int count) {
+    std::string text;
+    for (int i = first; i < first + count; ++i) {
+      const Json prompt = {{{"role", "user"}, {"content", "q" + std::to_string(i / 2)}}};
+      const auto answer = [](const std::string& content) {
+        return Json{{{"role", "assistant"}, {"content", content}}};
+      };
+      text += Json{{"prompt", prompt},
+                   {"chosen", answer(std::string(1 + i % 5, 'y') + "es")},
+                   {"rejected", answer(std::string(1 + i % 3, 'n') + "o")}}
+                  .dump() +
+              "\n";
+    }
+    return text;
+  }
+};
+
+TEST(RewardCommand, TrainsResumesExactlyAndEvaluates) {
+  const RewardWorkspace work;
+  const std::string weights = read_text(work.model() / "model.safetensors");
+  const Ended whole = work.train_reward("whole");
+  expect_done(whole);
+  EXPECT_THAT(whole.out, HasSubstr("accuracy [95 %]"));
+  EXPECT_THAT(whole.err, HasSubstr("24 pairs over 12 prompts"));
+  EXPECT_TRUE(read_text(work.model() / "model.safetensors") == weights);
+  EXPECT_THAT(read_text(work / "whole/report.html"), HasSubstr("Calibration"));
+  const auto rows = json_lines(read_text(work / "whole/metrics.jsonl"));
+  ASSERT_EQ(rows.size(), 7u);
+  for (const char* key : {"loss", "accuracy", "margin", "min_reward", "mean_reward", "max_reward",
+                          "num_tokens", "learning_rate", "grad_norm"}) {
+    EXPECT_TRUE(rows[6].contains(key)) << key;
+  }
+  EXPECT_TRUE(rows[0].contains("eval/accuracy") && rows[3].contains("eval/accuracy"));
+
+  // A run that ended after four steps, gone on with to six: the schedule is that of six.
+  expect_done(work.train_reward("parts"));
+  std::filesystem::remove_all(work / "parts/snapshots/step-6");
+  std::filesystem::remove_all(work / "parts/adapter");
+  expect_done(work.train_reward("parts", {"--resume"}));
+  work.expect_equal_reward_runs("whole", "parts");
+
+  const Ended newest = work.evaluate("whole", {"--json"});
+  expect_done(newest);
+  const Json figures = json_lines(newest.out).at(0);
+  EXPECT_EQ(figures["step"], 6);
+  EXPECT_EQ(figures["pairs"], 12);
+  EXPECT_EQ(figures["accuracy"]["mean"], rows[6]["eval/accuracy"]);
+  EXPECT_EQ(figures["loss"], rows[6]["eval/loss"]);
+  EXPECT_EQ(figures["calibration"].size(), 1u);
+  const Json before = json_lines(work.evaluate("whole", {"--json", "--snapshot", "0"}).out).at(0);
+  EXPECT_EQ(before["loss"], rows[0]["eval/loss"]);
+  EXPECT_LT(figures["loss"].get<double>(), before["loss"].get<double>());
+  EXPECT_THAT(work.evaluate("whole").out, HasSubstr("score with length, correlation"));
+}
+
+TEST(RewardCommand, PpoIsTrainedAgainstTheAdapter) {
+  const RewardWorkspace work;
+  expect_done(work.train_reward("reward"));
+  const std::string source =
+      "reward=[{kind: adapter, path: " + (work / "reward/adapter").string() + "}]";
+  const Ended ended = work.train("ppo", {"--set", source, "--set", "ppo.total_episodes=16", "--set",
+                                         "data.eval=" + (work / "prompts.jsonl").string()});
+  expect_done(ended);
+  const auto rows = json_lines(read_text(work / "ppo/metrics.jsonl"));
+  EXPECT_NE(rows[1]["objective/scores"], 0);
+  const auto wrong = [&](const std::string& reward) {
+    return work.train("wrong", {"--set", "reward=[" + reward + "]"});
+  };
+  expect_error(wrong("{kind: adapter}"), 2, "kind: adapter needs an adapter folder");
+  expect_error(wrong("{kind: adapter, path: x, words: [a]}"), 2, "has no effect");
+  expect_error(wrong("{kind: model, path: " + (work / "reward/adapter").string() + "}"), 3,
+               "kind: adapter reads it");
+  write_tiny_adapter(work / "plain", work.model());
+  expect_error(wrong("{kind: adapter, path: " + (work / "plain").string() + "}"), 3,
+               "has no score head");
+}
+
+TEST(RewardCommand, BadDataIsNamedByLine) {
+  const RewardWorkspace work;
+  write_text(work / "pairs.jsonl",
+             "{\"chosen\": \"a\", \"rejected\": \"b\"}\n{\"chosen\": \"a\"}\n");
+  expect_error(work.train_reward("run"), 3, "pairs.jsonl:2: needs `chosen` and `rejected`");
+}
+
+}  // namespace
+}  // namespace leash::testing

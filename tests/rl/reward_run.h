@@ -1,0 +1,19 @@
+// Runs of reward training on tiny_llama with a byte tokenizer, for tests.
+#pragma once
+
+#include "rl/reward_trainer.h"
+#include "tests/rl/sft_run.h"
+
+namespace leash::testing {
+
+// Runs (or resumes) in `folder`; stops after `last_step` where that is given.
+inline SftRun run_reward(const RewardSetup& setup, const std::filesystem::path& folder,
+                         int64_t last_step = -1) {
+  Console silent(-1, false);
+  RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
+  const auto communicator = single_communicator();
+  RewardTrainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
+  return run_trainer(trainer, run, last_step);
+}
+
+}  // namespace leash::testing
