@@ -1,5 +1,7 @@
 // Gloo's process group. Its own library is part of LibTorch; only declarations come from outside.
+#ifndef USE_C10D_GLOO  // the wheel's CMake package defines it
 #define USE_C10D_GLOO
+#endif
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netdb.h>

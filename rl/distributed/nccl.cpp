@@ -1,6 +1,8 @@
 // NCCL's process group; compiled in builds with CUDA that found nccl.h.
 #ifdef LEASH_NCCL
+#ifndef USE_C10D_NCCL  // the wheel's CMake package defines it
 #define USE_C10D_NCCL
+#endif
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include "rl/distributed/c10d_backend.h"
