@@ -188,11 +188,9 @@ LineChart calibration_chart(const RewardEvaluation& evaluation, int64_t step) {
     observed.high.push_back(around.high);
   }
   return {
-      .title = "Calibration",
+      .title = "Calibration: how often the favourite is right",
       .x_label = "probability that the model gives its favourite",
-      .note = fmt::format("share of {} held-out pairs where the favourite is the chosen answer, "
-                          "95 %, after step {}",
-                          evaluation.pairs.size(), step),
+      .note = fmt::format("{} held-out pairs after step {}, 95 %", evaluation.pairs.size(), step),
       .series = {observed, {.name = "as expected", .x = {0.5, 1.0}, .y = {0.5, 1.0}}}};
 }
 

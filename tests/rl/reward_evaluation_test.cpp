@@ -131,7 +131,7 @@ TEST(RewardEvaluation, FilesReadBackAndTheReportDrawsThem) {
       "\"eval/accuracy_high\": 0.8, \"eval/calibration_error\": 0.1}\n");
   const std::string page = read_text(write_run_report(folder.path()));
   EXPECT_THAT(page, HasSubstr("Calibration"));
-  EXPECT_THAT(page, HasSubstr("share of 2000 held-out pairs"));
+  EXPECT_THAT(page, HasSubstr("2000 held-out pairs after step 4"));
   EXPECT_THAT(page, HasSubstr("pairs whose chosen answer has the higher score"));
   write_text(folder / "other.json", "[1]");
   EXPECT_THROW(read_reward_evaluation(folder / "other.json"), FormatError);
