@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "models/large_product.h"
 #include "models/small_product.h"
 
 namespace leash {
@@ -16,12 +15,9 @@ class DenseWeight final : public WeightSource {
   int64_t in_features() const override { return weight_.size(1); }
   int64_t out_features() const override { return weight_.size(0); }
   at::Tensor multiply(const at::Tensor& x) const override {
-    if (small_product_fits(x, weight_)) return small_product(x, weight_);
-    return large_product_fits(x, weight_) ? large_product(x, weight_) : x.matmul(weight_.t());
+    return small_product_fits(x, weight_) ? small_product(x, weight_) : x.matmul(weight_.t());
   }
-  at::Tensor multiply_transposed(const at::Tensor& dy) const override {
-    return large_product_fits(dy, weight_) ? large_product(dy, weight_.t()) : dy.matmul(weight_);
-  }
+  at::Tensor multiply_transposed(const at::Tensor& dy) const override { return dy.matmul(weight_); }
   at::Tensor dense() const override { return weight_; }
 
  private:

@@ -125,18 +125,23 @@ struct RewardConfig {
   std::optional<std::string> name;           // function: which
   std::map<std::string, double> parameters;  // function: its numbers
   std::vector<std::string> words;            // function: its words
+  std::optional<std::string> command;        // command: what a shell runs
 };
 template <class Config, class Visitor>
 requires Describes<Config, RewardConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("kind", c.kind,
         "function (by name), model (a sequence-classification checkpoint) or adapter (what task: "
-        "reward trained, read on the shared base); command and http are not built yet");
+        "reward trained, read on the shared base), or command (a program of your own); http is not "
+        "built yet");
   visit("weight", c.weight, "factor of this score in the sum");
   visit("path", c.path, "model: the checkpoint; adapter: its folder");
   visit("name", c.name, "function: its name, see docs/algorithms/ppo.md");
   visit("parameters", c.parameters, "function: its numbers by name");
   visit("words", c.words, "function: its list of words");
+  visit("command", c.command,
+        "command: a shell runs it for every batch; it reads JSON lines with prompt, answer and "
+        "ended, and prints a number per line");
 }
 
 struct PpoConfig {
@@ -181,9 +186,9 @@ void visit_fields(Config& c, Visitor&& visit) {
         "tokens of one forward and backward pass; changes memory, not results", at_least(1));
   visit("learning_rate", c.learning_rate, "of the policy's adapter", above(0));
   visit("lr_scheduler_type", c.lr_scheduler_type, "of both learning rates");
-  visit("warmup_ratio", c.warmup_ratio, "part of all optimizer steps with a rising learning rate",
+  visit("warmup_ratio", c.warmup_ratio, "part of all iterations with a rising learning rate",
         within(0, 1));
-  visit("warmup_steps", c.warmup_steps, "the same in steps; wins when above 0", at_least(0));
+  visit("warmup_steps", c.warmup_steps, "the same in iterations; wins when above 0", at_least(0));
   visit("adam_beta1", c.adam_beta1, "AdamW", from_below(0, 1));
   visit("adam_beta2", c.adam_beta2, "AdamW", from_below(0, 1));
   visit("adam_epsilon", c.adam_epsilon, "AdamW", above(0));
@@ -191,9 +196,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("max_grad_norm", c.max_grad_norm,
         "gradients of policy and critic are each clipped to this norm (0: never)", at_least(0));
   visit("kl_coef", c.kl_coef, "price of one nat of KL to the reference", at_least(0));
-  visit("kl_estimator", c.kl_estimator, "k1 or k3 (k2 as well), per token, in the reward");
-  visit("target_kl", c.target_kl, "adapt kl_coef towards this KL per sequence (null: fixed)",
-        above(0));
+  visit("kl_estimator", c.kl_estimator, "of a token's KL, in the reward: k1, k2 or k3");
+  visit("target_kl", c.target_kl,
+        "adapt kl_coef towards this objective/kl per answer (null: fixed)", above(0));
   visit("kl_horizon", c.kl_horizon, "episodes over which kl_coef adapts", above(0));
   visit("cliprange", c.cliprange, "of the probability ratio", above(0));
   visit("cliprange_value", c.cliprange_value, "of a value's change", above(0));
@@ -208,7 +213,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("eval_samples", c.eval_samples, "sampled answers per held-out prompt", at_least(1));
   visit("best_max_kl", c.best_max_kl,
         "the best snapshot is the one with the highest held-out reward among those with at most "
-        "this KL per sequence",
+        "this exact KL per answer (eval/sampled/kl, at temperature 1)",
         above(0));
 }
 

@@ -12,6 +12,7 @@
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
 #include "rl/adapter_reward.h"
+#include "rl/command_reward.h"
 #include "rl/model_reward.h"
 #include "rl/reward_functions.h"
 
@@ -60,8 +61,10 @@ void check_no_effect(const RewardConfig& config, Problems& problems) {
       problems.push_back(
           fmt::format("{}: has no effect with kind: {}", key, enum_name(config.kind)));
   };
-  if (config.kind == RewardKind::function) unused(config.path.has_value(), "path");
-  if (config.kind == RewardKind::model || config.kind == RewardKind::adapter) {
+  const bool loads = config.kind == RewardKind::model || config.kind == RewardKind::adapter;
+  if (!loads) unused(config.path.has_value(), "path");
+  if (config.kind != RewardKind::command) unused(config.command.has_value(), "command");
+  if (config.kind != RewardKind::function) {
     unused(config.name.has_value(), "name");
     unused(!config.parameters.empty(), "parameters");
     unused(!config.words.empty(), "words");
@@ -84,9 +87,12 @@ Problems problems_of(const RewardConfig& config) {
       if (!config.path) problems.emplace_back("path: kind: adapter needs an adapter folder");
       break;
     case RewardKind::command:
+      if (!config.command || config.command->empty())
+        problems.emplace_back("command: kind: command needs a command line");
+      break;
     case RewardKind::http:
       problems.push_back(
-          fmt::format("kind: {} is not built yet (there are function, model and adapter)",
+          fmt::format("kind: {} is not built yet (there are function, model, adapter and command)",
                       enum_name(config.kind)));
   }
   check_no_effect(config, problems);
@@ -96,6 +102,7 @@ Problems problems_of(const RewardConfig& config) {
 std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
                                                 const RewardContext& context) {
   if (config.kind == RewardKind::function) return std::make_unique<FunctionReward>(config);
+  if (config.kind == RewardKind::command) return std::make_unique<CommandReward>(*config.command);
   if (config.kind == RewardKind::adapter) {
     return std::make_unique<AdapterReward>(config.path->name, context);
   }

@@ -36,13 +36,39 @@ class DistributedWorkspace : public RunWorkspace {
         "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
   }
 
+  // Pairs for a reward model; with batches of three a fourth rank has none.
+  void write_pairs() const {
+    std::string pairs;
+    for (int i = 0; i < 14; ++i) {
+      pairs += Json{{"prompt", "tell " + std::to_string(i / 2) + ": "},
+                    {"chosen", std::string(static_cast<size_t>(2 + i % 4), 'a')},
+                    {"rejected", std::string(static_cast<size_t>(5 - i % 3), 'z')}}
+                   .dump() +
+               "\n";
+    }
+    write_text(*this / "pairs.jsonl", pairs);
+    write_text(*this / "reward.yaml",
+               "task: reward\n"
+               "model: {path: model, dtype: float64}\n"
+               "lora: {r: 4, lora_alpha: 8, target_modules: all-linear, lora_dropout: 0.1}\n"
+               "data: {train: pairs.jsonl, eval: pairs.jsonl}\n"
+               "reward: {per_device_train_batch_size: 3, max_steps: 6, learning_rate: 5.0e-3,\n"
+               "         eval_strategy: steps, eval_steps: 3, micro_batch_tokens: 40,\n"
+               "         disable_dropout: false}\n"
+               "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
+  }
+
   Lines ppo_args(const std::string& folder, const Lines& more = {}) const {
     Lines args = train_args(folder, {"--dtype", "float64"});
     args.insert(args.end(), more.begin(), more.end());
     return args;
   }
   Lines sft_args(const std::string& folder, const Lines& more = {}) const {
-    Lines args = {"train", (*this / "sft.yaml").string(), "--run-dir", (*this / folder).string()};
+    return args_of("sft.yaml", folder, more);
+  }
+  Lines args_of(const std::string& recipe, const std::string& folder,
+                const Lines& more = {}) const {
+    Lines args = {"train", (*this / recipe).string(), "--run-dir", (*this / folder).string()};
     args.insert(args.end(), more.begin(), more.end());
     return args;
   }
@@ -133,6 +159,17 @@ TEST(Distributed, SftOnTwoAndFourRanksIsThatOfOne) {
   for (const int64_t size : {2, 4}) {
     const std::string folder = std::to_string(size);
     expect_ranks_done(work.sft_args(folder), size);
+    work.expect_near_runs("one", folder);
+  }
+}
+
+TEST(Distributed, RewardTrainingOnTwoAndFourRanksIsThatOfOne) {
+  const DistributedWorkspace work;
+  work.write_pairs();
+  expect_done(run_leash(work.args_of("reward.yaml", "one")));
+  for (const int64_t size : {2, 4}) {
+    const std::string folder = std::to_string(size);
+    expect_ranks_done(work.args_of("reward.yaml", folder), size);
     work.expect_near_runs("one", folder);
   }
 }

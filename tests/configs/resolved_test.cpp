@@ -92,7 +92,7 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
   // `quantize` has one value, an adapter folder would exclude the fields of lora, and the two
   // rewards have what the other kind lacks.
   EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
-                                     "    path: null", "    words: []"));
+                                     "    path: null", "    words: []", "    command: null"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }
