@@ -43,7 +43,7 @@ cuda: setup      ## compile and link against the CUDA LibTorch (running needs th
 mutants: setup   ## apply each patch of tests/mutants, build, and show that the named test fails
 	@tests/mutants/run
 
-bench: build     ## timings of our side (experiments/bench/run)
+bench: build     ## timings; with PEERS=PYTHON those of the peers in turn (experiments/bench/run)
 	@experiments/bench/run
 
 clean:           ## remove the build folders (the cache stays)

@@ -244,7 +244,7 @@ TEST(Decoder, PackedSelfAttentionEqualsItsParts) {
     const at::Tensor ours = packed_self_attention(a, positions, table, shape, lengths);
     const QueryKeyValue parts = split_and_rotate(b, positions, table, 6, 2, 8);
     const at::Tensor plain = packed_attention(parts.query, parts.key, parts.value, lengths);
-    const double tolerance = dtype == at::kDouble ? 1e-6 : 1e-5;  // the angles are fp32
+    const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-5;
     EXPECT_TRUE(all_close(ours, plain, 0, tolerance));
     EXPECT_TRUE(all_close(torch::autograd::grad({ours}, {a}, {dy})[0],
                           torch::autograd::grad({plain}, {b}, {dy})[0], 0, tolerance));

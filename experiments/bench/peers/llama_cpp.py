@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("program")
     parser.add_argument("model")
     parser.add_argument("sequences", type=int)
+    parser.add_argument("--version", default="unknown", help="of llama.cpp, for the CSV")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
@@ -31,7 +32,7 @@ def main() -> None:
         decode.append(cells[7])
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     weights = os.path.splitext(os.path.basename(args.model))[0]
-    emit("llama.cpp", "0.3.36", args.threads, weights, peak, [
+    emit("llama.cpp", args.version, args.threads, weights, peak, [
         (f"decode-{args.sequences}", sorted(decode)[len(decode) // 2], "tok/s"),
         (f"prefill-{args.sequences}x32", sorted(prefill)[len(prefill) // 2], "tok/s")])
 

@@ -31,8 +31,8 @@ TEST(ChatTemplate, OtherTemplatesAreRefusedWithTheirFirstLine) {
     return format_error([&] { render_chat(text, messages, true); });
   };
   EXPECT_THAT(error("{{ bos_token }}first\nsecond"), HasSubstr("'{{ bos_token }}first'"));
-  EXPECT_THAT(error(std::string(100'000, 'x')), HasSubstr("xxx"));
-  EXPECT_LT(error(std::string(100'000, 'x')).size(), 500U);
+  EXPECT_THAT(error(std::string(100'000, 'z')), HasSubstr("zzz"));
+  EXPECT_LT(error(std::string(100'000, 'z')).size(), 500U);
   EXPECT_THAT(error(""), HasSubstr("no chat template"));
   // One character more than a known one.
   const Tokenizer tokenizer = Tokenizer::load(smollm2());
