@@ -7,6 +7,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/record_function.h>
 
 #include <cmath>
 #include <optional>
@@ -236,6 +237,7 @@ at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
   const float* pk = layer.keys.const_data_ptr<float>();
   const float* pv = layer.values.const_data_ptr<float>();
   float* po = out.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::cached_attention");
   at::parallel_for(0, static_cast<int64_t>(rows.size()) * heads, /*grain_size=*/4,
                    [&](int64_t begin, int64_t end) {
                      std::vector<float> scores(capacity);

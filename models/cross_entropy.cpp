@@ -5,6 +5,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/scalar_tensor.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -50,6 +51,7 @@ Sums kernel_chunk(at::Tensor& logits, const at::Tensor& targets, double epsilon,
   float* pl = logits.mutable_data_ptr<float>();
   const int64_t* pt = targets.const_data_ptr<int64_t>();
   const auto share = static_cast<float>(epsilon / static_cast<double>(vocab) / normalizer);
+  RECORD_USER_SCOPE("leash::cross_entropy");
   at::parallel_for(0, rows, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* const logit = pl + row * vocab;

@@ -22,4 +22,11 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// A logit, loss or gradient is NaN or infinite: a weight is, or the model diverged. What the step
+// computed was not applied.
+class NonFinite : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 }  // namespace leash

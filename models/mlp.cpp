@@ -5,6 +5,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
+#include <ATen/record_function.h>
 
 #include "models/kernels.h"
 #include "models/node.h"
@@ -32,6 +33,7 @@ at::Tensor backward(const at::Tensor& gate_up, const at::Tensor& dy) {
   const float* px = gate_up.const_data_ptr<float>();
   const float* pdy = dy.const_data_ptr<float>();
   float* pg = gradient.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::gated_activation_backward");
   at::parallel_for(0, dy.size(0), /*grain_size=*/16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const float* gate = px + row * 2 * n;
@@ -58,6 +60,7 @@ at::Tensor gated_activation(const at::Tensor& gate_up, Activation activation) {
   at::Tensor y = at::empty({input.size(0), n}, input.options());
   const float* px = input.const_data_ptr<float>();
   float* py = y.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::gated_activation");
   at::parallel_for(0, input.size(0), /*grain_size=*/16, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       kernels::silu_gate(px + row * 2 * n, px + row * 2 * n + n, py + row * n, n);

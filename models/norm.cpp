@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/record_function.h>
 
 #include "models/kernels.h"
 #include "models/node.h"
@@ -21,6 +22,7 @@ at::Tensor backward(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   const float* ps = rstd.const_data_ptr<float>();
   const float* pdy = dy.const_data_ptr<float>();
   float* pdx = dx.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::rms_norm_backward");
   at::parallel_for(0, x.size(0), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       kernels::rms_norm_row_backward(px + row * n, pw, pdy + row * n, ps[row], pdx + row * n, n);
@@ -52,6 +54,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
   const float* pw = w.const_data_ptr<float>();
   float* py = y.mutable_data_ptr<float>();
   float* ps = rstd.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::rms_norm");
   at::parallel_for(0, input.size(0), kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       ps[row] = kernels::rms_norm_row(px + row * n, pw, py + row * n, n, epsilon);

@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/where.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <bit>
@@ -50,6 +51,7 @@ at::Tensor rotate_rows(const at::Tensor& x, const at::Tensor& positions, const R
   const float* ps = table.sines.const_data_ptr<float>();
   const int64_t* pp = positions.const_data_ptr<int64_t>();
   float* py = y.mutable_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::rotate");
   at::parallel_for(0, input.size(0), /*grain_size=*/64, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       for (int64_t head = 0; head < heads; ++head) {

@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cstring>
@@ -144,6 +145,7 @@ at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
                         .out = weight.size(0),
                         .x_stride = x.stride(0)};
   const int64_t tiles = (problem.out + kOutputs - 1) / kOutputs;
+  RECORD_USER_SCOPE("leash::small_product");
   at::parallel_for(0, tiles, /*grain_size=*/8, [&](int64_t begin, int64_t end) {
     kernel(problem, begin * kOutputs, std::min(end * kOutputs, problem.out));
   });

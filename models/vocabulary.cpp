@@ -5,6 +5,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros_like.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -42,6 +43,7 @@ ChunkScores score_chunk(const at::Tensor& logits, const at::Tensor& targets, dou
   float* logprobs = scores.logprobs.mutable_data_ptr<float>();
   float* entropies = scores.entropies.mutable_data_ptr<float>();
   double* normalizers = scores.log_normalizers.mutable_data_ptr<double>();
+  RECORD_USER_SCOPE("leash::score_chunk");
   at::parallel_for(0, rows, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const auto statistics = kernels::row_statistics(pl + row * vocab, vocab, inverse);
@@ -68,6 +70,7 @@ at::Tensor logits_gradient(at::Tensor logits, const at::Tensor& targets, double 
   const int64_t* pt = targets.const_data_ptr<int64_t>();
   const double* pn = log_normalizers.const_data_ptr<double>();
   const float* pg = gradient.const_data_ptr<float>();
+  RECORD_USER_SCOPE("leash::score_chunk_backward");
   at::parallel_for(0, logits.size(0), /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       kernels::logprob_backward(pl + row * vocab, vocab, inverse, pn[row], pt[row], pg[row]);
@@ -203,6 +206,7 @@ at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
     const at::Tensor q_normalizers = score_chunk(q, targets, temperature).log_normalizers;
     const int64_t vocab = p.size(1);
     double* out = result.mutable_data_ptr<double>() + row;
+    RECORD_USER_SCOPE("leash::exact_kl");
     at::parallel_for(0, count, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         out[i] = kernels::row_kl(

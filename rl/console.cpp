@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <iterator>
+#include <utility>
 
 namespace leash {
 namespace {
@@ -63,7 +64,13 @@ void Console::progress(const std::string& text, bool print_line) {
 void Console::phase(std::string_view text) {
   const std::lock_guard lock(mutex_);
   phase_ = text;
+  if (observer_) observer_(text);
   if (terminal_) redraw();
+}
+
+void Console::observe_phases(std::function<void(std::string_view)> observer) {
+  const std::lock_guard lock(mutex_);
+  observer_ = std::move(observer);
 }
 
 void Console::finish() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -35,6 +36,8 @@ class Console {
   void progress(const std::string& text, bool print_line);
   // What goes on inside a long step ("sampling 12/32"), behind the progress line; terminal only.
   void phase(std::string_view text);
+  // `observer` hears of every phase, on any console.
+  void observe_phases(std::function<void(std::string_view)> observer);
   // Ends the progress line, so that what others print begins on a line of its own.
   void finish();
 
@@ -47,6 +50,7 @@ class Console {
   bool terminal_;
   std::string line_;
   std::string phase_;
+  std::function<void(std::string_view)> observer_;
 };
 
 // "step 12/40  reward 1.25  KL 0.31  3 min 5 s left"; a metric that is missing is left out.

@@ -23,7 +23,8 @@ LinearHead load_head(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext& context)
+ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext& context,
+                         Quantize quantize)
     : path_(path), micro_batch_tokens_(context.micro_batch_tokens) {
   const Checkpoint checkpoint = open_checkpoint(path);
   head_ = load_head(checkpoint);  // before the large part
@@ -31,7 +32,7 @@ ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext&
   if (!context.tokenizer || !same_vocabulary(tokenizer, *context.tokenizer)) {
     tokenizer_ = std::move(tokenizer);
   }
-  decoder_ = Decoder::load(checkpoint, context.dtype);
+  decoder_ = Decoder::load(checkpoint, context.dtype, quantize);
 }
 
 std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
@@ -57,6 +58,11 @@ std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
                                   path_.string(), *least < 0 ? *least : *most, config.vocab_size));
   }
   return ids;
+}
+
+std::optional<int64_t> ModelReward::context() const {
+  if (!uses_policy_ids()) return std::nullopt;
+  return decoder_->config().max_positions;
 }
 
 std::vector<double> ModelReward::score(const std::vector<RewardSample>& samples) const {

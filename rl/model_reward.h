@@ -17,8 +17,11 @@ namespace leash {
 class ModelReward final : public RewardSource {
  public:
   // FormatError when the checkpoint has no head with one output, or no tokenizer.
-  ModelReward(const std::filesystem::path& path, const RewardContext& context);
+  ModelReward(const std::filesystem::path& path, const RewardContext& context,
+              Quantize quantize = Quantize::none);
   std::vector<double> score(const std::vector<RewardSample>& samples) const override;
+
+  std::optional<int64_t> context() const override;
 
   bool uses_policy_ids() const { return !tokenizer_.has_value(); }
   // What the model reads for a sample. FormatError when that is empty, longer than its context or

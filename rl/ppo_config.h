@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "models/model_config.h"
 #include "rl/kl.h"
 #include "rl/optim/schedule.h"
 
@@ -122,6 +123,7 @@ struct RewardConfig {
   RewardKind kind = RewardKind::function;
   double weight = 1.0;
   std::optional<ModelPath> path;             // model: the checkpoint; adapter: its folder
+  Quantize quantize = Quantize::none;        // model: its weights
   std::optional<std::string> name;           // function: which
   std::map<std::string, double> parameters;  // function: its numbers
   std::vector<std::string> words;            // function: its words
@@ -136,6 +138,7 @@ void visit_fields(Config& c, Visitor&& visit) {
         "built yet");
   visit("weight", c.weight, "factor of this score in the sum");
   visit("path", c.path, "model: the checkpoint; adapter: its folder");
+  visit("quantize", c.quantize, "model: how its weights are kept in memory, as model.quantize");
   visit("name", c.name, "function: its name, see docs/algorithms/ppo.md");
   visit("parameters", c.parameters, "function: its numbers by name");
   visit("words", c.words, "function: its list of words");

@@ -137,14 +137,17 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                                             .decoder = decoder,
                                             .dtype = dtype,
                                             .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+  roles.environment =
+      NumericEnvironment::current(checkpoint, setup.model, setup.lanes.threads_per_lane);
   return roles;
 }
 
 PromptLimits prompt_limits(const PpoSetup& setup, const PpoRoles& roles) {
+  const int64_t policy = roles.decoder->config().max_positions;
   return {.max_prompt_length = setup.data.max_prompt_length,
-          .context = std::min({roles.decoder->config().max_positions,
-                               roles.reference_decoder->config().max_positions,
-                               roles.critic.decoder->config().max_positions}),
+          .context = std::min({policy, roles.reference_decoder->config().max_positions,
+                               roles.critic.decoder->config().max_positions,
+                               roles.reward->context().value_or(policy)}),
           .min_answer_tokens = setup.rollout.response_length};
 }
 

@@ -17,6 +17,7 @@
 #include "rl/ppo_config.h"
 #include "rl/reward_source.h"
 #include "rl/run_config.h"
+#include "rl/snapshot_parts.h"
 #include "rollout/engine.h"
 #include "rollout/lanes.h"
 
@@ -55,6 +56,7 @@ struct PpoRoles {
   std::optional<Adapter> reference_adapter;
   Critic critic;
   std::unique_ptr<const RewardSource> reward;
+  NumericEnvironment environment{};
 
   const Adapter* reference() const { return reference_adapter ? &*reference_adapter : nullptr; }
   std::vector<int64_t> eos_token_ids() const;

@@ -51,7 +51,7 @@ void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& sta
       {"kl_coef", state.kl_coef},
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_reward", state.best_reward},
-      {"environment", environment_json(NumericEnvironment::current(roles.decoder->dtype()))}};
+      {"environment", environment_json(roles.environment)}};
   write_text_file(folder / "state.json", json.dump(1));
 }
 
@@ -64,8 +64,7 @@ PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
   const nlohmann::json json = read_json_file(folder / "state.json");
   PpoState state;
   try {
-    check_environment(json.at("environment"), NumericEnvironment::current(roles.decoder->dtype()),
-                      allow_inexact);
+    check_environment(json.at("environment"), roles.environment, allow_inexact);
     state.step = json.at("step");
     state.prompts_consumed = json.at("prompts_consumed");
     state.kl_coef = json.at("kl_coef");

@@ -193,6 +193,7 @@ void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
 }
 
 Snapshot PpoTrainer::save() {
+  console_.phase("saving");
   require_equal_parameters(communicator_, trained_parameters(roles_),
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "models/errors.h"
 #include "models/random.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/distributed/shares.h"
@@ -122,7 +123,7 @@ void require_finite(const UpdateSums& sums, int64_t step, int64_t epoch, int64_t
                                     {"gradient norm of the policy", sums.policy_grad_norm},
                                     {"gradient norm of the critic", sums.critic_grad_norm}}) {
     if (!std::isfinite(value)) {
-      throw NonFiniteLoss(
+      throw NonFinite(
           fmt::format("step {}: the {} is {} in epoch {}, minibatch {}; the update was not applied",
                       step, name, value, epoch + 1, index + 1));
     }

@@ -5,7 +5,6 @@
 
 #include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
-#include "rl/non_finite_loss.h"
 #include "rl/optim/adamw.h"
 #include "rl/ppo_roles.h"
 #include "rollout/experience.h"
@@ -53,7 +52,7 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
                                 const PpoSetup& setup, const PpoRoles& roles,
                                 Communicator& communicator);
 
-// All epochs. Throws NonFiniteLoss.
+// All epochs. Throws NonFinite.
 Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
                const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates,
                Communicator& communicator);

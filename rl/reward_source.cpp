@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <utility>
@@ -49,6 +50,14 @@ class WeightedReward final : public RewardSource {
     }
     return total;
   }
+  std::optional<int64_t> context() const override {
+    std::optional<int64_t> least;
+    for (const auto& [weight, source] : parts_) {
+      const auto limit = source->context();
+      if (limit) least = std::min(*limit, least.value_or(*limit));
+    }
+    return least;
+  }
 
  private:
   std::vector<std::pair<double, std::unique_ptr<const RewardSource>>> parts_;
@@ -63,6 +72,7 @@ void check_no_effect(const RewardConfig& config, Problems& problems) {
   };
   const bool loads = config.kind == RewardKind::model || config.kind == RewardKind::adapter;
   if (!loads) unused(config.path.has_value(), "path");
+  if (config.kind != RewardKind::model) unused(config.quantize != Quantize::none, "quantize");
   if (config.kind != RewardKind::command) unused(config.command.has_value(), "command");
   if (config.kind != RewardKind::function) {
     unused(config.name.has_value(), "name");
@@ -111,7 +121,7 @@ std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
         config.path->name +
         ": is an adapter, not a checkpoint; kind: adapter reads it on the shared base");
   }
-  return std::make_unique<ModelReward>(resolve_model(*config.path), context);
+  return std::make_unique<ModelReward>(resolve_model(*config.path), context, config.quantize);
 }
 
 }  // namespace

@@ -32,6 +32,9 @@ class RewardSource {
   // One score per sample, in their order. Pure in the samples: a score does not depend on its
   // neighbours.
   virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
+  // Tokens of the policy's that a prompt and its answer may have together; nullopt where the source
+  // sets no limit, or counts in tokens of its own.
+  virtual std::optional<int64_t> context() const { return std::nullopt; }
 };
 
 // What a source has to know about the run.

@@ -147,11 +147,13 @@ Metrics RewardTrainer::iterate() {
   for (const int64_t pair : order_.batch(state_.step)) pairs.push_back(&data_.train.pairs[pair]);
 
   // 2. Sum the gradients over micro-batches. The loss is the mean over the batch's pairs.
+  console_.phase("summing gradients");
   optimizer_.zero_grad();
   const RewardSums sums =
       accumulate_gradients(pairs, step, setup_, *model_.decoder, model_.adapter, communicator_);
 
   // 3. Clip, and refuse what is not finite before anything changes.
+  console_.phase("updating");
   const double grad_norm = clip_grad_norm(optimizer_.parameters(), setup_.reward.max_grad_norm);
   require_finite(sums.loss, "loss", step);
   require_finite(grad_norm, "gradient norm", step);
@@ -201,6 +203,7 @@ void RewardTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
 }
 
 Snapshot RewardTrainer::save() {
+  console_.phase("saving");
   require_equal_parameters(communicator_, optimizer_.parameters(),
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);

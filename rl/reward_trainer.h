@@ -24,7 +24,7 @@ class RewardTrainer {
   RewardTrainer(RewardSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
                 bool allow_inexact);
 
-  // Runs until done or interrupted. Throws NonFiniteLoss after naming the last good snapshot.
+  // Runs until done or interrupted. Throws NonFinite after naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);
 
   int64_t num_steps() const;

@@ -142,7 +142,8 @@ TrainedModel load_reward_model(const RewardSetup& setup) {
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
           .adapter = start_score_adapter(setup.lora, *decoder, checkpoint,
-                                         static_cast<uint64_t>(setup.run.seed))};
+                                         static_cast<uint64_t>(setup.run.seed)),
+          .environment = NumericEnvironment::current(checkpoint, setup.model)};
 }
 
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs) {

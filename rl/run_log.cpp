@@ -62,6 +62,7 @@ RunLog::RunLog(const std::filesystem::path& folder, const RunLogOptions& options
 }
 
 void RunLog::step(int64_t step, const Metrics& metrics) {
+  console_.phase("logging");
   if (metrics_) metrics_->append(metrics_line(step, metrics) + "\n");
   if (tensorboard_) tensorboard_->scalars(step, metrics);
   const int64_t done = step - options_.first_step, left = options_.total_steps - step;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "rl/non_finite_loss.h"
+#include "models/errors.h"
 
 namespace leash {
 
@@ -29,8 +29,8 @@ Metrics name_last_snapshot(const std::optional<Snapshot>& last,
                            const std::function<Metrics()>& step) {
   try {
     return step();
-  } catch (const NonFiniteLoss& error) {
-    throw NonFiniteLoss(fmt::format(
+  } catch (const NonFinite& error) {
+    throw NonFinite(fmt::format(
         "{}; {}", error.what(),
         last ? "the last good snapshot is " + last->path.string() : "there is no snapshot yet"));
   }

@@ -40,7 +40,7 @@ class PhaseClock {
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
                           const Communicator& communicator);
 
-// Runs one step; a NonFiniteLoss out of it gets the last good snapshot's name.
+// Runs one step; a NonFinite out of it gets the last good snapshot's name.
 Metrics name_last_snapshot(const std::optional<Snapshot>& last,
                            const std::function<Metrics()>& step);
 

@@ -154,11 +154,13 @@ Metrics SftTrainer::iterate() {
 
   // 2. Sum the gradients over micro-batches and ranks. The loss is the mean over the batch's
   // trained tokens.
+  console_.phase("summing gradients");
   optimizer_.zero_grad();
   const SftSums sums =
       accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter, communicator_);
 
   // 3. Clip, and refuse what is not finite before anything changes.
+  console_.phase("updating");
   const double grad_norm = clip_grad_norm(optimizer_.parameters(), setup_.sft.max_grad_norm);
   require_finite(sums.loss, "loss", step);
   require_finite(grad_norm, "gradient norm", step);
@@ -200,6 +202,7 @@ void SftTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
 }
 
 Snapshot SftTrainer::save() {
+  console_.phase("saving");
   require_equal_parameters(communicator_, optimizer_.parameters(),
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);

@@ -25,7 +25,7 @@ class SftTrainer {
   SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
              bool allow_inexact);
 
-  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFiniteLoss after
+  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
   // naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);
 

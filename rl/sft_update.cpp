@@ -125,7 +125,8 @@ SftModel load_sft_model(const SftSetup& setup) {
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
-          .adapter = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed))};
+          .adapter = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed)),
+          .environment = NumericEnvironment::current(checkpoint, setup.model)};
 }
 
 void SftSums::add(const SftSums& other) {

@@ -9,21 +9,28 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "models/device.h"
 #include "models/errors.h"
+#include "models/io/fingerprint.h"
 #include "models/io/peft_adapter.h"
 #include "models/io/safetensors.h"
 
 namespace leash {
 
-NumericEnvironment NumericEnvironment::current(at::ScalarType dtype) {
-  return {.dtype = c10::toString(dtype),
-          .threads = at::get_num_threads(),
+NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
+                                               const ModelConfig& model, int64_t threads_per_lane) {
+  return {.base = fingerprint(checkpoint.path),
+          .quantize = std::string(enum_name(model.quantize)),
+          .dtype = c10::toString(scalar_type(model.dtype)),
+          .threads = threads_per_lane > 0 ? threads_per_lane : at::get_num_threads(),
           .cpu_capability = at::get_cpu_capability(),
           .build = TORCH_VERSION};
 }
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  return {{"dtype", environment.dtype},
+  return {{"base", environment.base},
+          {"quantize", environment.quantize},
+          {"dtype", environment.dtype},
           {"threads", environment.threads},
           {"cpu_capability", environment.cpu_capability},
           {"build", environment.build}};

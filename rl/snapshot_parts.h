@@ -10,18 +10,24 @@
 #include <utility>
 #include <vector>
 
+#include "models/io/checkpoint.h"
 #include "models/lora.h"
+#include "models/model_config.h"
 
 namespace leash {
 
 // What must not change for a resumed run to be bit-identical; compared on resume.
 struct NumericEnvironment {
+  std::string base;      // the checkpoint's fingerprint
+  std::string quantize;  // of the base
   std::string dtype;
-  int64_t threads = 0;
+  int64_t threads = 0;         // of one operation
   std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
   std::string build;           // LibTorch's version
 
-  static NumericEnvironment current(at::ScalarType dtype);
+  // `threads_per_lane` as in LanesConfig: 0 for as many as the calling thread has.
+  static NumericEnvironment current(const Checkpoint& checkpoint, const ModelConfig& model,
+                                    int64_t threads_per_lane = 0);
   bool operator==(const NumericEnvironment&) const = default;
 };
 

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-#include "rl/non_finite_loss.h"
+#include "models/errors.h"
 
 namespace leash {
 
@@ -79,7 +79,7 @@ bool evaluates_after(const TrainingConfig& config, const BatchOrder& order, int6
 
 void require_finite(double value, const char* name, int64_t step) {
   if (std::isfinite(value)) return;
-  throw NonFiniteLoss(
+  throw NonFinite(
       fmt::format("step {}: the {} is {}; the update was not applied", step, name, value));
 }
 

@@ -11,6 +11,7 @@
 #include "rl/data/packing.h"
 #include "rl/optim/optimizer.h"
 #include "rl/optim/schedule.h"
+#include "rl/snapshot_parts.h"
 #include "rl/training_config.h"
 
 namespace leash {
@@ -20,6 +21,7 @@ struct TrainedModel {
   std::shared_ptr<const Decoder> decoder;  // the frozen base
   Tokenizer tokenizer;
   Adapter adapter;  // what trains
+  NumericEnvironment environment{};
 };
 
 Optimizer make_optimizer(const TrainingConfig& config, const Adapter& adapter);
@@ -41,7 +43,7 @@ double epochs_after(const TrainingConfig& config, const BatchOrder& order, int64
 bool evaluates_after(const TrainingConfig& config, const BatchOrder& order, int64_t logging_steps,
                      int64_t step);
 
-// NonFiniteLoss that names the step.
+// NonFinite that names the step.
 void require_finite(double value, const char* name, int64_t step);
 
 }  // namespace leash

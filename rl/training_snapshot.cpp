@@ -36,7 +36,7 @@ void write_training_snapshot(const std::filesystem::path& folder, const Training
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_loss", state.best_loss},
       {"evaluations_without_gain", state.evaluations_without_gain},
-      {"environment", environment_json(NumericEnvironment::current(model.decoder->dtype()))}};
+      {"environment", environment_json(model.environment)}};
   write_text_file(folder / "state.json", json.dump(1));
 }
 
@@ -45,8 +45,7 @@ TrainingState read_training_snapshot(const std::filesystem::path& folder, Traine
   const nlohmann::json json = read_json_file(folder / "state.json");
   TrainingState state;
   try {
-    check_environment(json.at("environment"), NumericEnvironment::current(model.decoder->dtype()),
-                      allow_inexact);
+    check_environment(json.at("environment"), model.environment, allow_inexact);
     state.step = json.at("step");
     if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
     state.best_loss = json.at("best_loss");

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <limits>
 
+#include "models/errors.h"
+
 // Resolving clones runs before a sanitizer's runtime is ready, so instrumented builds have none.
 #if defined(__x86_64__) && !defined(LEASH_SANITIZED)
 #define LEASH_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -132,8 +134,10 @@ RowSoftmax::RowSoftmax(std::span<const float> logits, double temperature)
     sum_ += sums.weights;
     weighted_ += sums.weighted;
   }
-  TORCH_CHECK(std::isfinite(sum_) && std::isfinite(largest_),
-              "the model's logits are not finite: a weight or an activation is NaN or infinite");
+  if (!std::isfinite(sum_) || !std::isfinite(largest_)) {
+    throw NonFinite(
+        "the model's logits are not finite: a weight or an activation is NaN or infinite");
+  }
 }
 
 double RowSoftmax::logprob(int64_t token) const {

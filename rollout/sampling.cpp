@@ -2,6 +2,7 @@
 #include "rollout/sampling.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -106,6 +107,7 @@ std::vector<SampledToken> sample_tokens(const at::Tensor& logits, const Sampling
   const at::Tensor contiguous = logits.contiguous();
   const float* data = contiguous.const_data_ptr<float>();
   std::vector<SampledToken> sampled(rows);
+  RECORD_USER_SCOPE("leash::sample");
   at::parallel_for(0, static_cast<int64_t>(rows), 1, [&](int64_t begin, int64_t end) {
     for (size_t i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
       Row row{{data + i * vocab, vocab}, uniforms[i], {}, {}};

@@ -13,6 +13,7 @@
 #include "experiments/cli/recipe.h"
 #include "models/device.h"
 #include "models/errors.h"
+#include "models/io/json_file.h"
 #include "models/io/snapshot.h"
 #include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
@@ -45,24 +46,47 @@ po::options_description options() {
   auto add = options.add_options();
   add("run-dir", po::value<std::string>()->value_name("DIR"), "the run's folder");
   add("snapshot", po::value<int64_t>()->value_name("N"),
-      "of step N (default: the newest; 0: before training)");
+      "of step N (default: the one that the run's adapter/ holds or would hold by now; 0: before "
+      "training)");
   add("json", po::bool_switch(), "print a JSON line per way of decoding");
   return options;
 }
 
+// Whether a run exports its best snapshot, and not its last, as adapter/.
+bool exports_best(const PpoSetup& /*setup*/) { return true; }
+bool exports_best(const SftSetup& setup) { return setup.sft.load_best_model_at_end; }
+bool exports_best(const RewardSetup& setup) { return setup.reward.load_best_model_at_end; }
+
+std::optional<int64_t> best_step(const Snapshot& snapshot) {
+  const fs::path file = snapshot.path / "state.json";
+  try {
+    const nlohmann::json best = read_json_file(file).at("best_step");
+    return best.is_null() ? std::nullopt : std::optional(best.get<int64_t>());
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError(file.string() + ": " + error.what());
+  }
+}
+
+Snapshot newest_snapshot(const fs::path& run_dir) {
+  const SnapshotSearch search = find_newest_snapshot(run_dir);
+  for (const std::string& message : search.messages) std::cerr << message << "\n";
+  if (search.newest) return *search.newest;
+  throw FormatError(fmt::format("{}: has no whole snapshot", run_dir.string()));
+}
+
 // The snapshot to load; nothing for step 0.
-std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<int64_t> step) {
+std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<int64_t> step,
+                                        bool exports_best) {
   if (!fs::is_directory(run_dir)) {
     throw FormatError(fmt::format("{}: there is no such run", run_dir.string()));
   }
   if (step == 0) return std::nullopt;
   if (!step) {
-    const SnapshotSearch search = find_newest_snapshot(run_dir);
-    for (const std::string& message : search.messages) std::cerr << message << "\n";
-    if (!search.newest) {
-      throw FormatError(fmt::format("{}: has no whole snapshot", run_dir.string()));
-    }
-    return search.newest;
+    const Snapshot newest = newest_snapshot(run_dir);
+    step = exports_best ? best_step(newest).value_or(newest.step) : newest.step;
+    if (*step == newest.step) return newest;
+    std::cerr << fmt::format("step {} is the best so far, step {} the newest\n", *step,
+                             newest.step);
   }
   std::string known;
   for (const Snapshot& snapshot : list_snapshots(run_dir)) {
@@ -206,9 +230,10 @@ int evaluate(const Arguments& args) {
   if (!run_dir) throw ConfigError("--run-dir is missing");
   const Experiment experiment = load_recipe(*values);
   set_threads(experiment.run().threads);
-  const auto snapshot = chosen_snapshot(*run_dir, given<int64_t>(*values, "snapshot"));
   std::visit(
       [&](const auto& setup) {
+        const auto snapshot =
+            chosen_snapshot(*run_dir, given<int64_t>(*values, "snapshot"), exports_best(setup));
         evaluate_task(setup, snapshot, *run_dir, (*values)["json"].as<bool>());
       },
       experiment.setup);

@@ -8,7 +8,10 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
+#include <string_view>
 #include <thread>
 #include <variant>
 
@@ -24,6 +27,7 @@
 #include "rl/distributed/launch.h"
 #include "rl/distributed/shared_folder.h"
 #include "rl/interrupt.h"
+#include "rl/phase_profile.h"
 #include "rl/ppo_trainer.h"
 #include "rl/reward_trainer.h"
 #include "rl/run_folder.h"
@@ -56,7 +60,9 @@ po::options_description options() {
       "the run's folder (default: run.output_dir, or runs/<recipe>-<time>)");
   add("resume", po::bool_switch(), "go on from the newest snapshot in the run's folder");
   add("allow-inexact", po::bool_switch(),
-      "resume although dtype, threads, CPU or LibTorch differ from the snapshot's");
+      "resume although base, dtype, threads, CPU or LibTorch differ from the snapshot's");
+  add("profile", po::bool_switch(),
+      "print where the time went, by phase and operator, and write profile.json");
   return options;
 }
 
@@ -169,6 +175,12 @@ int finish(const RunOutcome& outcome, const fs::path& folder, const std::string&
   return kDone;
 }
 
+void report_profile(PhaseProfile& profile, const fs::path& folder) {
+  const auto phases = profile.phases();
+  write_text_file(folder / "profile.json", profile_json(phases).dump(1) + "\n");
+  std::cout << "\n" << profile_table(phases);
+}
+
 std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folder,
                                          Communicator& communicator, Console& console,
                                          bool allow_inexact) {
@@ -199,6 +211,12 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
     console.message(fmt::format("{} processes divide the work", communicator.size()));
   }
 
+  std::optional<PhaseProfile> profile;
+  if (values["profile"].as<bool>()) {
+    profile.emplace("loading");
+    console.observe_phases([&profile](std::string_view phase) { profile->enter(phase); });
+  }
+
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(values, folder.path());
   const RunOutcome outcome = std::visit(
@@ -210,7 +228,11 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
       },
       experiment.setup);
   int code = outcome.end == RunEnd::finished ? kDone : kInterrupted;
-  if (communicator.leads()) code = finish(outcome, folder.path(), command);
+  if (communicator.leads()) {
+    if (profile) profile->enter("reporting");
+    code = finish(outcome, folder.path(), command);
+    if (profile) report_profile(*profile, folder.path());
+  }
   communicator.barrier();  // nobody is done before the leader's files are
   return code;
 }

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <utility>
@@ -107,6 +108,7 @@ class QuantizedWeight final : public WeightSource {
   }
 
   void decode(int64_t row, int64_t count, float* out) const {
+    RECORD_USER_SCOPE("leash::decode_blocks");
     at::parallel_for(0, count, grain(), [&](int64_t begin, int64_t end) {
       decode_some(row + begin, end - begin, out + begin * in_features());
     });
@@ -132,6 +134,7 @@ class QuantizedWeight final : public WeightSource {
     const int64_t n = in_features();
     const float* px = x.const_data_ptr<float>();
     float* py = y.mutable_data_ptr<float>();
+    RECORD_USER_SCOPE("leash::quantized_product");
     at::parallel_for(0, out_features_, grain(), [&](int64_t begin, int64_t end) {
       std::vector<float> scratch(static_cast<size_t>(kTogether * n));
       for (int64_t row = begin; row < end; row += kTogether) {

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <map>
 #include <thread>
@@ -72,7 +71,7 @@ class C10dCommunicator final : public Communicator {
       std::vector<int64_t> lengths;
       for (const at::Tensor& each : gather(length)) lengths.push_back(each.item<int64_t>());
       const at::Tensor padded = at::zeros({*std::ranges::max_element(lengths)}, at::kByte);
-      std::memcpy(padded.mutable_data_ptr(), bytes.data(), bytes.size());
+      std::ranges::copy(bytes, static_cast<char*>(padded.mutable_data_ptr()));
       const std::vector<at::Tensor> all = gather(padded);
       for (size_t i = 0; i < all.size(); ++i) {
         gathered.emplace_back(static_cast<const char*>(all[i].const_data_ptr()),

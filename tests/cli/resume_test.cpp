@@ -133,7 +133,13 @@ TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
   expect_done(changed);
   EXPECT_THAT(changed.err, HasSubstr("changed since the run began: ppo.kl_coef: 0.05 -> 0.5"));
   expect_error(work.train("run", {"--resume", "--set", "lora.r=8"}), 3, "was the recipe changed?");
-  expect_error(work.train("run", {"--resume", "--dtype", "float64"}), 2, "--allow-inexact");
+  for (const Lines& inexact : {Lines{"--dtype", "float64"},
+                               {"--set", "model.quantize=int8"},
+                               {"--set", "lanes.threads_per_lane=2"}}) {
+    Lines args = inexact;
+    args.push_back("--resume");
+    expect_error(work.train("run", args), 2, "--allow-inexact");
+  }
 }
 
 }  // namespace

@@ -176,6 +176,33 @@ TEST_F(KlReport, PromptsAreAnsweredByThePolicy) {
   EXPECT_EQ(report(args, "{\"prompt\": \"Hi\"}\n{\"prompt\": \"Yo\"}\n").out, ended.out);
 }
 
+// The answers are the policy's own, and their KL is that of the same tokens given as a text, at the
+// positions behind the prompt.
+TEST_F(KlReport, AnswersOfThePolicyHaveTheKlOfTheirText) {
+  const auto answer_ids = [&](Lines more) {
+    more.insert(more.end(), {"--prompt", "Hi", "--greedy", "--max-new-tokens", "6", "--json"});
+    const Json answer = json_lines(work.run("generate", more).out).at(0);
+    std::vector<int64_t> ids = answer["prompt_ids"];
+    for (const Json& id : answer["token_ids"]) ids.push_back(id);
+    return ids;
+  };
+  const std::vector<int64_t> ids = answer_ids({"--adapter", "a"});
+  ASSERT_NE(ids, answer_ids({}));  // else the base's answers would pass
+  const Lines args = {"--policy", "a", "--max-new-tokens", "6", "--temperature", "0"};
+  const Ended answered = report(args, "{\"prompt\": \"Hi\"}\n");
+  expect_done(answered);
+  const Json kl = json_lines(answered.out).at(0)["prompts"].at(0)["kl"];
+  const Ended scored = report({"--policy", "a"}, Json{{"token_ids", ids}}.dump() + "\n");
+  expect_done(scored);
+  const Json whole = json_lines(scored.out).at(0)["prompts"].at(0)["kl"];
+  ASSERT_EQ(kl.size(), ids.size() - 2);  // the prompt has two tokens
+  ASSERT_EQ(whole.size(), ids.size() - 1);
+  for (size_t i = 0; i < kl.size(); ++i) {
+    EXPECT_NEAR(kl[i].get<double>(), whole[i + 1].get<double>(), 1e-5);
+    EXPECT_GT(kl[i].get<double>(), 1e-4);
+  }
+}
+
 TEST_F(KlReport, BadInput) {
   expect_error(report({"--policy", "nowhere"}, "{\"text\": \"Hello\"}\n"), 3, "nowhere");
   expect_error(report({"--policy", "a"}, ""), 3, "standard input: is empty");

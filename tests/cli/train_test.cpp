@@ -1,4 +1,6 @@
 // leash train: what a run leaves behind, and everything that must not go wrong silently.
+#include <fmt/format.h>
+
 #include <cmath>
 #include <csignal>
 #include <limits>
@@ -47,6 +49,30 @@ TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
 
   // The trained adapter is one that other commands read.
   expect_done(work.run("generate", {"--prompt", "x", "--adapter", "run/adapter"}));
+}
+
+TEST(Train, AProfileAccountsForTheTime) {
+  const RunWorkspace work;
+  const Ended ended = work.train("run", {"--profile", "--set", "ppo.total_episodes=16"});
+  expect_done(ended);
+  EXPECT_THAT(ended.out, HasSubstr("in operators"));
+  const Json profile = Json::parse(read_text(work / "run/profile.json"));
+  double seconds = 0;
+  std::set<std::string> names;
+  for (const Json& phase : profile["phases"]) {
+    seconds += phase["seconds"].get<double>();
+    names.insert(phase["name"]);
+    if (phase["name"] == "sampling") {
+      EXPECT_EQ(phase["times"], 2);
+      EXPECT_GT(phase["ops"]["leash::cached_attention"]["calls"].get<int>(), 0);
+      EXPECT_GT(phase["seconds_in_ops"].get<double>(), 0.0);
+    }
+  }
+  EXPECT_NEAR(seconds, profile["seconds"].get<double>(), 1e-6);
+  for (const char* name : {"loading", "evaluating the start", "sampling", "scoring", "updating",
+                           "evaluating", "saving", "logging", "reporting"}) {
+    EXPECT_TRUE(names.contains(name)) << name;
+  }
 }
 
 TEST(Train, AUsedFolderNeedsResumeAndALockedOneWaitsForNobody) {
@@ -125,11 +151,13 @@ TEST(Train, ALossThatIsNotFiniteStopsWithTheLastGoodSnapshot) {
   });
   Lines resumed = no_eval;
   resumed.push_back("--resume");
+  expect_error(work.train("run", resumed), 2, "--allow-inexact");  // it is another base
+  resumed.push_back("--allow-inexact");
   const Ended ended = work.train("run", resumed);
   EXPECT_EQ(ended.code, 1) << ended.err;
   EXPECT_THAT(ended.err, HasSubstr("logits are not finite"));
   EXPECT_THAT(ended.err,
-              HasSubstr("the last snapshot is " + (work / "run/snapshots/step-2").string()));
+              HasSubstr("the last good snapshot is " + (work / "run/snapshots/step-2").string()));
   EXPECT_EQ(work.steps_written("run"), 2);
   EXPECT_TRUE(read_text(work / "run/snapshots/step-2/adapter_model.safetensors") == snapshot);
   EXPECT_FALSE(std::filesystem::exists(work / "run/snapshots/step-4"));
@@ -172,37 +200,96 @@ TEST(Train, AFullDiskKeepsOlderSnapshotsWhole) {
   EXPECT_EQ(work.steps_written("run"), 7);
 }
 
-TEST(Evaluate, JsonPerWayOfDecoding) {
+// What metrics.jsonl of `folder` says of a step.
+Json logged(const RunWorkspace& work, const std::string& folder, int64_t step) {
+  for (const std::string& line : work.metrics(folder)) {
+    const Json row = Json::parse(line);
+    if (row["step"] == step) return row;
+  }
+  return {};
+}
+
+// The evaluated step with the highest held-out reward among those with a KL of at most `bound`.
+int64_t best_logged(const RunWorkspace& work, const std::string& folder, double bound) {
+  int64_t best = 0;
+  double reward = -1e300;
+  for (int64_t step = 1; step <= 6; ++step) {
+    const Json row = logged(work, folder, step);
+    const double here = row["eval/sampled/reward"];
+    if (row["eval/sampled/kl"] > bound || here <= reward) continue;
+    best = step;
+    reward = here;
+  }
+  return best;
+}
+
+TEST(Train, TheBestSnapshotWithinTheKlBoundIsExported) {
   const RunWorkspace work;
-  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  work.write_recipe("kl_coef: 0");
+  const auto exported_is = [&](const std::string& folder, int64_t step) {
+    const auto file = "snapshots/step-" + std::to_string(step) + "/adapter_model.safetensors";
+    return read_text(work / folder / "adapter/adapter_model.safetensors") ==
+           read_text(work / folder / file);
+  };
+  const Lines every = {"--set", "ppo.eval_steps=1", "--set", "ppo.target_kl=null"};
+  expect_done(work.train("free", every));
+  const int64_t best = best_logged(work, "free", 1e300);
+  EXPECT_TRUE(exported_is("free", best)) << best;
+
+  // A bound just below the best step's KL leaves the best of the others.
+  const double kl = logged(work, "free", best)["eval/sampled/kl"];
+  Lines bounded = every;
+  bounded.insert(bounded.end(), {"--set", fmt::format("ppo.best_max_kl={:.17g}", kl * 0.999)});
+  expect_done(work.train("bounded", bounded));
+  const int64_t second = best_logged(work, "bounded", kl * 0.999);
+  ASSERT_NE(second, best);
+  ASSERT_NE(second, 0);
+  EXPECT_TRUE(exported_is("bounded", second)) << second;
+  EXPECT_NE(second, 6) << "choose another recipe: the last step has to lose";
+
+  bounded.back() = "ppo.best_max_kl=1e-9";  // met by none
+  const Ended none = work.train("none", bounded);
+  expect_done(none);
+  EXPECT_THAT(none.out, HasSubstr("the last: none was within ppo.best_max_kl"));
+  EXPECT_TRUE(exported_is("none", 6));
+}
+
+TEST(Evaluate, FiguresAreThoseOfTheRunAtThatStep) {
+  const RunWorkspace work;
+  expect_done(work.train("run"));
   const auto evaluate = [&](Lines more) {
     more.insert(more.begin(), {"evaluate", work.recipe().string(), "--run-dir",
                                (work / "run").string(), "--json"});
     return run_leash(more);
   };
-  const Ended before = evaluate({"--snapshot", "0"});
-  expect_done(before);
-  const auto lines = json_lines(before.out);
-  ASSERT_EQ(lines.size(), 2u);
-  std::set<std::string> ways;
-  for (const Json& line : lines) {
-    ways.insert(line["decoding"]);
-    EXPECT_EQ(line["step"], 0);
-    for (const char* key : {"reward", "kl"}) {
-      EXPECT_TRUE(line[key].contains("mean") && line[key].contains("ci95")) << line;
+  for (const int64_t step : {0, 3, 6}) {
+    const Ended ended = evaluate({"--snapshot", std::to_string(step)});
+    expect_done(ended);
+    const Json row = logged(work, "run", step);
+    std::set<std::string> ways;
+    for (const Json& line : json_lines(ended.out)) {
+      const std::string way = line["decoding"];
+      ways.insert(way);
+      EXPECT_EQ(line["step"], step);
+      EXPECT_EQ(line["reward"]["mean"], row["eval/" + way + "/reward"]);
+      EXPECT_EQ(line["kl"]["mean"], row["eval/" + way + "/kl"]);
+      EXPECT_LE(line["reward"]["ci95"][0], line["reward"]["mean"]);
+      EXPECT_EQ(line["answers"].size(), 2u);
+      EXPECT_EQ(line["answers"][0]["prompt"], "theta");
+      if (step > 0) continue;
+      EXPECT_NEAR(line["kl"]["mean"].get<double>(), 0.0, 1e-5);
+      EXPECT_GT(line["reference_perplexity"].get<double>(), 1.0);
     }
-    EXPECT_NEAR(line["kl"]["mean"].get<double>(), 0.0, 1e-5);
-    EXPECT_GT(line["reference_perplexity"].get<double>(), 1.0);
-    EXPECT_EQ(line["answers"].size(), 2u);
-    EXPECT_EQ(line["answers"][0]["prompt"], "theta");
+    EXPECT_EQ(ways, (std::set<std::string>{"greedy", "sampled"}));
   }
-  EXPECT_EQ(ways, (std::set<std::string>{"greedy", "sampled"}));
-  EXPECT_EQ(evaluate({"--snapshot", "0"}).out, before.out);
-  const Ended newest = evaluate({});
-  expect_done(newest);
-  EXPECT_EQ(json_lines(newest.out).at(0)["step"], 2);
-  EXPECT_EQ(evaluate({"--snapshot", "2"}).out, newest.out);
-  expect_error(evaluate({"--snapshot", "9"}), 3, "there is no snapshot of step 9 (there are: 2)");
+  EXPECT_NE(logged(work, "run", 3)["eval/sampled/kl"], logged(work, "run", 6)["eval/sampled/kl"]);
+  // Without --snapshot, what adapter/ holds.
+  const int64_t best =
+      Json::parse(read_text(work / "run/snapshots/step-6/state.json"))["best_step"];
+  const Ended exported = evaluate({});
+  expect_done(exported);
+  EXPECT_EQ(exported.out, evaluate({"--snapshot", std::to_string(best)}).out);
+  expect_error(evaluate({"--snapshot", "9"}), 3, "there is no snapshot of step 9 (there are: 2");
   expect_error(run_leash({"evaluate", work.recipe().string(), "--run-dir", (work / "no").string()}),
                3, "there is no such run");
 }

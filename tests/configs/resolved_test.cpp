@@ -61,7 +61,7 @@ lora:
 reference: {kind: model, path: ref}
 critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5}
 reward:
-  - {kind: model, weight: -0.1, path: smollm2}
+  - {kind: model, weight: -0.1, path: smollm2, quantize: int8}
   - {kind: function, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
 data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7}
 rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty: 1.7, response_length: 9,
@@ -92,7 +92,8 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
   // `quantize` has one value, an adapter folder would exclude the fields of lora, and the two
   // rewards have what the other kind lacks.
   EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
-                                     "    path: null", "    words: []", "    command: null"));
+                                     "    path: null", "    quantize: none", "    words: []",
+                                     "    command: null"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <string_view>
 
 #include "tests/configs/recipes.h"
 #include "tests/support/files.h"
@@ -130,8 +131,8 @@ TEST(YamlSource, BytesThatAreNoTextDoNotCrash) {
     uint32_t state = static_cast<uint32_t>(seed) * 2654435761u + 1;
     for (int i = 0; i < 60; ++i) {
       state = state * 1664525u + 1013904223u;
-      const char* alphabet = "abc:-[]{}&*!|>'\"%#?,\n \t\x01\xff\xc3\xa9";
-      noise += alphabet[(state >> 16) % 29];
+      constexpr std::string_view kAlphabet("abc:-[]{}&*!|>'\"%#?,\n \t\x01\xff\xc3\xa9\0", 28);
+      noise += kAlphabet[(state >> 16) % kAlphabet.size()];
     }
     parse(noise);
   }

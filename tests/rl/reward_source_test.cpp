@@ -4,6 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
 #include "rl/model_reward.h"
@@ -133,6 +136,31 @@ TEST_F(GoldenRewardModel, IsOnePartOfASum) {
       make_reward({half, length(1)}, {.tokenizer = write_tokenizer(folder_ / "policy", 0)});
   const std::vector<double> scores = reward->score(samples());
   EXPECT_NEAR(scores[0], 0.5 * rows_[0]["score"].get<double>(), 1e-5);  // "Fine." is one word
+}
+
+// A prompt that leaves the model no room for an answer is refused before a run, not in its middle.
+TEST_F(GoldenRewardModel, ItsContextLimitsThePolicysTokens) {
+  const RewardContext same{.tokenizer = write_tokenizer(folder_ / "policy", 0)};
+  EXPECT_EQ(make_reward({length(1), model(folder_ / "model")}, same)->context(), 48);
+  const RewardContext other{.tokenizer = write_tokenizer(folder_ / "policy", 5)};
+  EXPECT_EQ(make_reward({model(folder_ / "model")}, other)->context(), std::nullopt);
+  EXPECT_EQ(make_reward({length(1)}, same)->context(), std::nullopt);
+}
+
+TEST_F(GoldenRewardModel, QuantisedItScoresNearlyTheSame) {
+  const RewardContext context{.tokenizer = write_tokenizer(folder_ / "policy", 0)};
+  const std::vector<double> whole =
+      make_reward({model(folder_ / "model")}, context)->score(samples());
+  RewardConfig config = model(folder_ / "model");
+  config.quantize = Quantize::int8;
+  const std::vector<double> small = make_reward({config}, context)->score(samples());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    difference = std::max(difference, std::abs(small[i] - whole[i]));
+    size = std::max(size, std::abs(whole[i]));
+  }
+  EXPECT_GT(difference, 1e-7);  // it is another model
+  EXPECT_LT(difference, 0.1 * size);
 }
 
 TEST_F(GoldenRewardModel, RefusesWhatItCannotRead) {

@@ -7,7 +7,6 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/adapter_reward.h"
-#include "rl/non_finite_loss.h"
 #include "rl/score_head.h"
 #include "tests/rl/reward_run.h"
 #include "tests/support/tensors.h"
@@ -210,7 +209,7 @@ TEST_F(RewardTrainerTest, ALossThatIsNotFiniteStopsTheRun) {
   try {
     run_reward(setup, folder_ / "run");
     FAIL() << "no error";
-  } catch (const NonFiniteLoss& error) {
+  } catch (const NonFinite& error) {
     EXPECT_THAT(error.what(), HasSubstr("the update was not applied"));
     EXPECT_THAT(error.what(), HasSubstr("the last good snapshot is"));
   }

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 
 #include "models/errors.h"
-#include "rl/non_finite_loss.h"
 #include "tests/rl/sft_run.h"
 
 namespace leash {
@@ -157,7 +156,7 @@ TEST_F(SftTrainerTest, ALossThatIsNotFiniteStopsTheRun) {
   try {
     run_sft(setup, folder_ / "run");
     FAIL() << "no error";
-  } catch (const NonFiniteLoss& error) {
+  } catch (const NonFinite& error) {
     EXPECT_THAT(error.what(), HasSubstr("the update was not applied"));
     EXPECT_THAT(error.what(), HasSubstr("the last good snapshot is"));
   }

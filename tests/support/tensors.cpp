@@ -39,7 +39,7 @@ namespace leash::testing {
   }
   const auto a = actual.detach().contiguous();
   const auto b = expected.detach().contiguous();
-  if (std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0)
+  if (a.numel() == 0 || std::memcmp(a.const_data_ptr(), b.const_data_ptr(), a.nbytes()) == 0)
     return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure()
          << "bits differ, by up to "

@@ -54,7 +54,7 @@ TEST(RankPart, DISABLED_Collectives) {
   communicator->barrier();
 }
 
-TEST(Communicator, TwoRanks) { expect_all_pass(start_parts("DISABLED_Collectives", 2)); }
+TEST(ThreadsCommunicator, TwoRanks) { expect_all_pass(start_parts("DISABLED_Collectives", 2)); }
 TEST(Communicator, FourRanks) { expect_all_pass(start_parts("DISABLED_Collectives", 4)); }
 
 TEST(Communicator, OneProcessIsACommunicatorToo) {
@@ -79,7 +79,7 @@ TEST(RankPart, DISABLED_OneThrows) {
   communicator->barrier();
 }
 
-TEST(Communicator, AnErrorOfOneRankIsNamedByTheOthers) {
+TEST(ThreadsCommunicator, AnErrorOfOneRankIsNamedByTheOthers) {
   Ranks ranks = start_parts("DISABLED_OneThrows", 3);
   const auto ended = ranks.wait();
   EXPECT_EQ(ended[1].code, 0) << ended[1].out;
@@ -118,7 +118,7 @@ TEST(RankPart, DISABLED_OneIsKilled) {
 
 // The others wait for it: they are at their end within 10 s of its (seen: 5 s), here within twice
 // that, since tests share their machine.
-TEST(Communicator, AKilledRankEndsTheOthersWithinSeconds) {
+TEST(ThreadsCommunicator, AKilledRankEndsTheOthersWithinSeconds) {
   for (const int64_t size : {2, 4}) {
     Ranks ranks = start_parts("DISABLED_OneIsKilled", size);
     EXPECT_EQ(ranks[size - 1].wait().signal, SIGKILL);

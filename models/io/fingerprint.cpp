@@ -1,0 +1,65 @@
+#include "models/io/fingerprint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <system_error>
+#include <vector>
+
+#include "models/io/crc32c.h"
+
+namespace leash {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kBlock = 1 << 16;
+constexpr uint64_t kMostBlocks = 64;
+
+std::vector<fs::path> files_of(const fs::path& checkpoint) {
+  if (!fs::is_directory(checkpoint)) return {checkpoint};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(checkpoint)) {
+    const fs::path& file = entry.path();
+    if (file.filename() == "config.json" || file.extension() == ".safetensors")
+      files.push_back(file);
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+// Appends the file's blocks: all of them, or kMostBlocks at even distances with both ends.
+void sample(const fs::path& file, uint64_t size, std::string& bytes) {
+  std::ifstream stream(file, std::ios::binary);
+  const uint64_t blocks = std::min((size + kBlock - 1) / kBlock, kMostBlocks);
+  const uint64_t last = size > kBlock ? size - kBlock : 0;
+  std::string block;
+  for (uint64_t i = 0; stream && i < blocks; ++i) {
+    const uint64_t begin = blocks == 1 ? 0 : last * i / (blocks - 1);
+    block.resize(std::min(kBlock, size - begin));
+    stream.seekg(static_cast<std::streamoff>(begin));
+    stream.read(block.data(), static_cast<std::streamsize>(block.size()));
+    bytes += block;
+  }
+  if (!stream)
+    throw std::system_error(EIO, std::generic_category(), "cannot read " + file.string());
+}
+
+}  // namespace
+
+std::string fingerprint(const fs::path& checkpoint) {
+  std::string bytes;
+  uint64_t total = 0;
+  for (const fs::path& file : files_of(checkpoint)) {
+    const uint64_t size = fs::file_size(file);
+    total += size;
+    bytes += fmt::format("{}:{};", file.filename().string(), size);
+    sample(file, size, bytes);
+  }
+  return fmt::format("{} bytes, {:08x}", total, crc32c(bytes));
+}
+
+}  // namespace leash

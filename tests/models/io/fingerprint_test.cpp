@@ -1,0 +1,56 @@
+#include "models/io/fingerprint.h"
+
+#include <gtest/gtest.h>
+
+#include <system_error>
+#include <utility>
+
+#include "tests/support/files.h"
+
+namespace leash {
+namespace {
+
+using testing::ScratchFolder;
+using testing::write_text;
+
+TEST(Fingerprint, NoticesAChangeInAnyFileOfACheckpoint) {
+  const ScratchFolder folder;
+  write_text(folder / "a.gguf", "weights");
+  const std::string small = fingerprint(folder / "a.gguf");
+  EXPECT_EQ(small.substr(0, 9), "7 bytes, ");
+  write_text(folder / "a.gguf", "weighty");
+  EXPECT_NE(fingerprint(folder / "a.gguf"), small);
+
+  const auto model = folder / "model";
+  write_text(model / "config.json", "{}");
+  write_text(model / "model.safetensors", std::string(100, 'x'));
+  const std::string whole = fingerprint(model);
+  write_text(model / "tokenizer.json", "not part of it");
+  EXPECT_EQ(fingerprint(model), whole);
+  write_text(model / "config.json", "[]");
+  EXPECT_NE(fingerprint(model), whole);
+  EXPECT_THROW(fingerprint(folder / "none"), std::system_error);
+}
+
+// Of a large file, blocks at even distances with both ends: a file that was trained on differs.
+TEST(Fingerprint, SamplesLargeFiles) {
+  const ScratchFolder folder;
+  const auto file = folder / "large.gguf";
+  std::string bytes(9'000'000, 'a');
+  const auto of = [&] {
+    write_text(file, bytes);
+    return fingerprint(file);
+  };
+  const std::string before = of();
+  EXPECT_EQ(of(), before);
+  for (const size_t changed : {size_t{0}, size_t{65'535}, bytes.size() - 1}) {
+    const char old = std::exchange(bytes[changed], 'b');
+    EXPECT_NE(of(), before) << changed;
+    bytes[changed] = old;
+  }
+  bytes[65'600] = 'b';  // between two blocks: the price
+  EXPECT_EQ(of(), before);
+}
+
+}  // namespace
+}  // namespace leash
