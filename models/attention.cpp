@@ -6,10 +6,12 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/record_function.h>
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "models/kernels.h"
@@ -53,55 +55,8 @@ at::Tensor queries_by_group(const at::Tensor& x, int64_t row, int64_t length, in
       .unflatten(1, {kv_heads, x.size(1) / kv_heads})
       .permute({1, 2, 0, 3});
 }
-at::Tensor keys_by_group(const at::Tensor& x, int64_t row, int64_t length, int64_t group) {
-  return x.narrow(0, row, length).transpose(0, 1).unsqueeze(1).expand({-1, group, -1, -1});
-}
-
-struct PackedOutput {
-  at::Tensor out;                     // [tokens, heads, head_dim]
-  std::vector<at::Tensor> logsumexp;  // per sequence
-};
-
-PackedOutput attend_forward(const PackedHeads& heads, const std::vector<int64_t>& lengths) {
-  const int64_t kv_heads = heads.key.size(1);
-  const int64_t group = heads.query.size(1) / kv_heads;
-  PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
-                      .logsumexp = {}};
-  int64_t row = 0;
-  for (const int64_t length : lengths) {
-    const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
-        queries_by_group(heads.query, row, length, kv_heads),
-        keys_by_group(heads.key, row, length, group),
-        keys_by_group(heads.value, row, length, group), /*dropout_p=*/0.0, /*is_causal=*/true);
-    queries_by_group(result.out, row, length, kv_heads).copy_(out);
-    result.logsumexp.push_back(logsumexp);
-    row += length;
-  }
-  return result;
-}
-
-PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
-                            const at::Tensor& dy, const std::vector<int64_t>& lengths) {
-  const int64_t kv_heads = heads.key.size(1);
-  const int64_t group = heads.query.size(1) / kv_heads;
-  PackedHeads gradients{.query = at::empty(heads.query.sizes(), dy.options()),
-                        .key = at::empty(heads.key.sizes(), dy.options()),
-                        .value = at::empty(heads.value.sizes(), dy.options())};
-  int64_t row = 0;
-  for (size_t i = 0; i < lengths.size(); row += lengths[i++]) {
-    const int64_t length = lengths[i];
-    const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-        queries_by_group(dy, row, length, kv_heads),
-        queries_by_group(heads.query, row, length, kv_heads),
-        keys_by_group(heads.key, row, length, group),
-        keys_by_group(heads.value, row, length, group),
-        queries_by_group(forward.out, row, length, kv_heads), forward.logsumexp[i],
-        /*dropout_p=*/0.0, /*is_causal=*/true);
-    queries_by_group(gradients.query, row, length, kv_heads).copy_(dq);
-    gradients.key.narrow(0, row, length).copy_(dk.sum(1).transpose(0, 1));
-    gradients.value.narrow(0, row, length).copy_(dv.sum(1).transpose(0, 1));
-  }
-  return gradients;
+at::Tensor keys_by_group(const at::Tensor& rows, int64_t group) {
+  return rows.transpose(0, 1).unsqueeze(1).expand({-1, group, -1, -1});
 }
 
 // Where a sequence's rows are, and those of the sequence that it continues.
@@ -132,12 +87,76 @@ std::vector<PackedRows> packed_rows(const std::vector<int64_t>& lengths,
   return places;
 }
 
-// The prefix's rows stand before the sequence's own, queries included: their results are dropped,
-// which costs less than a mask.
-at::Tensor rows_of(const at::Tensor& x, const PackedRows& place) {
+struct PackedOutput {
+  at::Tensor out;                     // [tokens, heads, head_dim]
+  std::vector<at::Tensor> logsumexp;  // per sequence
+};
+
+// What a sequence's rows see: their own keys, or those of the sequence that they continue as well.
+at::Tensor seen_by(const at::Tensor& x, const PackedRows& place) {
   const at::Tensor own = x.narrow(0, place.begin, place.rows);
   if (place.prefix_rows == 0) return own;
   return at::cat({x.narrow(0, place.prefix_begin, place.prefix_rows), own});
+}
+
+// [rows, prefix + rows]: row i sees the prefix and its own rows up to i; undefined where a plain
+// causal mask does.
+std::optional<at::Tensor> visible(const PackedRows& place, const at::TensorOptions& options) {
+  if (place.prefix_rows == 0) return std::nullopt;
+  return at::full({place.rows, place.prefix_rows + place.rows},
+                  -std::numeric_limits<double>::infinity(), options)
+      .triu_(place.prefix_rows + 1)
+      .unsqueeze(0)
+      .unsqueeze(0);
+}
+
+PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places) {
+  const int64_t kv_heads = heads.key.size(1);
+  const int64_t group = heads.query.size(1) / kv_heads;
+  PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
+                      .logsumexp = {}};
+  for (const PackedRows& place : places) {
+    const auto mask = visible(place, heads.query.options());
+    const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
+        queries_by_group(heads.query, place.begin, place.rows, kv_heads),
+        keys_by_group(seen_by(heads.key, place), group),
+        keys_by_group(seen_by(heads.value, place), group), /*dropout_p=*/0.0,
+        /*is_causal=*/!mask, mask);
+    queries_by_group(result.out, place.begin, place.rows, kv_heads).copy_(out);
+    result.logsumexp.push_back(logsumexp);
+  }
+  return result;
+}
+
+PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
+                            const at::Tensor& dy, const std::vector<PackedRows>& places) {
+  const int64_t kv_heads = heads.key.size(1);
+  const int64_t group = heads.query.size(1) / kv_heads;
+  PackedHeads gradients{.query = at::empty(heads.query.sizes(), dy.options()),
+                        .key = at::empty(heads.key.sizes(), dy.options()),
+                        .value = at::empty(heads.value.sizes(), dy.options())};
+  // A sequence's own rows come before whatever continues it adds to them.
+  const auto give = [&](const at::Tensor& all, const at::Tensor& grouped, const PackedRows& place) {
+    const at::Tensor rows = grouped.sum(1).transpose(0, 1);  // [seen, kv_heads, head_dim]
+    all.narrow(0, place.begin, place.rows).copy_(rows.narrow(0, place.prefix_rows, place.rows));
+    if (place.prefix_rows == 0) return;
+    all.narrow(0, place.prefix_begin, place.prefix_rows).add_(rows.narrow(0, 0, place.prefix_rows));
+  };
+  for (size_t i = 0; i < places.size(); ++i) {
+    const PackedRows& place = places[i];
+    const auto mask = visible(place, heads.query.options());
+    const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        queries_by_group(dy, place.begin, place.rows, kv_heads),
+        queries_by_group(heads.query, place.begin, place.rows, kv_heads),
+        keys_by_group(seen_by(heads.key, place), group),
+        keys_by_group(seen_by(heads.value, place), group),
+        queries_by_group(forward.out, place.begin, place.rows, kv_heads), forward.logsumexp[i],
+        /*dropout_p=*/0.0, /*is_causal=*/!mask, mask);
+    queries_by_group(gradients.query, place.begin, place.rows, kv_heads).copy_(dq);
+    give(gradients.key, dk, place);
+    give(gradients.value, dv, place);
+  }
+  return gradients;
 }
 
 }  // namespace
@@ -150,10 +169,11 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
                             shape.head_dim);
   };
-  if (!qkv.is_cpu() || !prefixes.empty()) {
+  if (!qkv.is_cpu()) {
     const QueryKeyValue heads = split(qkv);
     return packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
   }
+  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
   PackedHeads heads;
   PackedOutput result;
   {
@@ -162,16 +182,16 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     heads = {.query = parts.query.contiguous(),
              .key = parts.key.contiguous(),
              .value = parts.value.contiguous()};
-    result = attend_forward(heads, lengths);
+    result = attend_forward(heads, places);
   }
   const at::Tensor y = result.out.flatten(1);
   if (!differentiable({qkv})) return y;
   const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
   return with_backward(
       y, {qkv}, "PackedSelfAttentionBackward",
-      [heads, result, lengths, positions, inverse](const at::Tensor& dy) {
+      [heads, result, places, positions, inverse](const at::Tensor& dy) {
         const PackedHeads gradients =
-            attend_backward(heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), lengths);
+            attend_backward(heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places);
         return torch::autograd::variable_list{at::cat(
             {rotate(gradients.query, positions, inverse).flatten(1),
              rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
@@ -187,9 +207,11 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
   std::vector<at::Tensor> outputs;
   outputs.reserve(places.size());
   for (const PackedRows& place : places) {
+    // The prefix's queries stand before the sequence's own and are dropped afterwards, which costs
+    // less than a mask.
     const at::Tensor output = rows_first(at::scaled_dot_product_attention(
-        heads_first(rows_of(query, place)), heads_first(rows_of(key, place)),
-        heads_first(rows_of(value, place)), /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0,
+        heads_first(seen_by(query, place)), heads_first(seen_by(key, place)),
+        heads_first(seen_by(value, place)), /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0,
         /*is_causal=*/true,
         /*scale=*/std::nullopt, /*enable_gqa=*/grouped));
     outputs.push_back(place.prefix_rows == 0 ? output

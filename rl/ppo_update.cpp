@@ -12,6 +12,7 @@
 #include <iterator>
 
 #include "models/errors.h"
+#include "models/packed_texts.h"
 #include "models/random.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/distributed/shares.h"
@@ -21,7 +22,7 @@
 namespace leash {
 namespace {
 
-// Some answers packed end to end, and where in the packed rows each of their tokens was predicted.
+// Some answers in one packed batch, and where in its rows each of their tokens was predicted.
 struct MicroBatch {
   PackedTokens tokens;
   at::Tensor rows;     // [answer tokens] packed row whose state predicts the token
@@ -29,26 +30,30 @@ struct MicroBatch {
   at::Tensor picked;   // [answer tokens] index into the flattened [batch, time] tensors
 };
 
+// What the model reads of an answer: its last token is only ever a target, so no row is computed
+// for it.
+std::vector<int64_t> tokens_read(const Completion& answer) {
+  std::vector<int64_t> ids = answer.prompt_ids;
+  ids.insert(ids.end(), answer.token_ids.begin(), answer.token_ids.end() - 1);
+  return ids;
+}
+
 MicroBatch pack_answers(const Experience& experience, std::span<const int64_t> rows) {
-  std::vector<std::vector<int64_t>> sequences;
+  std::vector<std::vector<int64_t>> texts;
+  for (const int64_t row : rows) texts.push_back(tokens_read(experience.answers[row]));
+  PackedTexts packed = pack_shared(texts);
   std::vector<int64_t> predicted_at, targets, picked;
   const int64_t time = experience.mask.size(1);
-  int64_t offset = 0;
-  for (const int64_t row : rows) {
-    const Completion& answer = experience.answers[row];
-    std::vector<int64_t> ids = answer.prompt_ids;
-    // The last token is only ever a target, so no row is computed for it.
-    ids.insert(ids.end(), answer.token_ids.begin(), answer.token_ids.end() - 1);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Completion& answer = experience.answers[rows[i]];
     const auto prompt = static_cast<int64_t>(answer.prompt_ids.size());
     for (int64_t j = 0; j < static_cast<int64_t>(answer.token_ids.size()); ++j) {
-      predicted_at.push_back(offset + prompt - 1 + j);
+      predicted_at.push_back(packed.row(static_cast<int64_t>(i), prompt - 1 + j));
       targets.push_back(answer.token_ids[j]);
-      picked.push_back(row * time + j);
+      picked.push_back(rows[i] * time + j);
     }
-    offset += static_cast<int64_t>(ids.size());
-    sequences.push_back(std::move(ids));
   }
-  return {.tokens = pack(sequences),
+  return {.tokens = std::move(packed.tokens),
           .rows = at::tensor(predicted_at, at::kLong),
           .targets = at::tensor(targets, at::kLong),
           .picked = at::tensor(picked, at::kLong)};
@@ -184,13 +189,15 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
     lengths.push_back(static_cast<int64_t>(answer.prompt_ids.size() + answer.token_ids.size()) - 1);
     num_tokens += static_cast<double>(answer.token_ids.size());
   }
-  std::vector<int64_t> own_rows, own_lengths;
+  std::vector<int64_t> own_rows;
+  std::vector<std::vector<int64_t>> texts;
   for (const int64_t index : own_share(lengths, communicator)) {
     own_rows.push_back(rows[index]);
-    own_lengths.push_back(lengths[index]);
+    texts.push_back(tokens_read(experience.answers[rows[index]]));
   }
   UpdateSums sums;
-  for (const auto& [begin, end] : micro_batches(own_lengths, setup.ppo.micro_batch_tokens)) {
+  for (const auto& [begin, end] : micro_batches(std::vector<TokenSpan>(texts.begin(), texts.end()),
+                                                setup.ppo.micro_batch_tokens)) {
     sums.add(run_micro_batch(experience, std::span(own_rows).subspan(begin, end - begin),
                              num_tokens, setup, roles));
   }

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "models/errors.h"
+#include "models/packed_texts.h"
 #include "rollout/inputs.h"
 #include "rollout/kv_cache.h"
 #include "rollout/scoring.h"
@@ -49,11 +50,14 @@ class Generation {
         value_head_(value_head),
         callbacks_(callbacks),
         ending_tokens_(ending_tokens(config, tokenizer)),
-        cache_(decoder.config(), std::min<int64_t>(config.max_batch, std::ssize(prompts)),
+        shared_(beginning_of(prompts)),
+        cache_(decoder.config(),
+               std::min<int64_t>(config.max_batch, std::ssize(prompts)) + (shared_ > 0 ? 1 : 0),
                capacity(), decoder.dtype()),
         completions_(prompts.size()) {}
 
   std::vector<Completion> run() {
+    if (shared_ > 0) read_beginning();
     while (next_ < std::ssize(prompts_) || !active_.empty()) {
       admit();
       if (!active_.empty()) decode();
@@ -73,6 +77,20 @@ class Generation {
       rows = std::max<int64_t>(rows, std::ssize(prompt.ids) + answer - 1);
     }
     return rows;
+  }
+
+  static int64_t beginning_of(const std::vector<Prompt>& prompts) {
+    std::vector<TokenSpan> texts;
+    for (const Prompt& prompt : prompts) texts.emplace_back(prompt.ids);
+    return shared_beginning(texts);
+  }
+
+  // What all prompts begin with (a chat template's system message) is read once, into a slot of its
+  // own.
+  void read_beginning() {
+    beginning_slot_ = cache_.acquire().value();
+    const auto& ids = prompts_.front().ids;
+    forward(pack_one({ids.begin(), ids.begin() + shared_}), {beginning_slot_});
   }
 
   // Fills free slots with waiting prompts and draws the first token of each.
@@ -129,15 +147,19 @@ class Generation {
 
   void prefill(const std::vector<std::shared_ptr<Sequence>>& fresh) {
     std::vector<int64_t> lengths;
-    for (const auto& sequence : fresh) lengths.push_back(std::ssize(sequence->ids));
+    for (const auto& sequence : fresh) lengths.push_back(std::ssize(sequence->ids) - shared_);
     for (const auto& [begin, end] : micro_batches(lengths, kPrefillTokens)) {
       std::vector<std::vector<int64_t>> ids;
       std::vector<int64_t> slots;
       for (int64_t i = begin; i < end; ++i) {
-        ids.push_back(fresh[static_cast<size_t>(i)]->ids);
-        slots.push_back(fresh[static_cast<size_t>(i)]->slot);
+        const Sequence& sequence = *fresh[static_cast<size_t>(i)];
+        if (shared_ > 0) cache_.copy_prefix(beginning_slot_, sequence.slot, shared_);
+        ids.emplace_back(sequence.ids.begin() + shared_, sequence.ids.end());
+        slots.push_back(sequence.slot);
       }
-      const at::Tensor hidden = forward(pack(ids), std::move(slots));
+      PackedTokens tokens = pack(ids);
+      tokens.positions.add_(shared_);
+      const at::Tensor hidden = forward(tokens, std::move(slots));
       int64_t last = -1;
       for (int64_t i = begin; i < end; ++i) {
         last += lengths[static_cast<size_t>(i)];
@@ -231,6 +253,8 @@ class Generation {
   const LinearHead* value_head_;
   const RolloutEngine::Callbacks& callbacks_;
   std::vector<int64_t> ending_tokens_;
+  int64_t shared_;               // tokens that all prompts begin with, or 0
+  int64_t beginning_slot_ = -1;  // of the cache, which holds them
   KvCache cache_;
   std::vector<Completion> completions_;
   std::vector<std::shared_ptr<Sequence>> active_;

@@ -9,9 +9,11 @@
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "models/errors.h"
+#include "models/packed_texts.h"
 #include "rollout/inputs.h"
 
 namespace leash {
@@ -21,27 +23,40 @@ int64_t length(const std::vector<int64_t>& ids) { return static_cast<int64_t>(id
 
 // Some texts in one packed batch, and the rows that predict their answers.
 struct AnswerBatch {
-  std::vector<std::vector<int64_t>> contexts;  // without the last token
-  std::vector<size_t> text_of;                 // which text each context is
-  std::vector<int64_t> rows;                   // of the packed batch
-  std::vector<int64_t> targets;                // the token after each row
-  int64_t num_tokens = 0;
+  std::vector<size_t> text_of;  // which text each context is
+  PackedTexts contexts;         // without the last token
+  at::Tensor rows;              // int64 [answer tokens], of the packed batch
+  at::Tensor targets;           // int64 [answer tokens], the token after each row
 
-  void add(size_t index, const ScoredText& text) {
-    contexts.emplace_back(text.ids.begin(), text.ids.end() - 1);
-    text_of.push_back(index);
+  int64_t num_tokens() const { return contexts.tokens.ids.size(0); }
+};
+
+AnswerBatch answer_batch(std::span<const ScoredText> texts, std::span<const size_t> chosen) {
+  std::vector<std::vector<int64_t>> contexts;
+  for (const size_t text : chosen) {
+    contexts.emplace_back(texts[text].ids.begin(), texts[text].ids.end() - 1);
+  }
+  AnswerBatch batch{.text_of = {chosen.begin(), chosen.end()},
+                    .contexts = pack_shared(contexts),
+                    .rows = {},
+                    .targets = {}};
+  std::vector<int64_t> rows, targets;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    const ScoredText& text = texts[chosen[i]];
     for (int64_t place = text.answer_begin; place < length(text.ids); ++place) {
-      rows.push_back(num_tokens + place - 1);
+      rows.push_back(batch.contexts.row(static_cast<int64_t>(i), place - 1));
       targets.push_back(text.ids[static_cast<size_t>(place)]);
     }
-    num_tokens += length(text.ids) - 1;
   }
-};
+  batch.rows = at::tensor(rows, at::kLong);
+  batch.targets = at::tensor(targets, at::kLong);
+  return batch;
+}
 
 std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
                                         const DecoderConfig& config, int64_t max_tokens) {
   std::vector<size_t> scored;  // texts that have an answer at all
-  std::vector<int64_t> lengths;
+  std::vector<TokenSpan> contexts;
   for (size_t i = 0; i < texts.size(); ++i) {
     check_ids(texts[i].ids, config, fmt::format("text {}", i));
     TORCH_CHECK(texts[i].answer_begin >= 1 && texts[i].answer_begin <= length(texts[i].ids),
@@ -49,15 +64,11 @@ std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
                 texts[i].answer_begin);
     if (texts[i].answer_begin == length(texts[i].ids)) continue;
     scored.push_back(i);
-    lengths.push_back(length(texts[i].ids) - 1);
+    contexts.push_back(TokenSpan(texts[i].ids).first(texts[i].ids.size() - 1));
   }
   std::vector<AnswerBatch> batches;
-  for (const auto& [begin, end] : micro_batches(lengths, max_tokens)) {
-    AnswerBatch& batch = batches.emplace_back();
-    for (int64_t i = begin; i < end; ++i) {
-      const size_t text = scored[static_cast<size_t>(i)];
-      batch.add(text, texts[text]);
-    }
+  for (const auto& [begin, end] : micro_batches(contexts, max_tokens)) {
+    batches.push_back(answer_batch(texts, std::span(scored).subspan(begin, end - begin)));
   }
   return batches;
 }
@@ -66,6 +77,19 @@ std::vector<double> to_doubles(const at::Tensor& tensor) {
   const at::Tensor plain = tensor.to(at::kCPU, at::kDouble).contiguous();
   const double* data = plain.const_data_ptr<double>();
   return {data, data + plain.numel()};
+}
+
+// The whole batch, and once more.
+PackedTokens twice(const PackedTokens& tokens) {
+  PackedTokens both{.ids = at::cat({tokens.ids, tokens.ids}),
+                    .positions = at::cat({tokens.positions, tokens.positions}),
+                    .lengths = tokens.lengths,
+                    .prefixes = tokens.prefixes};
+  both.lengths.insert(both.lengths.end(), tokens.lengths.begin(), tokens.lengths.end());
+  for (const int64_t prefix : tokens.prefixes) {
+    both.prefixes.push_back(prefix < 0 ? -1 : prefix + std::ssize(tokens.lengths));
+  }
+  return both;
 }
 
 // Hands out a batch's numbers, row after row, to its texts' `member`.
@@ -99,6 +123,14 @@ std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> 
   return batches;
 }
 
+std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
+                                                       int64_t max_tokens) {
+  const int64_t shared = shared_beginning(texts);
+  std::vector<int64_t> lengths;
+  for (const TokenSpan text : texts) lengths.push_back(std::ssize(text) - shared);
+  return micro_batches(lengths, std::max<int64_t>(max_tokens - shared, 1));
+}
+
 std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapter,
                                     std::span<const ScoredText> texts,
                                     const ScoringOptions& options) {
@@ -107,9 +139,8 @@ std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapt
   for (const AnswerBatch& batch :
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
     const at::Tensor hidden =
-        decoder.forward(pack(batch.contexts), adapter).index_select(0, at::tensor(batch.rows));
-    const auto answers =
-        decoder.token_scores(hidden, at::tensor(batch.targets), options.temperature, adapter);
+        decoder.forward(batch.contexts.tokens, adapter).index_select(0, batch.rows);
+    const auto answers = decoder.token_scores(hidden, batch.targets, options.temperature, adapter);
     distribute(
         answers.logprobs, batch, texts, [&](size_t i) -> auto& { return scores[i].logprobs; });
     distribute(
@@ -130,15 +161,12 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
   // Each text stands twice in a forward: for the policy, then for the reference.
   for (const AnswerBatch& batch : answer_batches(
            texts, decoder.config(), std::max<int64_t>(1, options.micro_batch_tokens / 2))) {
-    std::vector<std::vector<int64_t>> twice = batch.contexts;
-    twice.insert(twice.end(), batch.contexts.begin(), batch.contexts.end());
     AdapterRows rows;
-    rows.ranges = {{policy, batch.num_tokens}, {reference, batch.num_tokens}};
-    const at::Tensor hidden = decoder.forward(pack(twice), rows);
-    const at::Tensor answers = at::tensor(batch.rows);
+    rows.ranges = {{policy, batch.num_tokens()}, {reference, batch.num_tokens()}};
+    const at::Tensor hidden = decoder.forward(twice(batch.contexts.tokens), rows);
     distribute(
-        decoder.exact_kl(hidden.index_select(0, answers), policy,
-                         hidden.index_select(0, answers.add(batch.num_tokens)), reference,
+        decoder.exact_kl(hidden.index_select(0, batch.rows), policy,
+                         hidden.index_select(0, batch.rows.add(batch.num_tokens())), reference,
                          options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
@@ -157,12 +185,11 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
   std::vector<std::vector<double>> kl(texts.size());
   for (const AnswerBatch& batch :
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
-    const PackedTokens tokens = pack(batch.contexts);
-    const at::Tensor rows = at::tensor(batch.rows);
+    const PackedTokens& tokens = batch.contexts.tokens;
     distribute(
-        decoder.exact_kl(decoder.forward(tokens, policy).index_select(0, rows), policy,
+        decoder.exact_kl(decoder.forward(tokens, policy).index_select(0, batch.rows), policy,
                          reference_decoder,
-                         reference_decoder.forward(tokens, reference).index_select(0, rows),
+                         reference_decoder.forward(tokens, reference).index_select(0, batch.rows),
                          reference, options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
@@ -177,7 +204,7 @@ std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapt
   std::vector<std::vector<double>> values(texts.size());
   for (const AnswerBatch& batch : answer_batches(texts, decoder.config(), micro_batch_tokens)) {
     const at::Tensor hidden =
-        decoder.forward(pack(batch.contexts), adapter).index_select(0, at::tensor(batch.rows));
+        decoder.forward(batch.contexts.tokens, adapter).index_select(0, batch.rows);
     distribute(
         head(hidden), batch, texts, [&](size_t i) -> auto& { return values[i]; });
   }
@@ -188,21 +215,20 @@ at::Tensor score_sequences(const Decoder& decoder, const Adapter* adapter, const
                            std::span<const std::vector<int64_t>> sequences,
                            int64_t micro_batch_tokens) {
   const at::NoGradGuard no_grad;
-  std::vector<int64_t> lengths;
   for (size_t i = 0; i < sequences.size(); ++i) {
     check_ids(sequences[i], decoder.config(), fmt::format("text {}", i));
-    lengths.push_back(length(sequences[i]));
   }
+  const std::vector<TokenSpan> texts(sequences.begin(), sequences.end());
   std::vector<at::Tensor> scores;
-  for (const auto& [begin, end] : micro_batches(lengths, micro_batch_tokens)) {
-    std::vector<int64_t> last;
-    int64_t row = -1;
-    for (int64_t i = begin; i < end; ++i) {
-      last.push_back(row += lengths[static_cast<size_t>(i)]);
-    }
+  for (const auto& [begin, end] : micro_batches(texts, micro_batch_tokens)) {
     const auto group =
         sequences.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-    const at::Tensor hidden = decoder.forward(pack(group), adapter);
+    const PackedTexts packed = pack_shared(group);
+    std::vector<int64_t> last;
+    for (size_t i = 0; i < group.size(); ++i) {
+      last.push_back(packed.row(static_cast<int64_t>(i), length(group[i]) - 1));
+    }
+    const at::Tensor hidden = decoder.forward(packed.tokens, adapter);
     scores.push_back(head(hidden.index_select(0, at::tensor(last))).to(at::kFloat));
   }
   return scores.empty() ? at::empty({0, head.weight.size(0)}, at::kFloat) : at::cat(scores);

@@ -10,6 +10,7 @@
 
 #include "models/decoder.h"
 #include "models/heads.h"
+#include "models/packed_texts.h"
 
 namespace leash {
 
@@ -35,6 +36,9 @@ struct ScoringOptions {
 // Groups of consecutive indices whose lengths sum to at most `max_tokens` (a longer one stands
 // alone): a pure function of lengths.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
+                                                       int64_t max_tokens);
+// The same for texts that are packed by pack_shared: what all of them begin with counts once.
+std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
                                                        int64_t max_tokens);
 
 // Log-probs (and values) of the answers, without gradients.

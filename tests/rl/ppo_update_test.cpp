@@ -44,8 +44,9 @@ Tokenizer tokenizer() {
   return Tokenizer::load(folder.path());
 }
 
-// Answers of 1 to 9 tokens behind prompts of 2 to 7, with every number that an update reads.
-Experience experience() {
+// Answers of 1 to 9 tokens behind prompts of 2 to 7, which may all begin with the same `beginning`
+// tokens, with every number that an update reads.
+Experience experience(int64_t beginning = 0) {
   Experience result;
   std::vector<int64_t> lengths;
   for (int64_t row = 0; row < kAnswers; ++row) {
@@ -54,6 +55,10 @@ Experience experience() {
     result.answers.push_back({.sample = static_cast<uint64_t>(row),
                               .prompt_ids = ids(2 + row, row),
                               .token_ids = ids(length, 50 + row)});
+  }
+  const std::vector<int64_t> system = ids(beginning, 77);
+  for (Completion& answer : result.answers) {
+    answer.prompt_ids.insert(answer.prompt_ids.begin(), system.begin(), system.end());
   }
   result.mask = row_mask(lengths);
   const std::vector<int64_t> shape = {kAnswers, kLongest};
@@ -93,7 +98,7 @@ class PpoUpdate : public ::testing::Test {
   std::vector<at::Tensor> gradients(const std::vector<int64_t>& rows, UpdateSums* sums = nullptr) {
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
     const UpdateSums result =
-        accumulate_gradients(experience(), rows, setup, *roles, *single_communicator());
+        accumulate_gradients(experience(beginning), rows, setup, *roles, *single_communicator());
     if (sums != nullptr) *sums = result;
     std::vector<at::Tensor> values;
     for (const at::Tensor& leaf : leaves()) {
@@ -104,7 +109,7 @@ class PpoUpdate : public ::testing::Test {
 
   // Token by token from whole logits, as the papers write it.
   at::Tensor loss_written_out(const std::vector<int64_t>& rows) const {
-    const Experience known = experience();
+    const Experience known = experience(beginning);
     at::Tensor policy = at::zeros(at::IntArrayRef{}, at::kDouble), value = policy;
     double tokens = 0;
     for (const int64_t row : rows) {
@@ -139,12 +144,15 @@ class PpoUpdate : public ::testing::Test {
   }
 
   PpoSetup setup;
+  int64_t beginning = 0;  // tokens that all prompts begin with
   std::unique_ptr<PpoRoles> roles;
 };
 
 TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
   const std::vector<int64_t> rows = {3, 0, 2, 5};
-  for (const bool backprop : {false, true}) {
+  for (const auto& [shared, backprop] :
+       {std::pair<int64_t, bool>{0, false}, {0, true}, {9, false}, {9, true}}) {
+    beginning = shared;
     roles->critic.backprop_to_policy = backprop;
     const at::Tensor loss = loss_written_out(rows);
     UpdateSums sums;
@@ -175,14 +183,17 @@ TEST_F(PpoUpdate, AnAdapterCriticLearnsFromItsOwnTrunk) {
 
 TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
-  UpdateSums whole, parts;
-  const auto expected = gradients(rows, &whole);
-  for (const int64_t tokens : {1, 17, 30}) {
-    setup.ppo.micro_batch_tokens = tokens;
-    expect_close(gradients(rows, &parts), expected);
-    EXPECT_NEAR(parts.policy_loss, whole.policy_loss, 1e-12);
-    EXPECT_NEAR(parts.value_loss, whole.value_loss, 1e-12);
-    EXPECT_EQ(parts.tokens, whole.tokens);
+  for (const int64_t shared : {0, 9}) {
+    beginning = shared;
+    UpdateSums whole, parts;
+    const auto expected = gradients(rows, &whole);
+    for (const int64_t tokens : {1, 17, 30}) {
+      setup.ppo.micro_batch_tokens = tokens;
+      expect_close(gradients(rows, &parts), expected);
+      EXPECT_NEAR(parts.policy_loss, whole.policy_loss, 1e-12);
+      EXPECT_NEAR(parts.value_loss, whole.value_loss, 1e-12);
+      EXPECT_EQ(parts.tokens, whole.tokens);
+    }
   }
 }
 

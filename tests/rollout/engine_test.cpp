@@ -42,6 +42,16 @@ std::vector<Prompt> some_prompts() {
   return prompts;
 }
 
+// The same behind a system message of 12 tokens, which is read once for all of them.
+std::vector<Prompt> some_chat_prompts() {
+  std::vector<Prompt> prompts = some_prompts();
+  const auto beginning = random_ids(77, 12);
+  for (Prompt& prompt : prompts) {
+    prompt.ids.insert(prompt.ids.begin(), beginning.begin(), beginning.end());
+  }
+  return prompts;
+}
+
 GenerationConfig sampling_config() {
   GenerationConfig config;
   config.max_new_tokens = 24;
@@ -80,26 +90,27 @@ class Engine : public ::testing::Test {
 };
 
 TEST_F(Engine, AnswersDoNotDependOnOrderCompanyOrBatch) {
-  const auto prompts = some_prompts();
-  const auto all = engine.generate(prompts, &adapter, sampling_config(), &head);
-  ASSERT_EQ(all.size(), prompts.size());
-  std::set<size_t> lengths;
-  for (const auto& completion : all) lengths.insert(completion.token_ids.size());
-  EXPECT_GE(lengths.size(), 4u) << "answers of many lengths, so that slots change hands";
-  for (const int64_t max_batch : {1, 3, 5}) {
+  for (const auto& prompts : {some_prompts(), some_chat_prompts()}) {
+    const auto all = engine.generate(prompts, &adapter, sampling_config(), &head);
+    ASSERT_EQ(all.size(), prompts.size());
+    std::set<size_t> lengths;
+    for (const auto& completion : all) lengths.insert(completion.token_ids.size());
+    EXPECT_GE(lengths.size(), 4u) << "answers of many lengths, so that slots change hands";
+    for (const int64_t max_batch : {1, 3, 5}) {
+      GenerationConfig config = sampling_config();
+      config.max_batch = max_batch;
+      const auto some = engine.generate(prompts, &adapter, config, &head);
+      for (size_t i = 0; i < all.size(); ++i) expect_same(some[i], all[i]);
+    }
+    std::vector<Prompt> backwards(prompts.rbegin(), prompts.rend());
     GenerationConfig config = sampling_config();
-    config.max_batch = max_batch;
-    const auto some = engine.generate(prompts, &adapter, config, &head);
-    for (size_t i = 0; i < all.size(); ++i) expect_same(some[i], all[i]);
-  }
-  std::vector<Prompt> backwards(prompts.rbegin(), prompts.rend());
-  GenerationConfig config = sampling_config();
-  config.max_batch = 4;
-  auto turned = engine.generate(backwards, &adapter, config, &head);
-  std::reverse(turned.begin(), turned.end());
-  for (size_t i = 0; i < all.size(); ++i) {
-    expect_same(turned[i], all[i]);
-    expect_same(engine.generate({prompts[i]}, &adapter, sampling_config(), &head)[0], all[i]);
+    config.max_batch = 4;
+    auto turned = engine.generate(backwards, &adapter, config, &head);
+    std::reverse(turned.begin(), turned.end());
+    for (size_t i = 0; i < all.size(); ++i) {
+      expect_same(turned[i], all[i]);
+      expect_same(engine.generate({prompts[i]}, &adapter, sampling_config(), &head)[0], all[i]);
+    }
   }
 }
 

@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/errors.h"
@@ -33,6 +34,23 @@ std::vector<ScoredText> texts() {
           {random_ids(7, 20), 1}, {random_ids(8, 30), 13}};
 }
 
+// Those of 10 tokens and more, which all begin with the same 9.
+std::vector<ScoredText> texts_with_a_beginning() {
+  std::vector<ScoredText> result;
+  const auto beginning = random_ids(9, 9);
+  for (ScoredText& text : texts()) {
+    if (text.ids.size() < 10) continue;
+    std::ranges::copy(beginning, text.ids.begin());
+    result.push_back(std::move(text));
+  }
+  return result;
+}
+
+const std::vector<std::vector<ScoredText>>& both_kinds() {
+  static const std::vector<std::vector<ScoredText>> kinds = {texts(), texts_with_a_beginning()};
+  return kinds;
+}
+
 std::vector<std::vector<int64_t>> alone(const std::vector<int64_t>& ids) { return {ids}; }
 
 LinearHead value_head() { return {.weight = normal_tensor({5, Purpose::noise}, {1, 32}, 0, 1)}; }
@@ -49,26 +67,28 @@ TEST(Scoring, AgreesWithPlainForwards) {
   const auto decoder = tiny_decoder();
   const Adapter adapter = tiny_adapter(*decoder);
   const LinearHead head = value_head();
-  for (const int64_t tokens : {1, 16, 4096}) {
-    const ScoringOptions options{
-        .temperature = 0.7, .micro_batch_tokens = tokens, .value_head = &head};
-    const auto scored = score_texts(*decoder, &adapter, texts(), options);
-    ASSERT_EQ(scored.size(), texts().size());
-    for (size_t t = 0; t < scored.size(); ++t) {
-      const ScoredText text = texts()[t];
-      const auto logprobs = plain_logprobs(*decoder, &adapter, text.ids, 0.7);
-      const at::NoGradGuard no_grad;
-      const auto values = head(decoder->forward(pack(alone(text.ids)), adapter));
-      const size_t answer = text.ids.size() - static_cast<size_t>(text.answer_begin);
-      ASSERT_EQ(scored[t].logprobs.size(), answer);
-      ASSERT_EQ(scored[t].entropies.size(), answer);
-      ASSERT_EQ(scored[t].values.size(), answer);
-      for (size_t j = 0; j < answer; ++j) {
-        const int64_t place = text.answer_begin + static_cast<int64_t>(j);
-        const auto row = logprobs[place - 1];
-        EXPECT_NEAR(scored[t].logprobs[j], row[text.ids[place]].item<double>(), 1e-5);
-        EXPECT_NEAR(scored[t].entropies[j], -(row.exp() * row).sum().item<double>(), 1e-5);
-        EXPECT_NEAR(scored[t].values[j], values[place - 1][0].item<double>(), 1e-5);
+  for (const auto& all : both_kinds()) {
+    for (const int64_t tokens : {1, 16, 4096}) {
+      const ScoringOptions options{
+          .temperature = 0.7, .micro_batch_tokens = tokens, .value_head = &head};
+      const auto scored = score_texts(*decoder, &adapter, all, options);
+      ASSERT_EQ(scored.size(), all.size());
+      for (size_t t = 0; t < scored.size(); ++t) {
+        const ScoredText text = all[t];
+        const auto logprobs = plain_logprobs(*decoder, &adapter, text.ids, 0.7);
+        const at::NoGradGuard no_grad;
+        const auto values = head(decoder->forward(pack(alone(text.ids)), adapter));
+        const size_t answer = text.ids.size() - static_cast<size_t>(text.answer_begin);
+        ASSERT_EQ(scored[t].logprobs.size(), answer);
+        ASSERT_EQ(scored[t].entropies.size(), answer);
+        ASSERT_EQ(scored[t].values.size(), answer);
+        for (size_t j = 0; j < answer; ++j) {
+          const int64_t place = text.answer_begin + static_cast<int64_t>(j);
+          const auto row = logprobs[place - 1];
+          EXPECT_NEAR(scored[t].logprobs[j], row[text.ids[place]].item<double>(), 1e-5);
+          EXPECT_NEAR(scored[t].entropies[j], -(row.exp() * row).sum().item<double>(), 1e-5);
+          EXPECT_NEAR(scored[t].values[j], values[place - 1][0].item<double>(), 1e-5);
+        }
       }
     }
   }
@@ -85,24 +105,26 @@ TEST(Scoring, ValuesOnlyWithAHead) {
 TEST(Scoring, ExactKlIsTheSumOverTheVocabulary) {
   const auto decoder = tiny_decoder();
   const Adapter policy = tiny_adapter(*decoder, 3), other = tiny_adapter(*decoder, 4);
-  for (const Adapter* reference : {static_cast<const Adapter*>(nullptr), &other}) {
-    for (const int64_t tokens : {1, 40, 4096}) {
-      const auto kl = exact_kl_texts(*decoder, &policy, reference, texts(),
-                                     {.temperature = 1.3, .micro_batch_tokens = tokens});
-      double largest = 0;
-      for (size_t t = 0; t < kl.size(); ++t) {
-        const ScoredText text = texts()[t];
-        const auto p = plain_logprobs(*decoder, &policy, text.ids, 1.3);
-        const auto q = plain_logprobs(*decoder, reference, text.ids, 1.3);
-        ASSERT_EQ(kl[t].size(), text.ids.size() - static_cast<size_t>(text.answer_begin));
-        for (size_t j = 0; j < kl[t].size(); ++j) {
-          const int64_t row = text.answer_begin + static_cast<int64_t>(j) - 1;
-          const double expected = (p[row].exp() * (p[row] - q[row])).sum().item<double>();
-          EXPECT_NEAR(kl[t][j], expected, 2e-5);
-          largest = std::max(largest, expected);
+  for (const auto& all : both_kinds()) {
+    for (const Adapter* reference : {static_cast<const Adapter*>(nullptr), &other}) {
+      for (const int64_t tokens : {1, 40, 4096}) {
+        const auto kl = exact_kl_texts(*decoder, &policy, reference, all,
+                                       {.temperature = 1.3, .micro_batch_tokens = tokens});
+        double largest = 0;
+        for (size_t t = 0; t < kl.size(); ++t) {
+          const ScoredText text = all[t];
+          const auto p = plain_logprobs(*decoder, &policy, text.ids, 1.3);
+          const auto q = plain_logprobs(*decoder, reference, text.ids, 1.3);
+          ASSERT_EQ(kl[t].size(), text.ids.size() - static_cast<size_t>(text.answer_begin));
+          for (size_t j = 0; j < kl[t].size(); ++j) {
+            const int64_t row = text.answer_begin + static_cast<int64_t>(j) - 1;
+            const double expected = (p[row].exp() * (p[row] - q[row])).sum().item<double>();
+            EXPECT_NEAR(kl[t][j], expected, 2e-5);
+            largest = std::max(largest, expected);
+          }
         }
+        EXPECT_GT(largest, 0.1) << "the adapters differ";
       }
-      EXPECT_GT(largest, 0.1) << "the adapters differ";
     }
   }
 }
@@ -119,16 +141,18 @@ TEST(Scoring, SequencesAreScoredAtTheirLastToken) {
   const auto decoder = tiny_decoder();
   const Adapter adapter = tiny_adapter(*decoder);
   const LinearHead head{.weight = normal_tensor({9, Purpose::noise}, {2, 32}, 0, 1)};
-  std::vector<std::vector<int64_t>> sequences;
-  for (const ScoredText& text : texts()) sequences.push_back(text.ids);
-  for (const int64_t tokens : {1, 30, 4096}) {
-    const auto scores = score_sequences(*decoder, &adapter, head, sequences, tokens);
-    ASSERT_EQ(scores.sizes(), (std::vector<int64_t>{static_cast<int64_t>(sequences.size()), 2}));
-    for (size_t i = 0; i < sequences.size(); ++i) {
-      const at::NoGradGuard no_grad;
-      const auto hidden = decoder->forward(pack(alone(sequences[i])), adapter);
-      EXPECT_TRUE(testing::all_close(scores[static_cast<int64_t>(i)],
-                                     head(hidden)[hidden.size(0) - 1], 0, 1e-5));
+  for (const auto& all : both_kinds()) {
+    std::vector<std::vector<int64_t>> sequences;
+    for (const ScoredText& text : all) sequences.push_back(text.ids);
+    for (const int64_t tokens : {1, 30, 4096}) {
+      const auto scores = score_sequences(*decoder, &adapter, head, sequences, tokens);
+      ASSERT_EQ(scores.sizes(), (std::vector<int64_t>{static_cast<int64_t>(sequences.size()), 2}));
+      for (size_t i = 0; i < sequences.size(); ++i) {
+        const at::NoGradGuard no_grad;
+        const auto hidden = decoder->forward(pack(alone(sequences[i])), adapter);
+        EXPECT_TRUE(testing::all_close(scores[static_cast<int64_t>(i)],
+                                       head(hidden)[hidden.size(0) - 1], 0, 1e-5));
+      }
     }
   }
   EXPECT_EQ(score_sequences(*decoder, &adapter, head, {}).sizes(), (std::vector<int64_t>{0, 2}));
@@ -172,6 +196,13 @@ TEST(MicroBatches, HoldConsecutiveTextsUpToALimit) {
   EXPECT_EQ(groups({9, 1, 20, 2}, 8), (Groups{{0, 1}, {1, 2}, {2, 3}, {3, 4}}));
   EXPECT_EQ(groups({}, 8), Groups{});
   EXPECT_EQ(groups({1, 1}, 1), (Groups{{0, 1}, {1, 2}}));
+
+  // What all texts begin with counts once: 9 + 3, 9 + 11, 9 + 21, of 63 and 29 tokens the same.
+  std::vector<std::vector<int64_t>> ids;
+  for (const ScoredText& text : texts_with_a_beginning()) ids.push_back(text.ids);
+  const std::vector<TokenSpan> spans(ids.begin(), ids.end());
+  EXPECT_EQ(micro_batches(spans, 9 + 3 + 55), (Groups{{0, 2}, {2, 4}}));
+  EXPECT_EQ(micro_batches(spans, 9 + 3 + 54), (Groups{{0, 1}, {1, 2}, {2, 4}}));
 }
 
 }  // namespace
