@@ -116,7 +116,8 @@ void write_classification_evaluation(const std::filesystem::path& run_dir, int64
 ClassificationEvaluation read_classification_evaluation(const std::filesystem::path& file) {
   try {
     const nlohmann::json json = read_json_file(file);
-    ClassificationEvaluation evaluation{.classes = json.at("classes"), .texts = {}};
+    ClassificationEvaluation evaluation{.classes = json.at("classes").get<ClassNames>(),
+                                        .texts = {}};
     const auto count = static_cast<int64_t>(evaluation.classes.size());
     for (const auto& text : json.at("texts")) {
       evaluation.texts.push_back({.label = text.at("label"),

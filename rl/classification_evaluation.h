@@ -26,8 +26,8 @@ struct ClassScores {
 };
 
 struct ClassificationEvaluation {
-  ClassNames classes;
-  std::vector<ClassifiedText> texts;
+  ClassNames classes = {};
+  std::vector<ClassifiedText> texts = {};
 
   double loss() const;            // mean -log p(label), nats, without label smoothing
   MeanInterval accuracy() const;  // share of right ones, with Wilson's interval

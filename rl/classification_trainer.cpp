@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "models/device.h"
 #include "models/errors.h"
@@ -43,7 +44,7 @@ Classifier load_classifier(const ClassificationSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
   const auto decoder =
       Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
-  const Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
+  Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   const DecoderConfig& config = decoder->config();
   LabelledDataSets data =
       read_labelled_data_sets(setup.data, tokenizer, config.max_positions,
@@ -56,7 +57,7 @@ Classifier load_classifier(const ClassificationSetup& setup) {
                           static_cast<int64_t>(data.classes.size()));
   return {.model = {.checkpoint = checkpoint,
                     .decoder = decoder,
-                    .tokenizer = tokenizer,
+                    .tokenizer = std::move(tokenizer),
                     .adapter = std::move(adapter)},
           .data = std::move(data)};
 }

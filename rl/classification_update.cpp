@@ -39,6 +39,13 @@ at::Tensor logits_of(TextRefs texts, const Decoder& decoder, const Adapter& adap
   return class_logits(sequences, decoder, adapter, options);
 }
 
+// The keys of their draws.
+std::vector<uint64_t> ids_of(TextRefs texts) {
+  std::vector<uint64_t> ids;
+  for (const LabelledText* text : texts) ids.push_back(text->id);
+  return ids;
+}
+
 at::Tensor labels_of(TextRefs texts) {
   std::vector<int64_t> labels;
   for (const LabelledText* text : texts) labels.push_back(text->label);
@@ -98,9 +105,9 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
   ClassificationSums sums;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), config.micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
-    DropoutKey dropout{.seed = static_cast<uint64_t>(setup.run.seed),
-                       .step = static_cast<uint64_t>(step)};
-    for (const LabelledText* text : part) dropout.samples.push_back(text->id);
+    const DropoutKey dropout{.seed = static_cast<uint64_t>(setup.run.seed),
+                             .step = static_cast<uint64_t>(step),
+                             .samples = ids_of(part)};
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     sums.add(run_micro_batch(part, normalizer, config.label_smoothing_factor, decoder, adapter,

@@ -18,11 +18,11 @@ using ClassNames = std::vector<std::string>;
 ClassNames numbered_classes(int64_t count);
 
 struct LabelledText {
-  std::vector<int64_t> ids;  // at least one
-  int64_t label = 0;         // its class
-  int64_t line = 0;          // 1-based, in its file
-  uint64_t id = 0;           // its number among the file's texts: the key of its draws
-  std::string text;          // what a person reads
+  std::vector<int64_t> ids = {};  // at least one
+  int64_t label = 0;              // its class
+  int64_t line = 0;               // 1-based, in its file
+  uint64_t id = 0;                // its number among the file's texts: the key of its draws
+  std::string text = {};          // what a person reads
 };
 
 struct LabelledCounts {

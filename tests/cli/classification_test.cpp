@@ -82,8 +82,8 @@ TEST(ClassificationCommand, TrainsResumesExactlyEvaluatesAndScores) {
   EXPECT_EQ(figures["macro_f1"], rows[6]["eval/macro_f1"]);
   EXPECT_EQ(figures["loss"], rows[6]["eval/loss"]);
   EXPECT_EQ(figures["classes"].size(), 3u);
-  const Json before = json_lines(
-      work.with_recipe("evaluate", "whole", {"--json", "--snapshot", "0"}).out).at(0);
+  const Json before =
+      json_lines(work.with_recipe("evaluate", "whole", {"--json", "--snapshot", "0"}).out).at(0);
   EXPECT_EQ(before["loss"], rows[0]["eval/loss"]);
   EXPECT_LT(figures["loss"].get<double>(), before["loss"].get<double>());
   EXPECT_THAT(work.with_recipe("evaluate", "whole").out, HasSubstr("precision"));

@@ -17,10 +17,10 @@
 namespace leash {
 namespace {
 
+using testing::all_close;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using testing::all_close;
 using testing::tiny_decoder;
 using Names = std::vector<std::string>;
 
@@ -107,8 +107,9 @@ TEST(Trainable, NothingReadsTheLogitsOfAClassifier) {
 }
 
 Adapter top_only(const Decoder& decoder, const Names& patterns) {
-  return Adapter::create({.target_modules = Names{}, .trainable = patterns}, decoder.modules(), 1,
-                         [&](int64_t module, bool bias) { return decoder.base_value(module, bias); });
+  return Adapter::create(
+      {.target_modules = Names{}, .trainable = patterns}, decoder.modules(), 1,
+      [&](int64_t module, bool bias) { return decoder.base_value(module, bias); });
 }
 
 int64_t num_nodes(const at::Tensor& loss) {
@@ -144,11 +145,10 @@ TEST(Trainable, CopiesStartAsTheBaseAndRecomputationGivesTheirGradients) {
   const auto decoder = tiny_decoder(at::kDouble);
   const PackedTokens tokens = pack(std::vector<std::vector<int64_t>>{{5, 9, 1, 77, 3}, {8, 2}});
   const Adapter adapter = top_only(*decoder, {"model.layers.1", "model.norm"}).to(at::kDouble);
-  EXPECT_TRUE(all_close(decoder->forward(tokens, adapter).detach(), decoder->forward(tokens), 0,
-                        1e-12));
+  EXPECT_TRUE(
+      all_close(decoder->forward(tokens, adapter).detach(), decoder->forward(tokens), 0, 1e-12));
   const auto gradients = [&](bool recompute) {
-    const at::Tensor hidden =
-        decoder->forward(tokens, adapter, {.recompute_blocks = recompute});
+    const at::Tensor hidden = decoder->forward(tokens, adapter, {.recompute_blocks = recompute});
     return torch::autograd::grad({hidden.square().sum() * 0.5 + hidden.sum()},
                                  adapter.parameters());
   };

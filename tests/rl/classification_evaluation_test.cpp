@@ -27,11 +27,14 @@ double log_sum(const std::vector<double>& x) {
 
 TEST(ClassificationLoss, IsTheSmoothedCrossEntropy) {
   const std::vector<double> a = {0.3, -1.2, 2.0}, b = {1.0, 0.0, -0.5};
-  const at::Tensor logits = at::tensor({a[0], a[1], a[2], b[0], b[1], b[2]}, at::kDouble).view({2, 3});
+  const at::Tensor logits =
+      at::tensor({a[0], a[1], a[2], b[0], b[1], b[2]}, at::kDouble).view({2, 3});
   const at::Tensor labels = at::tensor({2, 1}, at::kLong);
   const double first = log_sum(a) - a[2], second = log_sum(b) - b[1];
-  EXPECT_NEAR(classification_loss(logits, labels, 0, 2).item<double>(), (first + second) / 2, 1e-14);
-  const double spread = log_sum(a) - (a[0] + a[1] + a[2]) / 3 + log_sum(b) - (b[0] + b[1] + b[2]) / 3;
+  EXPECT_NEAR(classification_loss(logits, labels, 0, 2).item<double>(), (first + second) / 2,
+              1e-14);
+  const double spread =
+      log_sum(a) - (a[0] + a[1] + a[2]) / 3 + log_sum(b) - (b[0] + b[1] + b[2]) / 3;
   EXPECT_NEAR(classification_loss(logits, labels, 0.2, 4).item<double>(),
               (0.8 * (first + second) + 0.2 * spread) / 4, 1e-14);
 }

@@ -26,8 +26,8 @@ std::string labelled(int count, int first = 0) {
   for (int i = first; i < first + count; ++i) {
     const std::string body(1 + i % 4, static_cast<char>('K' + i % 12));
     const bool yes = i % 3 == 0;
-    text += "{\"text\": \"" + body + (yes ? "A" : "B") + "\", \"label\": \"" + (yes ? "YES" : "NO") +
-            "\"}\n";
+    text += "{\"text\": \"" + body + (yes ? "A" : "B") + "\", \"label\": \"" +
+            (yes ? "YES" : "NO") + "\"}\n";
   }
   return text;
 }
@@ -127,8 +127,7 @@ TEST_F(ClassificationTrainerTest, GoesOnFromAnAdapterOfTheSameClasses) {
   run("first");
   setup.lora = {.path = folder_ / "first/adapter"};
   const Classifier again = load_classifier(setup);
-  const Adapter saved =
-      load_score_adapter(folder_ / "first/adapter", *again.model.decoder, 2);
+  const Adapter saved = load_score_adapter(folder_ / "first/adapter", *again.model.decoder, 2);
   for (size_t i = 0; i < saved.named_tensors().size(); ++i) {
     EXPECT_TRUE(same_bits(again.model.adapter.named_tensors()[i].second.detach(),
                           saved.named_tensors()[i].second));
@@ -138,7 +137,8 @@ TEST_F(ClassificationTrainerTest, GoesOnFromAnAdapterOfTheSameClasses) {
     load_classifier(setup);
     FAIL() << "no error";
   } catch (const FormatError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("its classes are NO, YES; those of this recipe are YES, NO"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("its classes are NO, YES; those of this recipe are YES, NO"));
   }
 }
 

@@ -155,7 +155,8 @@ TEST_F(ClassificationUpdate, HeldOutTextsAreJudgedOneByOneWithoutDropout) {
 TEST_F(ClassificationUpdate, TheHeadHasARowPerClass) {
   const LoraConfig config{.task_type = TaskType::SEQ_CLS};
   const auto head = [&](const Checkpoint& checkpoint, int64_t outputs) {
-    return score_head(start_score_adapter(config, *decoder, checkpoint, 4, outputs)).weight.detach();
+    return score_head(start_score_adapter(config, *decoder, checkpoint, 4, outputs))
+        .weight.detach();
   };
   EXPECT_EQ(head(tiny_checkpoint(), 5).sizes(), (std::vector<int64_t>{5, 32}));
   EXPECT_NEAR(head(tiny_checkpoint(), 50).std().item<double>(), 0.02, 0.002);

@@ -19,8 +19,7 @@ using testing::write_text;
 
 class LabelledTexts : public ::testing::Test {
  protected:
-  LabelledDataSets read(const std::string& train, const std::string& eval = "",
-                        uint64_t seed = 1) {
+  LabelledDataSets read(const std::string& train, const std::string& eval = "", uint64_t seed = 1) {
     write_text(folder_ / "tokenizer.json", testing::byte_tokenizer_json());
     write_text(folder_ / "tokenizer_config.json",
                nlohmann::json{{"eos_token", "<|im_end|>"},
@@ -87,8 +86,9 @@ TEST_F(LabelledTexts, GivenClassesKeepTheirOrderAndTakeNumbersToo) {
   const LabelledDataSets sets = read(std::string(kNames) + "{\"text\": \"e\", \"label\": 2}\n");
   EXPECT_EQ(sets.classes, config.labels);
   EXPECT_THAT(labels(sets.train), ElementsAre(0, 1, 0, 2));
-  EXPECT_THAT(error("{\"text\": \"a\", \"label\": \"Pos\"}\n{\"text\": \"a\", \"label\": 3}\n"),
-              HasSubstr("t.jsonl:1: label `Pos` is none of the classes (0 to 2: pos, neg, none)\n"));
+  EXPECT_THAT(
+      error("{\"text\": \"a\", \"label\": \"Pos\"}\n{\"text\": \"a\", \"label\": 3}\n"),
+      HasSubstr("t.jsonl:1: label `Pos` is none of the classes (0 to 2: pos, neg, none)\n"));
 }
 
 TEST_F(LabelledTexts, HeldOutTextsHaveTheTrainingDatasClasses) {
