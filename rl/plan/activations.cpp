@@ -93,7 +93,11 @@ class Keeper {
   void attention() {
     if (!grows_) return;
     if (pass_.visited > 0) {
-      per_visited_ += 4 * width_.queries * element_ + width_.heads * wide_;
+      // Three for keys, values and results; queries are one tensor, and those of a sequence that
+      // continues another are copied behind the prefix's: all that are read but the prefixes' own,
+      // (visited + rows) / 2.
+      per_visited_ += width_.queries * element_ * 7 / 2 + width_.heads * wide_;
+      per_row_ += width_.queries * element_ * 3 / 2;
       return;
     }
     per_row_ += (2 * width_.queries + 2 * width_.keys) * element_ + width_.heads * wide_;

@@ -12,8 +12,8 @@ namespace leash {
 struct PassShape {
   int64_t rows = 0;     // tokens of the packed batch
   int64_t longest = 0;  // of its sequences
-  // Rows that attention reads when sequences continue a prefix (it is read again for each of them);
-  // 0: no sequence does, and attention has a backward pass of its own.
+  // Rows that attention reads where two sequences continue each prefix (it is read again for both);
+  // 0: no sequence continues one, and attention has a backward pass of its own.
   int64_t visited = 0;
   bool recompute = false;  // gradient checkpointing
   bool dropout = false;

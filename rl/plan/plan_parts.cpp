@@ -64,9 +64,8 @@ void add_trained(std::vector<PlanItem>& items, const std::string& role, const st
 
 PlanItem weights_item(const std::string& role, const ModelFacts& model, at::ScalarType dtype,
                       Quantize quantize) {
-  const std::string how = quantize == Quantize::none
-                              ? c10::toString(dtype)
-                              : fmt::format("{}, {}", enum_name(quantize), c10::toString(dtype));
+  std::string how = dtype == at::kDouble ? "float64" : dtype == at::kFloat ? "float32" : "bfloat16";
+  if (quantize != Quantize::none) how = fmt::format("{}, {}", enum_name(quantize), how);
   return {role, weight_bytes(model, dtype, quantize), how};
 }
 

@@ -67,7 +67,7 @@ LoraConfig upper_layer() {
   return config;
 }
 
-// Eight texts of 32 tokens; with prefixes the second and third of each three continue the first.
+// Nine texts of 32 tokens; with prefixes the second and third of each three continue the first.
 PackedTokens tokens_of(bool prefixes) {
   std::vector<std::vector<int64_t>> texts(9, std::vector<int64_t>(32, 5));
   PackedTokens tokens = pack(texts);
@@ -93,7 +93,7 @@ TEST_P(PlanMeasured, KeptAndPeakOfTheBackwardPass) {
                        .visited = with.prefixes ? 288 * 5 / 3 : 0,
                        .recompute = with.recompute};
   (void)decoder->forward(tokens);  // makes the table of angles
-  const MemoryCount count;
+  MemoryCount count;
   const at::Tensor hidden = decoder->forward(tokens, adapter, {.recompute_blocks = with.recompute});
   const auto kept = static_cast<double>(count.live()) - static_cast<double>(hidden.nbytes());
   const auto planned = static_cast<double>(kept_bytes(model, with.dtype, &facts, pass));
@@ -102,7 +102,7 @@ TEST_P(PlanMeasured, KeptAndPeakOfTheBackwardPass) {
 
   const at::Tensor gradient = at::ones_like(hidden.detach());
   const int64_t before = count.live();
-  const_cast<MemoryCount&>(count).reset_peak();
+  count.reset_peak();
   torch::autograd::backward({hidden}, {gradient});
   const auto scratch = static_cast<double>(count.peak() - before);
   const auto planned_scratch =
