@@ -24,7 +24,7 @@ TEST(Plan, SaysWhatARunSays) {
   expect_done(planned);
   const Ended trained = work.train("run", {"--set", "ppo.total_episodes=8"});
   expect_done(trained);
-  const std::string& line = lines_of(planned.out).at(1);
+  const std::string line = lines_of(planned.out).at(1);
   EXPECT_THAT(line, HasSubstr("trainable params: "));
   EXPECT_THAT(trained.out + trained.err, HasSubstr(line));
   EXPECT_THAT(planned.out, HasSubstr("one rank: nothing is sent"));
