@@ -11,6 +11,7 @@
 #include "models/errors.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/optim/optimizer.h"
+#include "rl/plan/activations.h"
 #include "rl/plan/fit.h"
 #include "rl/plan/known_models.h"
 #include "rl/plan/trained_facts.h"
