@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "rl/classification_config.h"
 #include "rl/plan/model_facts.h"
 #include "rl/ppo_roles.h"
 #include "rl/reward_config.h"
@@ -69,6 +70,7 @@ struct PlanOptions {
 Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOptions& options);
+Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model, const PlanOptions& options);
 
 // A process before it has loaded anything: LibTorch's libraries, tokenizer, heaps of the threads.
 inline constexpr int64_t kProcessBytes = 250'000'000;

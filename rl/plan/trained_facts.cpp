@@ -47,7 +47,8 @@ int64_t AdapterFacts::largest() const {
 }
 
 AdapterFacts adapter_facts(const LoraConfig& written, const std::vector<ModuleInfo>& modules) {
-  LoraConfig config = written.path ? read_adapter_config(*written.path) : written;
+  const LoraConfig config =
+      written.path ? read_adapter_config(*written.path) : with_trainable_paths(written, modules);
   const LoraMatches matches =
       match_modules(config, modules, written.path ? Unmatched::ignore : Unmatched::error);
   AdapterFacts facts{.ranks = std::vector<int64_t>(modules.size(), 0),

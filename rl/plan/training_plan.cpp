@@ -1,9 +1,10 @@
-// The plans of supervised and of reward training.
+// The plans of supervised training, of classification and of reward training.
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "models/device.h"
+#include "rl/classification_update.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
 #include "rl/reward_update.h"
@@ -12,13 +13,14 @@
 namespace leash {
 namespace {
 
-// What the two have in common, once the length of a row is known.
+// What they have in common, once the length of a row is known.
 struct Training {
   const TrainingConfig& config;
   const ModelConfig& model;
   int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
-  bool pairs = false;      // attention continues prefixes, the head is a score
+  bool pairs = false;      // attention continues prefixes
+  bool scores = false;     // the head is a score, not the vocabulary
   bool dropout = false;
   int64_t sums_bytes = 0;
 };
@@ -38,8 +40,8 @@ PassShape pass_of(const Training& training, int64_t rows) {
 PlanPhase update_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
                        const AdapterFacts& adapter, const PassShape& pass) {
   const int64_t head =
-      training.pairs ? pass.rows * facts.config.hidden_size * element_bytes(dtype)
-                     : head_scratch_bytes(facts, dtype, pass.rows, pass.rows, /*gradients=*/true);
+      training.scores ? pass.rows * facts.config.hidden_size * element_bytes(dtype)
+                      : head_scratch_bytes(facts, dtype, pass.rows, pass.rows, /*gradients=*/true);
   const int64_t backward = backward_scratch_bytes(facts, dtype, &adapter, pass);
   return {.name = "update",
           .items = {{"activations kept for the backward pass",
@@ -49,9 +51,9 @@ PlanPhase update_phase(const Training& training, const ModelFacts& facts, at::Sc
 
 PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
                          const PassShape& pass) {
-  const int64_t head = training.pairs ? 0
-                                      : head_scratch_bytes(facts, dtype, pass.rows, pass.rows,
-                                                           /*gradients=*/false);
+  const int64_t head = training.scores ? 0
+                                       : head_scratch_bytes(facts, dtype, pass.rows, pass.rows,
+                                                            /*gradients=*/false);
   return {.name = "held-out data",
           .items = {{"a forward pass or the head, whichever needs more",
                      std::max(head, forward_scratch_bytes(facts, dtype, pass.rows))}}};
@@ -92,6 +94,16 @@ int64_t longest_of(const PlanOptions& options, const std::optional<int64_t>& max
   return std::min(options.longest.value_or(max_length.value_or(context)), context);
 }
 
+AdapterFacts with_score_head(LoraConfig lora, const ModelFacts& model, int64_t outputs) {
+  lora.task_type = TaskType::SEQ_CLS;  // a score head comes with it
+  std::vector<ModuleInfo> modules = model.modules;
+  modules.push_back({.path = "score",
+                     .kind = ModuleKind::linear,
+                     .in_features = model.config.hidden_size,
+                     .out_features = outputs});
+  return adapter_facts(lora, modules);
+}
+
 }  // namespace
 
 Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options) {
@@ -110,25 +122,38 @@ Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& 
 }
 
 Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOptions& options) {
-  LoraConfig lora = setup.lora;
-  lora.task_type = TaskType::SEQ_CLS;  // a score head comes with it
-  std::vector<ModuleInfo> modules = model.modules;
-  modules.push_back({.path = "score",
-                     .kind = ModuleKind::linear,
-                     .in_features = model.config.hidden_size,
-                     .out_features = 1});
-  const AdapterFacts adapter = adapter_facts(lora, modules);
+  const AdapterFacts adapter = with_score_head(setup.lora, model, /*outputs=*/1);
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.reward,
                           .model = setup.model,
                           .longest = longest,
                           .row_tokens = 2 * longest,
                           .pairs = true,
+                          .scores = true,
                           .dropout = adapter.dropout > 0 && !setup.reward.disable_dropout,
                           .sums_bytes = sizeof(RewardSums)};
   Plan plan = plan_training(training, model, adapter,
                             setup.data.eval.has_value() || setup.data.eval_split > 0, options);
   plan.task = "reward";
+  return plan;
+}
+
+// The data is not read: without a list of labels there are two classes.
+Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
+             const PlanOptions& options) {
+  const auto classes = std::max<int64_t>(std::ssize(setup.data.labels), 2);
+  const AdapterFacts adapter = with_score_head(setup.lora, model, classes);
+  const int64_t longest = longest_of(options, setup.data.max_length, model);
+  const Training training{.config = setup.classification,
+                          .model = setup.model,
+                          .longest = longest,
+                          .row_tokens = longest,
+                          .scores = true,
+                          .dropout = adapter.dropout > 0,
+                          .sums_bytes = sizeof(ClassificationSums)};
+  Plan plan = plan_training(training, model, adapter,
+                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
+  plan.task = "classification";
   return plan;
 }
 
