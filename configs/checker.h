@@ -3,6 +3,8 @@
 
 #include <optional>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "configs/problems.h"
 #include "models/errors.h"
@@ -32,14 +34,21 @@ class Checker {
   Problems& problems_;
 };
 
-// lora.path leaves nothing else in that section to choose.
+// lora.path leaves nothing else in that section to choose, and no update nothing about one.
 inline void check_lora(const LoraConfig& lora, Checker& check) {
   for (const char* field :
        {"r", "lora_alpha", "lora_dropout", "target_modules", "exclude_modules", "bias", "task_type",
-        "use_rslora", "modules_to_save", "layers_to_transform", "rank_pattern", "alpha_pattern",
-        "init_lora_weights"}) {
+        "use_rslora", "modules_to_save", "trainable", "layers_to_transform", "rank_pattern",
+        "alpha_pattern", "init_lora_weights"}) {
     check.no_effect_unless(!lora.path, std::string("lora.") + field,
                            "with lora.path: it comes from that adapter");
+  }
+  const auto* names = std::get_if<std::vector<std::string>>(&lora.target_modules);
+  const bool updates = names == nullptr || !names->empty();
+  for (const char* field :
+       {"r", "lora_alpha", "lora_dropout", "exclude_modules", "use_rslora", "layers_to_transform",
+        "rank_pattern", "alpha_pattern", "init_lora_weights"}) {
+    check.no_effect_unless(updates, std::string("lora.") + field, "with lora.target_modules: []");
   }
 }
 

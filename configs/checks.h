@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "configs/problems.h"
+#include "rl/classification_config.h"
 #include "rl/ppo_roles.h"
 #include "rl/reward_config.h"
 #include "rl/sft_config.h"
@@ -16,10 +17,12 @@ namespace leash {
 void check(const PpoSetup& setup, const Written& written, Problems& problems);
 void check(const SftSetup& setup, const Written& written, Problems& problems);
 void check(const RewardSetup& setup, const Written& written, Problems& problems);
+void check(const ClassificationSetup& setup, const Written& written, Problems& problems);
 
 // What is allowed but probably not meant.
 std::vector<std::string> warnings(const PpoSetup& setup, const Written& written);
 std::vector<std::string> warnings(const SftSetup& setup, const Written& written);
 std::vector<std::string> warnings(const RewardSetup& setup, const Written& written);
+std::vector<std::string> warnings(const ClassificationSetup& setup, const Written& written);
 
 }  // namespace leash

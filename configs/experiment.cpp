@@ -18,7 +18,8 @@ Task take_task(ConfigValue& root, Problems& problems) {
   Written written;
   Task task = Task::ppo;
   if (root.find("task") == nullptr)
-    problems.add(root.place, "task", "is missing (task: ppo, task: sft, task: reward)");
+    problems.add(root.place, "task",
+                 "is missing (task: ppo, task: sft, task: reward, task: classification)");
   for (auto field = root.fields.begin(); field != root.fields.end(); ++field) {
     if (field->first != "task") continue;
     read_value(field->second, task, "task", {}, {problems, written});
@@ -47,10 +48,13 @@ LoadedExperiment read_task(Task task, const ConfigValue& root, Problems& problem
       return read_setup<SftSetup>(task, root, problems);
     case Task::reward:
       return read_setup<RewardSetup>(task, root, problems);
+    case Task::classification:
+      return read_setup<ClassificationSetup>(task, root, problems);
     case Task::dpo:
       problems.add(
           root.place, "task",
-          fmt::format("{} is not built yet (there are ppo, sft and reward)", enum_name(task)));
+          fmt::format("{} is not built yet (there are ppo, sft, reward and classification)",
+                      enum_name(task)));
   }
   problems.check();
   return {};

@@ -9,21 +9,26 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "rl/classification_config.h"
 #include "rl/ppo_roles.h"
 #include "rl/reward_config.h"
 #include "rl/sft_config.h"
 
 namespace leash {
 
-enum class Task { sft, reward, dpo, ppo };
+enum class Task { sft, reward, classification, dpo, ppo };
 template <>
 struct EnumNames<Task> {
   static constexpr std::pair<Task, std::string_view> values[] = {
-      {Task::sft, "sft"}, {Task::reward, "reward"}, {Task::dpo, "dpo"}, {Task::ppo, "ppo"}};
+      {Task::sft, "sft"},
+      {Task::reward, "reward"},
+      {Task::classification, "classification"},
+      {Task::dpo, "dpo"},
+      {Task::ppo, "ppo"}};
 };
 
 // What each task reads; `task:` decides which one it is.
-using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup>;
+using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup, ClassificationSetup>;
 
 struct Experiment {
   Task task = Task::ppo;

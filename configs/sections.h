@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/fields.h"
+#include "rl/classification_config.h"
 #include "rl/ppo_roles.h"
 #include "rl/reward_config.h"
 #include "rl/sft_config.h"
@@ -45,6 +46,19 @@ void visit_fields(Setup& s, Visitor&& visit) {
         "PEFT's)");
   visit("data", s.data, "pairs of answers (names and meaning are TRL's)");
   visit("reward", s.reward, "the algorithm (names and meaning are TRL's and transformers')");
+  visit("run", s.run, "folder, seed, snapshots, logs");
+}
+
+// The same for the training of a text classifier.
+template <class Setup, class Visitor>
+requires Describes<Setup, ClassificationSetup>
+void visit_fields(Setup& s, Visitor&& visit) {
+  visit("model", s.model, "the frozen base");
+  visit("lora", s.lora,
+        "what trains besides the score head: low-rank updates and whole modules of the base (names "
+        "and meaning are PEFT's)");
+  visit("data", s.data, "texts with a class each");
+  visit("classification", s.classification, "the algorithm (names and meaning are transformers')");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 

@@ -74,8 +74,9 @@ std::vector<int64_t> weight_shape(const ModuleInfo& module) {
 
 std::vector<int64_t> bias_shape(const ModuleInfo& module) { return {module.out_features}; }
 
-Adapter Adapter::create(const LoraConfig& config, const std::vector<ModuleInfo>& modules,
+Adapter Adapter::create(const LoraConfig& written, const std::vector<ModuleInfo>& modules,
                         uint64_t seed, const BaseValues& base_values) {
+  const LoraConfig config = with_trainable_paths(written, modules);
   const LoraMatches matches = match_modules(config, modules);
   Adapter adapter(config, modules);
   adapter.config_.modules_to_save = effective_modules_to_save(config);

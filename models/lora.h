@@ -52,6 +52,7 @@ struct LoraConfig {
   TaskType task_type = TaskType::CAUSAL_LM;
   bool use_rslora = false;
   std::vector<std::string> modules_to_save = {};
+  std::vector<std::string> trainable = {};  // leash's own; resolved into modules_to_save
   std::vector<int64_t> layers_to_transform = {};
   std::map<std::string, int64_t> rank_pattern = {};
   std::map<std::string, double> alpha_pattern = {};
@@ -78,6 +79,11 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("use_rslora", c.use_rslora, "scale by lora_alpha / sqrt(r)");
   visit("modules_to_save", c.modules_to_save,
         "modules that train whole, in a copy that belongs to the adapter");
+  visit(
+      "trainable", c.trainable,
+      "regular expressions for modules of the base (`model.layers.29`, "
+      "`model.layers.(28|29).mlp.*`, `model.norm`) that train whole, in copies that belong to the "
+      "adapter; with target_modules: [] they train alone");
   visit("layers_to_transform", c.layers_to_transform, "only these layers (empty: all)");
   visit("rank_pattern", c.rank_pattern, "rank by module name or regular expression");
   visit("alpha_pattern", c.alpha_pattern, "alpha by module name or regular expression");
@@ -168,6 +174,12 @@ bool is_all_linear(std::string_view target_modules);
 // What PEFT adds to modules_to_save by itself: "classifier" and "score" for SEQ_CLS.
 std::vector<std::string> effective_modules_to_save(const LoraConfig& config);
 
+// `trainable` turned into entries of modules_to_save: the paths of all modules that a pattern
+// matches by its path, its weight's name (path.weight) or a block that it stands in, in whole
+// (re.fullmatch). lm_head is left out where there is a score head, which reads no logits.
+// ConfigError when a pattern matches nothing, listing what exists.
+LoraConfig with_trainable_paths(const LoraConfig& config, const std::vector<ModuleInfo>& modules);
+
 // Whether a name, pattern or layer that fits no module is an error (what a person wrote) or passed
 // over as PEFT does (what a file says).
 enum class Unmatched { error, ignore };
@@ -184,7 +196,8 @@ struct LoraMatches {
   std::vector<int64_t> weight_copies;  // modules_to_save
   std::vector<int64_t> bias_copies;    // by `bias`, and the biases of modules_to_save
 };
-// Throws ConfigError with all problems; always when no target is left.
+// Throws ConfigError with all problems; always when no target is left, unless target_modules is an
+// empty list on purpose and a module trains whole.
 LoraMatches match_modules(const LoraConfig& config, const std::vector<ModuleInfo>& modules,
                           Unmatched unmatched = Unmatched::error);
 std::vector<LoraTarget> match_targets(const LoraConfig& config,

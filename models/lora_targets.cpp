@@ -45,6 +45,33 @@ std::string existing_names(const std::vector<ModuleInfo>& modules) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+// Whether a pattern addresses a module: by its path, its weight's name, or a block around it.
+bool addresses(const PythonPattern& pattern, const std::string& path) {
+  if (pattern.matches_whole(path) || pattern.matches_whole(path + ".weight")) return true;
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', dot + 1)) {
+    if (pattern.matches_whole(std::string_view(path).substr(0, dot))) return true;
+  }
+  return false;
+}
+
+// All paths, those of equal modules in all layers as one: "model.layers.N.mlp.up_proj".
+std::string existing_paths(const std::vector<ModuleInfo>& modules) {
+  std::vector<std::string> paths;
+  std::set<int64_t> layers;
+  for (const ModuleInfo& module : modules) {
+    std::string path = module.path;
+    if (const auto layer = layer_of(path)) {
+      layers.insert(*layer);
+      const std::string number = fmt::format(".{}.", *layer);
+      path.replace(path.find(number), number.size(), ".N.");
+    }
+    if (std::ranges::find(paths, path) == paths.end()) paths.push_back(path);
+  }
+  std::string text = fmt::format("{}", fmt::join(paths, ", "));
+  if (!layers.empty()) text += fmt::format(" (N: {} to {})", *layers.begin(), *layers.rbegin());
+  return text;
+}
+
 // One matching of a configuration against a decoder's modules; collects problems on the way.
 class Matcher {
  public:
@@ -72,14 +99,16 @@ class Matcher {
   }
 
   LoraMatches run() {
-    if (!all_linear_ && targets_.empty()) {
+    if (!trains_copies_alone() && !all_linear_ && targets_.empty()) {
       problem("lora.target_modules: empty; there are: {}", existing_names(modules_));
     }
     check_layers();
     check_containers();
     for (size_t i = 0; i < modules_.size(); ++i) visit(static_cast<int64_t>(i));
     if (strict_) check_names();
-    if (problems_.empty() && matches_.targets.empty()) {
+    const bool nothing =
+        matches_.targets.empty() && !(trains_copies_alone() && !matches_.weight_copies.empty());
+    if (problems_.empty() && nothing) {
       problem("lora.target_modules: no module is left to adapt; there are: {}",
               existing_names(modules_));
     }
@@ -91,6 +120,12 @@ class Matcher {
   template <class... Args>
   void problem(fmt::format_string<Args...> text, Args&&... args) {
     problems_.push_back(fmt::format(text, std::forward<Args>(args)...));
+  }
+
+  // An empty list of targets: what trains are the modules in modules_to_save.
+  bool trains_copies_alone() const {
+    const auto* names = std::get_if<std::vector<std::string>>(&config_.target_modules);
+    return names != nullptr && names->empty() && !saved_names_.empty();
   }
 
   static PythonPattern pattern_key(const std::string& key, const char* where) {
@@ -269,6 +304,37 @@ std::vector<std::string> effective_modules_to_save(const LoraConfig& config) {
     if (std::ranges::find(names, name) == names.end()) names.emplace_back(name);
   }
   return names;
+}
+
+LoraConfig with_trainable_paths(const LoraConfig& config, const std::vector<ModuleInfo>& modules) {
+  LoraConfig result = config;
+  result.trainable.clear();
+  std::vector<std::string> problems;
+  const bool has_score =
+      std::ranges::any_of(modules, [](const auto& module) { return module.path == "score"; });
+  std::vector<bool> trains(modules.size(), false);
+  for (const std::string& text : config.trainable) {
+    const PythonPattern pattern(text, "lora.trainable");
+    bool found = false;
+    for (size_t i = 0; i < modules.size(); ++i) {
+      const std::string& path = modules[i].path;
+      if ((has_score && path == "lm_head") || !addresses(pattern, path)) continue;
+      trains[i] = found = true;
+    }
+    if (!found) {
+      problems.push_back(fmt::format("lora.trainable: `{}` matches no module; there are: {}", text,
+                                     existing_paths(modules)));
+    }
+  }
+  if (!problems.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems, "\n")));
+  const std::vector<std::string> saved = effective_modules_to_save(config);
+  for (size_t i = 0; i < modules.size(); ++i) {
+    const std::string& path = modules[i].path;
+    const bool already =
+        std::ranges::any_of(saved, [&](const auto& name) { return path.ends_with(name); });
+    if (trains[i] && !already) result.modules_to_save.push_back(path);
+  }
+  return result;
 }
 
 LoraMatches match_modules(const LoraConfig& config, const std::vector<ModuleInfo>& modules,

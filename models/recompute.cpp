@@ -16,20 +16,23 @@ at::Tensor recomputed(const std::function<at::Tensor(const at::Tensor&)>& block,
     const c10::AutoGradMode no_grad(false);
     y = block(x.detach());
   }
-  const at::Tensor kept = x.detach();
-  return with_backward(
-      y, inputs, "RecomputedBackward", [block, kept, parameters](const at::Tensor& dy) {
-        torch::autograd::variable_list leaves{kept.detach().requires_grad_(true)};
-        leaves.insert(leaves.end(), parameters.begin(), parameters.end());
-        at::Tensor again;
-        {
-          const c10::AutoGradMode with_grad(true);
-          again = block(leaves[0]);
-        }
-        return torch::autograd::grad({again}, leaves, {dy}, /*retain_graph=*/std::nullopt,
-                                     /*create_graph=*/false,
-                                     /*allow_unused=*/true);
-      });
+  // Where nothing before the block trains, no gradient of its input is computed either.
+  const bool wants_x = x.requires_grad();
+  const auto backward = [block, kept = x.detach(), parameters, wants_x](const at::Tensor& dy) {
+    const at::Tensor start = kept.detach().requires_grad_(wants_x);
+    torch::autograd::variable_list leaves = parameters;
+    if (wants_x) leaves.insert(leaves.begin(), start);
+    at::Tensor again;
+    {
+      const c10::AutoGradMode with_grad(true);
+      again = block(start);
+    }
+    auto gradients = torch::autograd::grad({again}, leaves, {dy}, /*retain_graph=*/std::nullopt,
+                                           /*create_graph=*/false, /*allow_unused=*/true);
+    if (!wants_x) gradients.insert(gradients.begin(), at::Tensor());
+    return gradients;
+  };
+  return with_backward(y, inputs, "RecomputedBackward", backward);
 }
 
 }  // namespace leash

@@ -5,10 +5,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <optional>
-#include <string>
-#include <type_traits>
 #include <utility>
 
 #include "models/device.h"
@@ -91,25 +88,6 @@ std::vector<const PreferencePair*> own_pairs(PairRefs pairs, const Communicator&
   std::vector<const PreferencePair*> own;
   for (const int64_t index : own_share(costs_of(pairs), communicator)) own.push_back(pairs[index]);
   return own;
-}
-
-// Every rank's scores in the order of the pairs.
-std::vector<ScoredPair> gather_scores(PairRefs pairs, const std::vector<ScoredPair>& own,
-                                      Communicator& communicator) {
-  static_assert(std::is_trivially_copyable_v<ScoredPair>);
-  const auto everyones = communicator.all_gather(
-      std::string(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(ScoredPair)));
-  const auto shares = divide(costs_of(pairs), communicator.size());
-  std::vector<ScoredPair> all(pairs.size());
-  for (size_t rank = 0; rank < shares.size(); ++rank) {
-    TORCH_CHECK(everyones[rank].size() == shares[rank].size() * sizeof(ScoredPair), "rank ", rank,
-                " scored other pairs than this one expects");
-    for (size_t i = 0; i < shares[rank].size(); ++i) {
-      std::memcpy(&all[shares[rank][i]], everyones[rank].data() + i * sizeof(ScoredPair),
-                  sizeof(ScoredPair));
-    }
-  }
-  return all;
 }
 
 RewardSums run_micro_batch(PairRefs pairs, double normalizer, const RewardTrainConfig& config,
@@ -243,7 +221,7 @@ std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens
                         .rejected_length = part[i]->rejected_length()});
     }
   }
-  return gather_scores(all, scored, communicator);
+  return gather_shares(costs_of(all), scored, communicator);
 }
 
 }  // namespace leash

@@ -40,7 +40,7 @@ const std::vector<KnownChart>& known_charts() {
       {"KL from the reference", "nats per answer, estimated", {{"objective/kl", ""}}, true},
       {"Entropy", "nats per token", {{"policy/entropy_avg", ""}}, false},
       {"Loss",
-       "nats per trained token, or per pair",
+       "nats per trained token, per pair, or per text",
        {{"loss", "training"}, {"eval/loss", "held out"}},
        false},
       {"Token accuracy",
@@ -48,9 +48,10 @@ const std::vector<KnownChart>& known_charts() {
        {{"mean_token_accuracy", "training"}, {"eval/mean_token_accuracy", "held out"}},
        false},
       {"Accuracy",
-       "pairs whose chosen answer has the higher score",
+       "pairs whose chosen answer has the higher score, or texts given their class",
        {{"accuracy", "training"}, {"eval/accuracy", "held out, 95 %"}},
        false},
+      {"Macro F1", "mean over the classes", {{"eval/macro_f1", "held out"}}, true},
       {"Margin",
        "score of the chosen answer less that of the rejected one",
        {{"margin", "training"}, {"eval/margin", "held out, 95 %"}},
@@ -175,6 +176,7 @@ std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
       {"eval/sampled/kl", "held-out KL from the reference, nats per answer"},
       {"objective/scores", "reward while training, first to last step"},
       {"eval/accuracy", "held-out accuracy"},
+      {"eval/macro_f1", "held-out macro F1"},
       {"eval/loss", "held-out loss"},
       {"loss", "loss, first to last step"}};
   for (const auto& [name, label] : headlines) {

@@ -1,20 +1,16 @@
-// Supervised fine-tuning of an adapter: take a batch, sum its gradients, clip, step, log — one
-// loop.
+// Supervised fine-tuning of an adapter. The loop is TrainingLoop's.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "rl/console.h"
-#include "rl/data/packing.h"
 #include "rl/distributed/communicator.h"
 #include "rl/run_folder.h"
-#include "rl/run_parts.h"
 #include "rl/sft_update.h"
-#include "rl/training_snapshot.h"
+#include "rl/training_loop.h"
 
 namespace leash {
 
@@ -29,34 +25,23 @@ class SftTrainer {
   // naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);
 
-  int64_t num_steps() const;
+  int64_t num_steps() const { return loop_.num_steps(); }
   const Adapter& adapter() const { return model_.adapter; }
 
  private:
-  void announce();
-  Metrics iterate();
-  void evaluate_and_log(RunLog& log, Metrics& metrics);
-  Snapshot save();
-  void export_adapter();
+  void announce(Console& console);
+  BatchResult gradients(const std::vector<int64_t>& rows, int64_t step);
+  double evaluate(RunLog& log, Metrics& metrics);
   std::string compare_with_start() const;
 
-  bool stopped_early() const;
-  bool evaluates_after(int64_t step) const;
-  double learning_rate(int64_t step) const;
-  double epochs_after(int64_t step) const;
-
   SftSetup setup_;
-  RunFolder& folder_;
   Communicator& communicator_;
-  Console& console_;
   SftModel model_;
   SftDataSets data_;
   std::vector<std::vector<int64_t>>
       rows_;  // samples (indices) of each row; more than one if packed
   BatchOrder order_;
-  Optimizer optimizer_;
-  TrainingState state_;
-  std::optional<Snapshot> last_snapshot_;
+  TrainingLoop loop_;
 };
 
 // The samples of a file as held_out_sums and accumulate_gradients take them.

@@ -17,5 +17,6 @@ int tokenize(const Arguments& args);
 int kl_report(const Arguments& args);
 int evaluate(const Arguments& args);
 int config(const Arguments& args);
+int plan(const Arguments& args);
 
 }  // namespace leash::cli

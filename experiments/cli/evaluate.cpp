@@ -15,6 +15,7 @@
 #include "models/errors.h"
 #include "models/io/json_file.h"
 #include "models/io/snapshot.h"
+#include "rl/classification_trainer.h"
 #include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
 #include "rl/ppo_snapshot.h"
@@ -36,9 +37,14 @@ constexpr CommandHelp kHelp{
     "token\n"
     "accuracy. reward: accuracy on held-out pairs, mean margin, calibration and the correlation of "
     "score\n"
-    "with length. --snapshot 0 is the model before training.",
+    "with length. classification: loss, accuracy, macro F1, and precision, recall and F1 of each "
+    "class.\n"
+    "--snapshot 0 is the model before training.",
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo\n"
     "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo --snapshot 10 --json"};
+
+constexpr const char* kNothingHeldOut =
+    "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on";
 
 po::options_description options() {
   po::options_description options("Options");
@@ -56,6 +62,9 @@ po::options_description options() {
 bool exports_best(const PpoSetup& /*setup*/) { return true; }
 bool exports_best(const SftSetup& setup) { return setup.sft.load_best_model_at_end; }
 bool exports_best(const RewardSetup& setup) { return setup.reward.load_best_model_at_end; }
+bool exports_best(const ClassificationSetup& setup) {
+  return setup.classification.load_best_model_at_end;
+}
 
 std::optional<int64_t> best_step(const Snapshot& snapshot) {
   const fs::path file = snapshot.path / "state.json";
@@ -155,8 +164,7 @@ void evaluate_task(const SftSetup& setup, const std::optional<Snapshot>& snapsho
   if (snapshot) read_adapter_into(snapshot->path, model.adapter);
   const SftDataSets data = read_data_for(setup, model);
   if (data.eval.samples.empty()) {
-    throw ConfigError(
-        "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on");
+    throw ConfigError(kNothingHeldOut);
   }
   const auto alone = single_communicator();
   const SftSums sums = held_out_sums(sample_refs(data.eval.samples), setup.sft.micro_batch_tokens,
@@ -205,8 +213,7 @@ void evaluate_task(const RewardSetup& setup, const std::optional<Snapshot>& snap
   if (snapshot) read_adapter_into(snapshot->path, model.adapter);
   const PreferenceDataSets data = read_preferences_for(setup, model);
   if (data.eval.pairs.empty()) {
-    throw ConfigError(
-        "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on");
+    throw ConfigError(kNothingHeldOut);
   }
   const RewardEvaluation evaluation =
       evaluate_pairs(data.eval, setup, model, *single_communicator());
@@ -218,6 +225,43 @@ void evaluate_task(const RewardSetup& setup, const std::optional<Snapshot>& snap
     std::cout << fmt::format("step {} of {}\nheld-out data: {}\n", step, run_dir,
                              data.eval.counts.text())
               << reward_evaluation_table(evaluation, options);
+  }
+}
+
+nlohmann::ordered_json classes_json(const ClassificationEvaluation& evaluation, int64_t step) {
+  nlohmann::ordered_json classes = nlohmann::ordered_json::array();
+  const std::vector<ClassScores> scores = evaluation.scores();
+  for (size_t i = 0; i < scores.size(); ++i) {
+    classes.push_back({{"label", evaluation.classes[i]},
+                       {"texts", scores[i].texts},
+                       {"predicted", scores[i].predicted},
+                       {"precision", scores[i].precision},
+                       {"recall", scores[i].recall},
+                       {"f1", scores[i].f1}});
+  }
+  return {{"step", step},
+          {"texts", evaluation.texts.size()},
+          {"loss", evaluation.loss()},
+          {"accuracy", interval_json(evaluation.accuracy())},
+          {"macro_f1", evaluation.macro_f1()},
+          {"classes", std::move(classes)},
+          {"confusion", evaluation.confusion()}};
+}
+
+void evaluate_task(const ClassificationSetup& setup, const std::optional<Snapshot>& snapshot,
+                   const std::string& run_dir, bool json) {
+  Classifier classifier = load_classifier(setup);
+  if (snapshot) read_adapter_into(snapshot->path, classifier.model.adapter);
+  if (classifier.data.eval.texts.empty()) throw ConfigError(kNothingHeldOut);
+  const ClassificationEvaluation evaluation =
+      evaluate_texts(classifier, setup, *single_communicator());
+  const int64_t step = snapshot ? snapshot->step : 0;
+  if (json) {
+    print_json_line(classes_json(evaluation, step));
+  } else {
+    std::cout << fmt::format("step {} of {}\nheld-out data: {}\n", step, run_dir,
+                             classifier.data.eval.summary(classifier.data.classes))
+              << classification_table(evaluation);
   }
 }
 

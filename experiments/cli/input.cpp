@@ -118,7 +118,7 @@ std::vector<int64_t> ids_of(const json& object, InputKind kind, const InputRules
       return encode_prompt(string_at(object, "prompt"), rules.chat, tokenizer);
     case InputKind::messages:
       return encode_chat(tokenizer, messages_at(object["messages"]),
-                         /*add_generation_prompt=*/true);
+                         /*add_generation_prompt=*/!rules.whole);
     case InputKind::text:
       return tokenizer.encode_with_special(string_at(object, "text"));
     case InputKind::token_ids:
@@ -129,7 +129,8 @@ std::vector<int64_t> ids_of(const json& object, InputKind kind, const InputRules
 
 void check_length(const Input& input, const InputRules& rules) {
   const int64_t length = static_cast<int64_t>(input.ids.size());
-  const bool continued = rules.continued || is_prompt(input.kind);
+  const bool continued = rules.continued || (is_prompt(input.kind) && !rules.whole);
+  if (rules.whole && length == 0) throw LineError{"the text has no tokens"};
   if (continued && length == 0) throw LineError{"the prompt has no tokens"};
   if (length > rules.max_positions - (continued ? 1 : 0)) {
     throw LineError{fmt::format("{} tokens{} do not fit the model's context of {}", length,

@@ -31,6 +31,7 @@ struct Input {
 struct InputRules {
   std::vector<InputKind> kinds;  // what may stand on a line
   bool chat = false;
+  bool whole = false;      // messages are a whole conversation, and every line needs a token
   bool continued = false;  // token_ids are prompts: at least one token, and room for one more
   int64_t vocab_size = 0;
   int64_t max_positions = 0;

@@ -13,6 +13,7 @@
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/output.h"
+#include "experiments/cli/score_classes.h"
 #include "rollout/scoring.h"
 
 namespace leash::cli {
@@ -26,7 +27,12 @@ constexpr CommandHelp kHelp{
     "one\n"
     "object a line: {\"text\": \"…\"} or {\"token_ids\": […]}. With --json a line for each, in "
     "order:\n"
-    "{\"token_ids\", \"logprobs\", \"entropies\"}.",
+    "{\"token_ids\", \"logprobs\", \"entropies\"}.\n"
+    "With an adapter that has a score head (task: classification): the class of each text, of "
+    "{\"text\"},\n"
+    "{\"messages\"} or {\"token_ids\"}; with --json {\"token_ids\", \"label\", "
+    "\"probabilities\"}, or for a\n"
+    "reward adapter {\"token_ids\", \"score\"}.",
     "  leash score --model smollm2 --input texts.jsonl\n"
     "  echo '{\"text\": \"Paris is in France.\"}' | leash score --model smollm2 --input - --json"};
 
@@ -81,13 +87,18 @@ int score(const Arguments& args) {
   problems.check();
 
   const LoadedModel model = load_model(*values);
+  const bool json = (*values)["json"].as<bool>();
+  const auto folder = given<std::string>(*values, "adapter");
+  if (folder && scores_whole_texts(*folder)) {
+    score_classes(model, *folder, *file, json);
+    return 0;
+  }
   const std::optional<Adapter> adapter = load_adapter_option(*values, model);
   const InputRules rules{.kinds = {InputKind::text, InputKind::token_ids},
                          .vocab_size = model.config().vocab_size,
                          .max_positions = model.config().max_positions};
   const std::vector<Input> inputs = read_inputs(*file, rules, model.tokenizer);
 
-  const bool json = (*values)["json"].as<bool>();
   if (!json) {
     std::cout << fmt::format("{:>6} {:>7} {:>12} {:>10} {:>10} {:>11}\n", "line", "tokens",
                              "logprob", "per token", "entropy", "perplexity");

@@ -23,6 +23,7 @@
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
+#include "rl/classification_trainer.h"
 #include "rl/console.h"
 #include "rl/distributed/launch.h"
 #include "rl/distributed/shared_folder.h"
@@ -195,6 +196,13 @@ std::unique_ptr<RewardTrainer> make_trainer(const RewardSetup& setup, RunFolder&
                                             Communicator& communicator, Console& console,
                                             bool allow_inexact) {
   return std::make_unique<RewardTrainer>(setup, folder, communicator, console, allow_inexact);
+}
+
+std::unique_ptr<ClassificationTrainer> make_trainer(const ClassificationSetup& setup,
+                                                    RunFolder& folder, Communicator& communicator,
+                                                    Console& console, bool allow_inexact) {
+  return std::make_unique<ClassificationTrainer>(setup, folder, communicator, console,
+                                                 allow_inexact);
 }
 
 // What one rank does of the run. Only rank 0 writes and talks.

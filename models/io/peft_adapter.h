@@ -10,6 +10,10 @@
 
 namespace leash {
 
+// What PEFT's target_modules says where no module has an update (its DUMMY_TARGET_MODULES); an
+// empty list here.
+inline constexpr const char* kNoTargets = "dummy-target-modules";
+
 // Reads a folder for a decoder with these modules, as trainable fp32 whatever type the file has.
 // FormatError when a file is missing or damaged, when it belongs to another model (shapes or paths
 // do not fit), or when adapter_config.json asks for something that changes the computation and is

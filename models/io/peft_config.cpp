@@ -196,6 +196,9 @@ LoraConfig read_config(const ConfigReader& reader) {
   reader.read("lora_alpha", config.lora_alpha);
   reader.read("lora_dropout", config.lora_dropout);
   reader.read("target_modules", config.target_modules);
+  if (config.target_modules == StringOrList(kNoTargets)) {
+    config.target_modules = std::vector<std::string>{};
+  }
   reader.read("exclude_modules", config.exclude_modules);
   reader.read("bias", config.bias);
   reader.read("task_type", config.task_type);

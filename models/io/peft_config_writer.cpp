@@ -32,8 +32,11 @@ json to_json(const StringOrList& setting) {
   return null_if_empty(std::get<std::vector<std::string>>(setting));
 }
 
-// PEFT stores what all-linear stood for, not the word: names where they say the same as paths.
+// PEFT stores what all-linear stood for, not the word: names where they say the same as paths. An
+// adapter without updates has a word of PEFT's own there, for it refuses an empty list.
 json target_modules(const Adapter& adapter) {
+  const auto* list = std::get_if<std::vector<std::string>>(&adapter.config().target_modules);
+  if (list != nullptr && list->empty()) return kNoTargets;
   const auto* text = std::get_if<std::string>(&adapter.config().target_modules);
   if (text == nullptr || !is_all_linear(*text)) return to_json(adapter.config().target_modules);
   std::set<std::string> paths;

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "models/errors.h"
-#include "models/random.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/encode.h"
+#include "rl/data/held_out.h"
 #include "rl/data/jsonl.h"
 
 namespace leash {
@@ -202,20 +202,11 @@ void finish(PreferenceData& data) {
 
 // Takes a part of the prompts away, with all their pairs, in the file's order.
 PreferenceData hold_out(PreferenceData& train, double part, uint64_t seed) {
-  const int64_t total = train.counts.prompts;
-  const auto count = static_cast<int64_t>(std::ceil(part * static_cast<double>(total)));
-  if (count >= total) {
-    throw FormatError(
-        fmt::format("data.eval_split: {} of {} prompts leave none to train on", part, total));
-  }
-  const auto order = draw_permutation({.seed = seed, .purpose = Purpose::evaluation}, total);
-  const std::set<int64_t> held(order.begin(), order.begin() + count);
+  const auto prompts = draw_held_out(train.counts.prompts, part, seed, "prompts");
+  std::vector<bool> held;
+  for (const PreferencePair& pair : train.pairs) held.push_back(prompts[pair.prompt]);
   PreferenceData eval;
-  std::vector<PreferencePair> kept;
-  for (PreferencePair& pair : train.pairs) {
-    (held.contains(pair.prompt) ? eval.pairs : kept).push_back(std::move(pair));
-  }
-  train.pairs = std::move(kept);
+  eval.pairs = take_held_out(train.pairs, held);
   finish(train);
   finish(eval);
   return eval;

@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
 #include "models/errors.h"
-#include "models/random.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/encode.h"
+#include "rl/data/held_out.h"
 #include "rl/data/jsonl.h"
 
 namespace leash {
@@ -181,20 +180,8 @@ SftDataCounts counts_of(const std::vector<SftSample>& samples) {
 // Takes a part of the training samples away, in the file's order.
 SftData hold_out(SftData& train, double part, uint64_t seed) {
   const auto total = static_cast<int64_t>(train.samples.size());
-  const auto count = static_cast<int64_t>(std::ceil(part * static_cast<double>(total)));
-  if (count >= total) {
-    throw FormatError(
-        fmt::format("data.eval_split: {} of {} samples leave none to train on", part, total));
-  }
-  const auto order = draw_permutation({.seed = seed, .purpose = Purpose::evaluation}, total);
-  std::vector<uint8_t> held(total, 0);
-  for (int64_t i = 0; i < count; ++i) held[order[i]] = 1;
   SftData eval;
-  std::vector<SftSample> kept;
-  for (int64_t i = 0; i < total; ++i) {
-    (held[i] ? eval.samples : kept).push_back(std::move(train.samples[i]));
-  }
-  train.samples = std::move(kept);
+  eval.samples = take_held_out(train.samples, draw_held_out(total, part, seed, "samples"));
   eval.counts = counts_of(eval.samples);
   train.counts.tokens -= eval.counts.tokens;
   train.counts.trained_tokens -= eval.counts.trained_tokens;

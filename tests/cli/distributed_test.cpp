@@ -58,6 +58,28 @@ class DistributedWorkspace : public RunWorkspace {
                "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
   }
 
+  // Texts of classes; likewise.
+  void write_texts() const {
+    std::string texts;
+    for (int i = 0; i < 13; ++i) {
+      texts += Json{{"text", std::string(static_cast<size_t>(1 + 5 * (i % 4)), 'a') + "!"},
+                    {"label", i % 3}}
+                   .dump() +
+               "\n";
+    }
+    write_text(*this / "texts.jsonl", texts);
+    write_text(
+        *this / "classes.yaml",
+        "task: classification\n"
+        "model: {path: model, dtype: float64}\n"
+        "lora: {r: 4, lora_alpha: 8, target_modules: all-linear, lora_dropout: 0.1,\n"
+        "       trainable: [model.norm]}\n"
+        "data: {train: texts.jsonl, eval: texts.jsonl}\n"
+        "classification: {per_device_train_batch_size: 3, max_steps: 6, learning_rate: 5.0e-3,\n"
+        "         eval_strategy: steps, eval_steps: 3, micro_batch_tokens: 20}\n"
+        "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
+  }
+
   Lines ppo_args(const std::string& folder, const Lines& more = {}) const {
     Lines args = train_args(folder, {"--dtype", "float64"});
     args.insert(args.end(), more.begin(), more.end());
@@ -171,6 +193,19 @@ TEST(Distributed, RewardTrainingOnTwoAndFourRanksIsThatOfOne) {
     const std::string folder = std::to_string(size);
     expect_ranks_done(work.args_of("reward.yaml", folder), size);
     work.expect_near_runs("one", folder);
+  }
+}
+
+TEST(Distributed, ClassificationOnTwoAndFourRanksIsThatOfOne) {
+  const DistributedWorkspace work;
+  work.write_texts();
+  expect_done(run_leash(work.args_of("classes.yaml", "one")));
+  for (const int64_t size : {2, 4}) {
+    const std::string folder = std::to_string(size);
+    expect_ranks_done(work.args_of("classes.yaml", folder), size);
+    work.expect_near_runs("one", folder);
+    EXPECT_EQ(Json::parse(read_text(work / folder / "evaluations/step-6.json"))["texts"].size(),
+              13u);
   }
 }
 

@@ -9,11 +9,7 @@ namespace leash::testing {
 // Runs (or resumes) in `folder`; stops after `last_step` where that is given.
 inline SftRun run_reward(const RewardSetup& setup, const std::filesystem::path& folder,
                          int64_t last_step = -1) {
-  Console silent(-1, false);
-  RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
-  const auto communicator = single_communicator();
-  RewardTrainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
-  return run_trainer(trainer, run, last_step);
+  return run_with<RewardTrainer>(setup, folder, last_step);
 }
 
 }  // namespace leash::testing

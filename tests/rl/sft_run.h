@@ -1,11 +1,15 @@
 // Supervised runs on tiny_llama with a byte tokenizer, for tests.
 #pragma once
 
+#include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "models/io/safetensors.h"
 #include "rl/sft_trainer.h"
 #include "tests/rl/byte_tokenizer.h"
 #include "tests/support/files.h"
@@ -53,14 +57,37 @@ SftRun run_trainer(Trainer& trainer, const RunFolder& run, int64_t last_step) {
   return result;
 }
 
-// Runs (or resumes) in `folder`.
-inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
-                      int64_t last_step = -1) {
+// Runs (or resumes) in `folder` with a trainer of one's own; stops after `last_step` where that is
+// given.
+template <class Trainer, class Setup>
+SftRun run_with(const Setup& setup, const std::filesystem::path& folder, int64_t last_step = -1) {
   Console silent(-1, false);
   RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
   const auto communicator = single_communicator();
-  SftTrainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
+  Trainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
   return run_trainer(trainer, run, last_step);
+}
+
+inline SftRun run_sft(const SftSetup& setup, const std::filesystem::path& folder,
+                      int64_t last_step = -1) {
+  return run_with<SftTrainer>(setup, folder, last_step);
+}
+
+// Two files of the same tensors: the Frobenius norm of their difference, relative to the second's.
+inline double adapter_distance(const std::filesystem::path& a, const std::filesystem::path& b) {
+  const NamedTensors left = read_safetensors(a), right = read_safetensors(b);
+  EXPECT_EQ(left.size(), right.size());
+  const std::map<std::string, at::Tensor> by_name(left.begin(), left.end());
+  double difference = 0, norm = 0;
+  for (const auto& [name, tensor] : right) {
+    if (!by_name.contains(name)) {
+      ADD_FAILURE() << "no tensor " << name;
+      continue;
+    }
+    difference += tensor.sub(by_name.at(name)).square().sum().item<double>();
+    norm += tensor.square().sum().item<double>();
+  }
+  return std::sqrt(difference / norm);
 }
 
 }  // namespace leash::testing

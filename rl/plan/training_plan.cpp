@@ -1,0 +1,160 @@
+// The plans of supervised training, of classification and of reward training.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "models/device.h"
+#include "rl/classification_update.h"
+#include "rl/plan/plan.h"
+#include "rl/plan/plan_parts.h"
+#include "rl/reward_update.h"
+#include "rl/sft_update.h"
+
+namespace leash {
+namespace {
+
+// What they have in common, once the length of a row is known.
+struct Training {
+  const TrainingConfig& config;
+  const ModelConfig& model;
+  int64_t longest = 0;     // tokens of a sequence
+  int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
+  bool pairs = false;      // attention continues prefixes
+  bool scores = false;     // the head is a score, not the vocabulary
+  bool dropout = false;
+  int64_t sums_bytes = 0;
+};
+
+// With a prompt as long as each of its two answers, attention reads 5 rows for 3 that are packed:
+// prompt, prompt and answer, prompt and answer.
+int64_t visited_rows(int64_t rows) { return rows * 5 / 3; }
+
+PassShape pass_of(const Training& training, int64_t rows) {
+  return {.rows = rows,
+          .longest = training.longest,
+          .visited = training.pairs ? visited_rows(rows) : 0,
+          .recompute = training.model.gradient_checkpointing,
+          .dropout = training.dropout};
+}
+
+PlanPhase update_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
+                       const AdapterFacts& adapter, const PassShape& pass) {
+  const int64_t head =
+      training.scores ? pass.rows * facts.config.hidden_size * element_bytes(dtype)
+                      : head_scratch_bytes(facts, dtype, pass.rows, pass.rows, /*gradients=*/true);
+  const int64_t backward = backward_scratch_bytes(facts, dtype, &adapter, pass);
+  return {.name = "update",
+          .items = {{"activations kept for the backward pass",
+                     kept_bytes(facts, dtype, &adapter, pass), fmt::format("{} tokens", pass.rows)},
+                    {"loss or backward pass, whichever needs more", std::max(head, backward)}}};
+}
+
+PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
+                         const PassShape& pass) {
+  const int64_t head = training.scores ? 0
+                                       : head_scratch_bytes(facts, dtype, pass.rows, pass.rows,
+                                                            /*gradients=*/false);
+  return {.name = "held-out data",
+          .items = {{"a forward pass or the head, whichever needs more",
+                     std::max(head, forward_scratch_bytes(facts, dtype, pass.rows))}}};
+}
+
+Plan plan_training(const Training& training, const ModelFacts& facts, const AdapterFacts& adapter,
+                   bool evaluates, const PlanOptions& options) {
+  const at::ScalarType dtype = scalar_type(training.model.dtype);
+  const int64_t wide = wide_bytes(dtype);
+  const int64_t rows_of_step =
+      training.config.per_device_train_batch_size * training.config.gradient_accumulation_steps;
+  const PassShape pass =
+      pass_of(training, pass_rows(training.config.micro_batch_tokens, training.row_tokens,
+                                  ceil_divide(rows_of_step, options.ranks)));
+  Plan plan{.ranks = options.ranks,
+            .base_parameters = num_parameters(facts),
+            .trainable_parameters = adapter.num_parameters(),
+            .micro_batch_rows = pass.rows,
+            .mapped_bytes = facts.file_bytes};
+  plan.all_parameters = plan.base_parameters + plan.trainable_parameters - adapter.counted_in_base;
+  plan.resident = {{"process", kProcessBytes},
+                   weights_item("base", facts, dtype, training.model.quantize)};
+  add_trained(plan.resident, "policy", "adapter", adapter.shapes, training.config.optim, wide);
+  plan.phases = {loading_phase(facts, dtype, training.model.quantize, plan.resident),
+                 update_phase(training, facts, dtype, adapter, pass),
+                 step_phase(adapter.shapes, wide, options.ranks)};
+  if (evaluates) plan.phases.push_back(held_out_phase(training, facts, dtype, pass));
+  plan.transfers = {
+      gradient_transfer(adapter.shapes, wide, training.sums_bytes, /*steps=*/1, options.ranks),
+      stop_transfer(options.ranks)};
+  return plan;
+}
+
+// data.max_length, or what the person says that the data has.
+int64_t longest_of(const PlanOptions& options, const std::optional<int64_t>& max_length,
+                   const ModelFacts& facts) {
+  const int64_t context = facts.config.max_positions;
+  return std::min(options.longest.value_or(max_length.value_or(context)), context);
+}
+
+AdapterFacts with_score_head(LoraConfig lora, const ModelFacts& model, int64_t outputs) {
+  lora.task_type = TaskType::SEQ_CLS;  // a score head comes with it
+  std::vector<ModuleInfo> modules = model.modules;
+  modules.push_back({.path = "score",
+                     .kind = ModuleKind::linear,
+                     .in_features = model.config.hidden_size,
+                     .out_features = outputs});
+  return adapter_facts(lora, modules);
+}
+
+}  // namespace
+
+Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options) {
+  const AdapterFacts adapter = adapter_facts(setup.lora, model.modules);
+  const int64_t longest = longest_of(options, setup.data.max_length, model);
+  const Training training{.config = setup.sft,
+                          .model = setup.model,
+                          .longest = longest,
+                          .row_tokens = longest,
+                          .dropout = adapter.dropout > 0,
+                          .sums_bytes = sizeof(SftSums)};
+  Plan plan = plan_training(training, model, adapter,
+                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
+  plan.task = "sft";
+  return plan;
+}
+
+Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOptions& options) {
+  const AdapterFacts adapter = with_score_head(setup.lora, model, /*outputs=*/1);
+  const int64_t longest = longest_of(options, setup.data.max_length, model);
+  const Training training{.config = setup.reward,
+                          .model = setup.model,
+                          .longest = longest,
+                          .row_tokens = 2 * longest,
+                          .pairs = true,
+                          .scores = true,
+                          .dropout = adapter.dropout > 0 && !setup.reward.disable_dropout,
+                          .sums_bytes = sizeof(RewardSums)};
+  Plan plan = plan_training(training, model, adapter,
+                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
+  plan.task = "reward";
+  return plan;
+}
+
+// The data is not read: without a list of labels there are two classes.
+Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
+             const PlanOptions& options) {
+  const auto classes = std::max<int64_t>(std::ssize(setup.data.labels), 2);
+  const AdapterFacts adapter = with_score_head(setup.lora, model, classes);
+  const int64_t longest = longest_of(options, setup.data.max_length, model);
+  const Training training{.config = setup.classification,
+                          .model = setup.model,
+                          .longest = longest,
+                          .row_tokens = longest,
+                          .scores = true,
+                          .dropout = adapter.dropout > 0,
+                          .sums_bytes = sizeof(ClassificationSums)};
+  Plan plan = plan_training(training, model, adapter,
+                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
+  plan.task = "classification";
+  return plan;
+}
+
+}  // namespace leash
