@@ -20,7 +20,7 @@ demo: build      ## train SmolLM2-135M with LoRA and PPO on the shipped prompts 
 	@build/release/leash train configs/recipes/demo.yaml --set run.seed=$(SEED) --run-dir runs/demo-seed$(SEED)-$$(date +%Y%m%d-%H%M%S)
 
 test: setup      ## build everything and run all tests
-	@cmake --preset release -DLEASH_WERROR=ON $(CMAKE_ARGS)
+	@cmake --preset release $(CMAKE_ARGS)
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release
 

@@ -192,7 +192,7 @@ class StructReader {
       if (std::find(names_.begin(), names_.end(), key) != names_.end()) continue;
       const std::string path = path_.empty() ? key : path_ + "." + key;
       context_.problems.add(value.place, path,
-                            "there is no such setting" + did_you_mean(key, names_));
+                            "there is no such setting" + setting_hint(path, names_));
     }
   }
 

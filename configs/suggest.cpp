@@ -1,7 +1,11 @@
 #include "configs/suggest.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <iterator>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 namespace leash {
@@ -45,6 +49,48 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
 std::string did_you_mean(std::string_view word, std::span<const std::string> known) {
   const auto found = nearest(word, known);
   return found ? " (did you mean `" + *found + "`?)" : "";
+}
+
+std::string setting_hint(std::string_view path, std::span<const std::string> known) {
+  static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
+      {"assistant_only_loss", "data.assistant_only_loss"},
+      {"bf16", "model.dtype: bfloat16"},
+      {"completion_only_loss", "data.completion_only_loss"},
+      {"dataset_name", "data.train"},
+      {"fp16", "model.dtype"},
+      {"gradient_checkpointing", "model.gradient_checkpointing"},
+      {"init_kl_coef", "ppo.kl_coef"},
+      {"learning_rate", "ppo.learning_rate (or sft., reward., as the task)"},
+      {"load_in_4bit", "model.quantize: nf4"},
+      {"load_in_8bit", "model.quantize: int8"},
+      {"logging_steps", "run.logging_steps"},
+      {"lora_r", "lora.r"},
+      {"lr", "learning_rate"},
+      {"max_length", "data.max_length"},
+      {"max_new_tokens", "rollout.response_length"},
+      {"max_seq_length", "data.max_length"},
+      {"model_name_or_path", "model.path"},
+      {"output_dir", "run.output_dir"},
+      {"packing", "data.packing"},
+      {"per_device_train_batch_size", "ppo.batch_size"},
+      {"rank", "lora.r"},
+      {"report_to", "run.report_to"},
+      {"response_length", "rollout.response_length"},
+      {"reward_model_path", "reward: [{kind: model, path: …}]"},
+      {"save_steps", "run.save_steps"},
+      {"save_total_limit", "run.save_total_limit"},
+      {"seed", "run.seed"},
+      {"sft_model_path", "model.path, or lora.path for an adapter"},
+      {"stop_token", "rollout.stop_token"},
+      {"temperature", "rollout.temperature"},
+      {"top_k", "rollout.top_k"},
+      {"top_p", "rollout.top_p"},
+      {"torch_dtype", "model.dtype"}};
+  const std::string_view name = path.substr(path.rfind('.') + 1);
+  const auto* found =
+      std::ranges::find(kElsewhere, name, &std::pair<std::string_view, std::string_view>::first);
+  if (found == std::end(kElsewhere) || found->second == path) return did_you_mean(name, known);
+  return fmt::format("; it is `{}` here", found->second);
 }
 
 }  // namespace leash

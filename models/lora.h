@@ -82,7 +82,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit(
       "trainable", c.trainable,
       "regular expressions for modules of the base (`model.layers.29`, "
-      "`model.layers.(28|29).mlp.*`, `model.norm`) that train whole, in copies that belong to the "
+      "`model.layers.2[89].mlp.*`, `model.norm`) that train whole, in copies that belong to the "
       "adapter; with target_modules: [] they train alone");
   visit("layers_to_transform", c.layers_to_transform, "only these layers (empty: all)");
   visit("rank_pattern", c.rank_pattern, "rank by module name or regular expression");

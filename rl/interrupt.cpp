@@ -39,7 +39,7 @@ void say(const char (&text)[size]) {
   ::_exit(kInterruptedExit);
 }
 
-void on_signal(int) {
+void on_signal(int signal) {
   const int saved = errno;
   if (g_signals.fetch_add(1) > 0) {
     say("\nleash: second signal: ending at once\n");
@@ -48,7 +48,7 @@ void on_signal(int) {
   const unsigned grace = g_grace_seconds.load();
   if (grace == 0) end_at_once();
   say("\nleash: finishing this step, then a snapshot; once more to end at once\n");
-  ::alarm(grace);
+  if (signal == SIGTERM) ::alarm(grace);  // somebody at the keyboard can ask twice
   errno = saved;
 }
 

@@ -1,5 +1,5 @@
 // SIGINT and SIGTERM: the first asks the run to finish its step, write a snapshot and exit with
-// 130; a second one, or the grace time running out, ends the process at once.
+// 130; a second one, or the grace time after SIGTERM running out, ends the process at once.
 #pragma once
 
 #include <csignal>

@@ -52,7 +52,6 @@ RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
   RunLog log(folder_.path(), log_options(setup_.run, num_steps(), state_.step, communicator_),
              console_);
   if (state_.step == 0 && !last_snapshot_ && !held_out_.empty()) {
-    console_.phase("evaluating the start");
     Metrics metrics;
     evaluate_and_log(log, metrics);
     log.step(0, metrics);

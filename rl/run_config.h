@@ -46,8 +46,11 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("save_total_limit", c.save_total_limit, "snapshots kept, besides the best (0: all)",
         at_least(0));
   visit("report_to", c.report_to, "further places for metrics: tensorboard");
-  visit("grace_seconds", c.grace_seconds, "how long a signalled run may take to finish its step",
-        at_least(0));
+  visit(
+      "grace_seconds", c.grace_seconds,
+      "how long a run may take to finish its step after SIGTERM (after SIGINT as long as it takes; "
+      "0: either ends it at once)",
+      at_least(0));
   visit("threads", c.threads,
         "threads of one operation (0: all cores, divided between the processes of a machine)",
         at_least(0));

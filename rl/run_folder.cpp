@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
@@ -78,8 +79,9 @@ void create_folder(const fs::path& folder) {
 }  // namespace
 
 RunFolder RunFolder::open(const fs::path& path, bool resume) {
-  create_folder(path);
   RunFolder run;
+  run.created_ = !fs::exists(path);
+  create_folder(path);
   run.path_ = path;
   run.lock_ = lock_folder(path);
   remove_leftovers(path);
@@ -124,12 +126,19 @@ void RunFolder::resume_from_newest() {
 }
 
 RunFolder::~RunFolder() {
-  if (lock_ >= 0) ::close(lock_);
+  if (lock_ < 0) return;
+  std::error_code error;  // what cannot be removed stays
+  if (created_ &&
+      std::distance(fs::directory_iterator(path_, error), fs::directory_iterator()) == 1) {
+    fs::remove_all(path_, error);  // nothing but the lock's file
+  }
+  ::close(lock_);
 }
 
 RunFolder::RunFolder(RunFolder&& other) noexcept
     : path_(std::move(other.path_)),
       lock_(std::exchange(other.lock_, -1)),
+      created_(other.created_),
       snapshot_(std::move(other.snapshot_)),
       started_afresh_(other.started_afresh_),
       messages_(std::move(other.messages_)) {}

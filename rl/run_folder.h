@@ -26,6 +26,7 @@ class RunFolder {
   static RunFolder open(const std::filesystem::path& path, bool resume);
   // For processes that only read: nothing is created, locked or removed.
   static RunFolder view(std::filesystem::path path, std::optional<Snapshot> snapshot);
+  // Gives the lock back; a folder that was created here and is still empty goes again.
   ~RunFolder();
   RunFolder(RunFolder&& other) noexcept;
   RunFolder& operator=(RunFolder&&) = delete;
@@ -44,6 +45,7 @@ class RunFolder {
 
   std::filesystem::path path_;
   int lock_ = -1;
+  bool created_ = false;
   std::optional<Snapshot> snapshot_;
   bool started_afresh_ = false;
   std::vector<std::string> messages_;

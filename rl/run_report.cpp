@@ -182,9 +182,15 @@ std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
   for (const auto& [name, label] : headlines) {
     const auto found = curves.series.find(name);
     if (found == curves.series.end()) continue;
-    figures.push_back(
-        {label, fmt::format("{:.4g} → {:.4g}", found->second.y.front(), found->second.y.back()),
-         ""});
+    const ChartSeries& series = found->second;
+    const auto step = static_cast<int64_t>(series.x.back());
+    if (series.y.size() == 1) {
+      figures.push_back(
+          {label, fmt::format("{:.4g}", series.y[0]), fmt::format("at step {} only", step)});
+    } else {
+      figures.push_back({label, fmt::format("{:.4g} → {:.4g}", series.y.front(), series.y.back()),
+                         step == rows.back().step ? "" : fmt::format("up to step {}", step)});
+    }
   }
   return figures;
 }

@@ -59,7 +59,11 @@ nlohmann::json parse_json(std::string_view text, const std::string& origin) {
           return keys(depth, event, parsed);
         });
   } catch (const nlohmann::json::exception& error) {
-    throw FormatError(origin + ": " + brief(error.what()));
+    // Without the library's own "[json.exception.parse_error.101] ".
+    const std::string_view what = error.what();
+    const auto end = what.starts_with('[') ? what.find("] ") : std::string_view::npos;
+    throw FormatError(fmt::format("{}: is not valid JSON: {}", origin,
+                                  brief(std::string(what.substr(end == what.npos ? 0 : end + 2)))));
   }
 }
 

@@ -1,7 +1,9 @@
 // Which part of a file is held out.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace leash {

@@ -17,7 +17,8 @@ constexpr size_t kMaxProblems = 20;
 std::string read_file(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream || std::filesystem::is_directory(file)) {
-    throw FormatError(file.string() + ": cannot be read");
+    throw FormatError(file.string() + (std::filesystem::exists(file) ? ": cannot be read"
+                                                                     : ": there is no such file"));
   }
   std::string text{std::istreambuf_iterator<char>(stream), {}};
   if (stream.bad()) throw FormatError(file.string() + ": reading failed");

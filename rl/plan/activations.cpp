@@ -43,17 +43,17 @@ class Keeper {
   // Bytes that one block keeps.
   int64_t block(int64_t layer) {
     const int64_t first = 1 + layer * kModulesOfBlock;
-    per_row_ = per_visited_ = constant_ = 0;
+    per_row_ = constant_ = 0;
     norm(first + 7);
     linear(first, 3, width_.hidden);
     attention();
-    const int64_t shared = grows_ && pass_.visited == 0 ? width_.queries : 0;
+    const int64_t shared = grows_ ? width_.queries : 0;
     linear(first + 3, 1, width_.queries - shared);  // reads what attention keeps anyway
     norm(first + 8);
     linear(first + 4, 2, width_.hidden);
     gated_activation();
     linear(first + 6, 1, width_.middle);
-    return per_row_ * pass_.rows + per_visited_ * pass_.visited + constant_;
+    return per_row_ * pass_.rows + constant_;
   }
 
   // The norm behind the last block.
@@ -88,18 +88,9 @@ class Keeper {
     grows_ = true;
   }
 
-  // Rotated queries and keys, values, the result and a log of each softmax's sum; with prefixes
-  // LibTorch's operation, which keeps keys and values once per query head.
+  // Rotated queries and keys, values, the result and a log of each softmax's sum.
   void attention() {
     if (!grows_) return;
-    if (pass_.visited > 0) {
-      // Three for keys, values and results; queries are one tensor, and those of a sequence that
-      // continues another are copied behind the prefix's: all that are read but the prefixes' own,
-      // (visited + rows) / 2.
-      per_visited_ += width_.queries * element_ * 7 / 2 + width_.heads * wide_;
-      per_row_ += width_.queries * element_ * 3 / 2;
-      return;
-    }
     per_row_ += (2 * width_.queries + 2 * width_.keys) * element_ + width_.heads * wide_;
     const auto positions = static_cast<int64_t>(
         std::bit_ceil(static_cast<uint64_t>(std::max(pass_.longest, kFirstPositions))));
@@ -121,7 +112,7 @@ class Keeper {
   int64_t element_, wide_;
   bool fused_;
   bool grows_ = false;  // whether a gradient flows through what comes next
-  int64_t per_row_ = 0, per_visited_ = 0, constant_ = 0;
+  int64_t per_row_ = 0, constant_ = 0;
 };
 
 // Blocks through which a gradient flows.

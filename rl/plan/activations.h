@@ -10,11 +10,8 @@
 namespace leash {
 
 struct PassShape {
-  int64_t rows = 0;     // tokens of the packed batch
-  int64_t longest = 0;  // of its sequences
-  // Rows that attention reads where two sequences continue each prefix (it is read again for both);
-  // 0: no sequence continues one, and attention has a backward pass of its own.
-  int64_t visited = 0;
+  int64_t rows = 0;        // tokens of the packed batch
+  int64_t longest = 0;     // of its sequences
   bool recompute = false;  // gradient checkpointing
   bool dropout = false;
 };

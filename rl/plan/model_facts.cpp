@@ -93,10 +93,11 @@ int64_t bias_bytes(const Group& group, at::ScalarType dtype) {
   return sum;
 }
 
-// Two values a byte, a byte for the scale of each 64, four for the scale of each 256 scales.
+// Two values a byte, a byte for the scale of each 64, four for the scale of each 256 scales and for
+// their mean.
 int64_t nf4_bytes(int64_t count) {
   const int64_t blocks = ceil_divide(count, kNf4Block);
-  return ceil_divide(count, 2) + blocks + 4 * ceil_divide(blocks, kNf4ScalesBlock);
+  return ceil_divide(count, 2) + blocks + 4 * ceil_divide(blocks, kNf4ScalesBlock) + 4;
 }
 
 // A GGUF's own blocks; dense where a part has none, or none of them saves anything.

@@ -112,7 +112,7 @@ void add_rewards(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& res
     const std::string name = fmt::format("reward[{}]: {}", i, enum_name(config.kind));
     if (config.kind == RewardKind::model) {
       roles.reward_models.push_back(second_model(*config.path));
-      resident.push_back(weights_item(name, roles.reward_models.back(), dtype, Quantize::none));
+      resident.push_back(weights_item(name, roles.reward_models.back(), dtype, config.quantize));
     } else if (config.kind == RewardKind::adapter) {
       roles.reward_models.push_back(roles.base);
       resident.push_back(

@@ -19,20 +19,14 @@ struct Training {
   const ModelConfig& model;
   int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
-  bool pairs = false;      // attention continues prefixes
   bool scores = false;     // the head is a score, not the vocabulary
   bool dropout = false;
   int64_t sums_bytes = 0;
 };
 
-// With a prompt as long as each of its two answers, attention reads 5 rows for 3 that are packed:
-// prompt, prompt and answer, prompt and answer.
-int64_t visited_rows(int64_t rows) { return rows * 5 / 3; }
-
 PassShape pass_of(const Training& training, int64_t rows) {
   return {.rows = rows,
           .longest = training.longest,
-          .visited = training.pairs ? visited_rows(rows) : 0,
           .recompute = training.model.gradient_checkpointing,
           .dropout = training.dropout};
 }
@@ -128,7 +122,6 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
                           .model = setup.model,
                           .longest = longest,
                           .row_tokens = 2 * longest,
-                          .pairs = true,
                           .scores = true,
                           .dropout = adapter.dropout > 0 && !setup.reward.disable_dropout,
                           .sums_bytes = sizeof(RewardSums)};

@@ -131,11 +131,11 @@ TEST(ClassificationCommand, ScoresChatAndNamesWhatIsWrong) {
   std::filesystem::remove(work / "top/adapter/labels.json");  // as PEFT leaves it
   EXPECT_EQ(keys_of(json_lines(score("{\"text\": \"xc\"}\n").out).at(0)["probabilities"]),
             (Lines{"LABEL_0", "LABEL_1", "LABEL_2"}));
+  expect_error(work.with_recipe("train", "other", {"--set", "lora.trainable=[model.layers.7]"}), 2,
+               "lora.trainable: `model.layers.7` matches no module; there are: model.embed_tokens");
   write_text(work / "held_out.jsonl", "{\"text\": \"a\", \"label\": \"cow\"}\n");
   expect_error(work.with_recipe("train", "run"), 3,
                "held_out.jsonl:1: label `cow` is none of the classes (0 to 2: bird, cat, dog)");
-  expect_error(work.with_recipe("train", "other", {"--set", "lora.trainable=[model.layers.7]"}), 2,
-               "lora.trainable: `model.layers.7` matches no module; there are: model.embed_tokens");
 }
 
 }  // namespace

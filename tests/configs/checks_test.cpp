@@ -9,8 +9,11 @@
 namespace leash::testing {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 struct Case {
   std::string yaml;     // behind kLeast
@@ -154,12 +157,33 @@ TEST(Checks, SeveralRulesAreReportedTogether) {
             4u);
 }
 
+// What a TRL user writes, and where it is here.
+TEST(Checks, SettingsOfOtherProgramsArePointedOut) {
+  const auto hints = [](const std::string& text) {
+    std::string all;
+    for (const std::string& problem : problems_of(text)) all += problem + "\n";
+    return all;
+  };
+  EXPECT_THAT(hints("task: ppo\nppo: {response_length: 5, init_kl_coef: 0.1, output_dir: x}\n"),
+              AllOf(HasSubstr("ppo.response_length: there is no such setting; it is "
+                              "`rollout.response_length` here"),
+                    HasSubstr("`ppo.kl_coef` here"), HasSubstr("`run.output_dir` here")));
+  EXPECT_THAT(hints("task: ppo\nlora: {rank: 4}\n"), HasSubstr("`lora.r` here"));
+  // Where the setting would be the very one that is missing, there is nothing to point at.
+  EXPECT_THAT(hints("task: ppo\ndata: {max_length: 5}\n"),
+              Not(HasSubstr("it is `data.max_length`")));
+}
+
 TEST(Checks, TheTaskDecidesFirst) {
-  EXPECT_THAT(problems_of("ppo: {gamma: 1}\n"),
-              ElementsAre("r.yaml:1: task: is missing (task: ppo, task: sft, task: reward)"));
-  EXPECT_THAT(problems_of("task: pop\n"),
-              ElementsAre("r.yaml:1: task: has to be one of sft, reward, dpo, ppo, not `pop` (did "
-                          "you mean `ppo`?)"));
+  EXPECT_THAT(
+      problems_of("ppo: {gamma: 1}\n"),
+      ElementsAre(
+          "r.yaml:1: task: is missing (task: ppo, task: sft, task: reward, task: classification)"));
+  EXPECT_THAT(
+      problems_of("task: pop\n"),
+      ElementsAre(
+          "r.yaml:1: task: has to be one of sft, reward, classification, dpo, ppo, not `pop` (did "
+          "you mean `ppo`?)"));
   EXPECT_THAT(problems_of("- 1\n"),
               ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));
   EXPECT_THAT(problems_of(""),

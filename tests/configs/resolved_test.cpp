@@ -54,6 +54,7 @@ lora:
   task_type: SEQ_CLS
   use_rslora: true
   modules_to_save: ["null"]
+  trainable: ["a: b"]
   layers_to_transform: [0, 5]
   rank_pattern: {"^x\\.[0-9]+$": 2}
   alpha_pattern: {y: 1e-5, "": 3e-324}

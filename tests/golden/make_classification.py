@@ -28,7 +28,7 @@ HERE = Path(__file__).parent
 OUT = HERE / "classification"
 LABELS = ["BIRD", "CAT", "DOG"]
 SMOOTHING = 0.1
-SETTINGS = dict(per_device_train_batch_size=3, gradient_accumulation_steps=2, max_steps=8, learning_rate=5e-3,
+SETTINGS = dict(per_device_train_batch_size=3, gradient_accumulation_steps=2, max_steps=8, learning_rate=1e-3,
                 lr_scheduler_type="cosine", weight_decay=0.01, max_grad_norm=2.0, adam_beta2=0.99,
                 label_smoothing_factor=SMOOTHING)
 COPIES = ["model.layers.1.mlp.gate_proj", "model.layers.1.post_attention_layernorm", "model.layers.1.self_attn.k_proj", "model.norm"]

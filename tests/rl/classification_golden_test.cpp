@@ -118,7 +118,7 @@ TEST_P(GoldenClassification, EightStepsOfTrainer) {
   const auto ours = folder / "run/adapter/adapter_model.safetensors";
   const auto final = from("final/adapter_model.safetensors");
   EXPECT_LT(testing::adapter_distance(ours, final), 1e-4);
-  EXPECT_GT(testing::adapter_distance(from("start/adapter_model.safetensors"), final), 1e-2);
+  EXPECT_GT(testing::adapter_distance(from("start/adapter_model.safetensors"), final), 5e-3);
 }
 
 TEST_P(GoldenClassification, PeftsAdapterIsReadAndWrittenAgainByteForByte) {

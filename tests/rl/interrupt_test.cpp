@@ -90,6 +90,18 @@ TEST(Interrupt, TheGraceTimeEnds) {
   EXPECT_LT(ending.seconds, 8);
 }
 
+// Somebody at the keyboard may have a step that takes longer, and can ask twice.
+TEST(Interrupt, AfterSigintTheStepTakesAsLongAsItTakes) {
+  const Ending ending = run_in_child([] {
+    const InterruptGuard guard(1);
+    ::raise(SIGINT);
+    ::usleep(1'500'000);
+    return guard.requested() ? 3 : 4;
+  });
+  EXPECT_EQ(ending.exit_code, 3);
+  EXPECT_GE(ending.seconds, 1.4);
+}
+
 TEST(Interrupt, WithoutGraceTheFirstEnds) {
   const Ending ending = run_in_child([] {
     const InterruptGuard guard(0);

@@ -94,6 +94,21 @@ TEST(RunFolder, TheLockIsGoneWithItsOwnerHoweverItEnds) {
   EXPECT_EQ(refusal<ConfigError>(scratch.path(), true), std::nullopt);
 }
 
+// A run that fails before it has written anything leaves nothing behind.
+TEST(RunFolder, WhatWasCreatedAndStayedEmptyGoesAgain) {
+  const ScratchFolder folder;
+  { const RunFolder run = RunFolder::open(folder / "new", false); }
+  EXPECT_FALSE(fs::exists(folder / "new"));
+  fs::create_directory(folder / "was-there");
+  { const RunFolder run = RunFolder::open(folder / "was-there", false); }
+  EXPECT_TRUE(fs::exists(folder / "was-there"));
+  {
+    const RunFolder run = RunFolder::open(folder / "used", false);
+    write_text(folder / "used" / "metrics.jsonl", "");
+  }
+  EXPECT_TRUE(fs::exists(folder / "used" / "metrics.jsonl"));
+}
+
 TEST(RunFolder, AUsedFolderNeedsResume) {
   ScratchFolder scratch;
   write_run(scratch.path(), 2, {});
