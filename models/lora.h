@@ -79,11 +79,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("use_rslora", c.use_rslora, "scale by lora_alpha / sqrt(r)");
   visit("modules_to_save", c.modules_to_save,
         "modules that train whole, in a copy that belongs to the adapter");
-  visit(
-      "trainable", c.trainable,
-      "regular expressions for modules of the base (`model.layers.29`, "
-      "`model.layers.2[89].mlp.*`, `model.norm`) that train whole, in copies that belong to the "
-      "adapter; with target_modules: [] they train alone");
+  visit("trainable", c.trainable,
+        "regular expressions for modules of the base (`model.layers.29`, "
+        "`model.layers.2[89].mlp.*`, `model.norm`) that train whole, in copies that belong to the "
+        "adapter; with target_modules: [] they train alone");
   visit("layers_to_transform", c.layers_to_transform, "only these layers (empty: all)");
   visit("rank_pattern", c.rank_pattern, "rank by module name or regular expression");
   visit("alpha_pattern", c.alpha_pattern, "alpha by module name or regular expression");
