@@ -118,7 +118,7 @@ TEST(RankPart, DISABLED_OneIsKilled) {
 
 // The others wait for it: they are at their end within 10 s of its (seen: 5 s), here within twice
 // that, since tests share their machine.
-TEST(ThreadsCommunicator, AKilledRankEndsTheOthersWithinSeconds) {
+TEST(Communicator, AKilledRankEndsTheOthersWithinSeconds) {
   for (const int64_t size : {2, 4}) {
     Ranks ranks = start_parts("DISABLED_OneIsKilled", size);
     EXPECT_EQ(ranks[size - 1].wait().signal, SIGKILL);
