@@ -15,7 +15,11 @@ int64_t shared_beginning(std::span<const TokenSpan> texts) {
     if (shared < kLeastSharedTokens) return 0;
     shared = std::ranges::mismatch(texts[0].first(shared), text).in1 - texts[0].begin();
   }
-  return shared < kLeastSharedTokens ? 0 : shared;
+  if (shared < kLeastSharedTokens) return 0;
+  int64_t total = 0;
+  for (const TokenSpan text : texts) total += std::ssize(text);
+  const int64_t saved = shared * (std::ssize(texts) - 1);
+  return saved * kLeastSavedShare < total ? 0 : shared;
 }
 
 PackedTexts pack_shared(std::span<const std::vector<int64_t>> texts) {

@@ -11,11 +11,13 @@ namespace leash {
 
 using TokenSpan = std::span<const int64_t>;
 
-// Shorter beginnings are not worth an attention of their own.
+// Shorter beginnings, and those that save less than an eighth of all rows, are not worth an
+// attention of their own.
 inline constexpr int64_t kLeastSharedTokens = 8;
+inline constexpr int64_t kLeastSavedShare = 8;
 
 // How many tokens all texts begin with, at most one less than the shortest has; 0 where that is
-// less than kLeastSharedTokens or there are fewer than two texts. A chat template's system message
+// not worth it or there are fewer than two texts. A chat template's system message
 // is such a beginning, or one prompt with several answers.
 int64_t shared_beginning(std::span<const TokenSpan> texts);
 

@@ -63,6 +63,11 @@ Classifier load_classifier(const ClassificationSetup& setup) {
           .data = std::move(data)};
 }
 
+void read_classifier(const std::filesystem::path& snapshot, Classifier& classifier) {
+  check_classes(snapshot, classifier.data.classes);
+  read_adapter_into(snapshot, classifier.model.adapter);
+}
+
 ClassificationEvaluation evaluate_texts(const Classifier& classifier,
                                         const ClassificationSetup& setup,
                                         Communicator& communicator) {

@@ -26,6 +26,10 @@ struct Classifier {
 // classes; ConfigError.
 Classifier load_classifier(const ClassificationSetup& setup);
 
+// Copies a snapshot's adapter and head into `classifier`. FormatError when it tells other classes
+// apart than the data, or the same in another order.
+void read_classifier(const std::filesystem::path& snapshot, Classifier& classifier);
+
 class ClassificationTrainer {
  public:
   // `folder` is opened and locked; where it has a snapshot, the run goes on from it.

@@ -57,11 +57,17 @@ pid_t start(const std::string& command, int input, int output) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  // A group of its own: Ctrl-C asks leash to finish its step, for which it needs these scores.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
   const std::array<const char*, 4> arguments = {"sh", "-c", command.c_str(), nullptr};
   pid_t child = 0;
-  const int error = posix_spawn(&child, "/bin/sh", &actions, nullptr,
+  const int error = posix_spawn(&child, "/bin/sh", &actions, &attributes,
                                 const_cast<char* const*>(arguments.data()), environ);
   posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
   if (error != 0) throw std::system_error(error, std::generic_category(), "starting " + command);
   return child;
 }

@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
@@ -76,6 +75,15 @@ void create_folder(const fs::path& folder) {
   }
 }
 
+bool holds_only_the_lock(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error); !error && entry != fs::directory_iterator();
+       entry.increment(error)) {
+    if (entry->path().filename() != ".lock") return false;
+  }
+  return !error;
+}
+
 }  // namespace
 
 RunFolder RunFolder::open(const fs::path& path, bool resume) {
@@ -127,10 +135,10 @@ void RunFolder::resume_from_newest() {
 
 RunFolder::~RunFolder() {
   if (lock_ < 0) return;
-  std::error_code error;  // what cannot be removed stays
-  if (created_ &&
-      std::distance(fs::directory_iterator(path_, error), fs::directory_iterator()) == 1) {
-    fs::remove_all(path_, error);  // nothing but the lock's file
+  if (created_ && holds_only_the_lock(path_)) {
+    std::error_code error;  // what cannot be removed stays; a folder that is not empty cannot
+    fs::remove(path_ / ".lock", error);
+    fs::remove(path_, error);
   }
   ::close(lock_);
 }

@@ -42,7 +42,7 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
   if (saved == now || allow_inexact) return;
   throw ConfigError(fmt::format(
       "the snapshot was written with {}, this run would use {}: its numbers would differ from an "
-      "uninterrupted run's in the last bits; --allow-inexact goes on all the same",
+      "uninterrupted run's; --allow-inexact goes on all the same",
       saved.dump(), now.dump()));
 }
 

@@ -251,7 +251,7 @@ nlohmann::ordered_json classes_json(const ClassificationEvaluation& evaluation, 
 void evaluate_task(const ClassificationSetup& setup, const std::optional<Snapshot>& snapshot,
                    const std::string& run_dir, bool json) {
   Classifier classifier = load_classifier(setup);
-  if (snapshot) read_adapter_into(snapshot->path, classifier.model.adapter);
+  if (snapshot) read_classifier(snapshot->path, classifier);
   if (classifier.data.eval.texts.empty()) throw ConfigError(kNothingHeldOut);
   const ClassificationEvaluation evaluation =
       evaluate_texts(classifier, setup, *single_communicator());

@@ -24,8 +24,12 @@ std::vector<fs::path> files_of(const fs::path& checkpoint) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(checkpoint)) {
     const fs::path& file = entry.path();
-    if (file.filename() == "config.json" || file.extension() == ".safetensors")
-      files.push_back(file);
+    const bool weights =
+        file.extension() == ".safetensors" && !file.stem().string().starts_with("adapter");
+    const bool facts = file.filename() == "config.json" ||
+                       file.filename() == "generation_config.json" ||
+                       file.filename().string().starts_with("tokenizer");
+    if ((weights || facts) && entry.is_regular_file()) files.push_back(file);
   }
   std::ranges::sort(files);
   return files;
@@ -56,7 +60,8 @@ std::string fingerprint(const fs::path& checkpoint) {
   for (const fs::path& file : files_of(checkpoint)) {
     const uint64_t size = fs::file_size(file);
     total += size;
-    bytes += fmt::format("{}:{};", file.filename().string(), size);
+    // A single file may be renamed.
+    bytes += fmt::format("{}:{};", file == checkpoint ? "" : file.filename().string(), size);
     sample(file, size, bytes);
   }
   return fmt::format("{} bytes, {:08x}", total, crc32c(bytes));

@@ -87,6 +87,8 @@ TEST(ClassificationCommand, TrainsResumesExactlyEvaluatesAndScores) {
   EXPECT_EQ(before["loss"], rows[0]["eval/loss"]);
   EXPECT_LT(figures["loss"].get<double>(), before["loss"].get<double>());
   EXPECT_THAT(work.with_recipe("evaluate", "whole").out, HasSubstr("precision"));
+  expect_error(work.with_recipe("evaluate", "whole", {"--set", "data.labels=[cat, bird, dog]"}), 3,
+               "its classes are bird, cat, dog; those of this recipe are cat, bird, dog");
 
   // The held-out texts again, by the adapter alone.
   const Ended scored = work.run("score", {"--adapter", (work / "whole/adapter").string(), "--input",

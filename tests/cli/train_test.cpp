@@ -69,8 +69,8 @@ TEST(Train, AProfileAccountsForTheTime) {
     }
   }
   EXPECT_NEAR(seconds, profile["seconds"].get<double>(), 1e-6);
-  for (const char* name : {"loading", "sampling", "scoring", "updating",
-                           "evaluating", "saving", "logging", "reporting"}) {
+  for (const char* name : {"loading", "sampling", "scoring", "updating", "evaluating", "saving",
+                           "logging", "reporting"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
 }

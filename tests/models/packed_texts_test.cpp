@@ -36,6 +36,8 @@ TEST(PackedTexts, WhatAllBeginWith) {
   EXPECT_EQ(beginning({counting(20), counting(12), counting(15, 77)}), 11);
   EXPECT_EQ(beginning({counting(9), counting(9)}), 8);
   EXPECT_EQ(beginning({counting(8), counting(20)}), 0);  // too little
+  EXPECT_EQ(beginning({counting(9), counting(55)}), 8);
+  EXPECT_EQ(beginning({counting(9), counting(56)}), 0);  // 8 of 65 rows
   EXPECT_EQ(beginning({counting(20), {9, 9, 9}, counting(20)}), 0);
 }
 

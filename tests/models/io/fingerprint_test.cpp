@@ -19,14 +19,20 @@ TEST(Fingerprint, NoticesAChangeInAnyFileOfACheckpoint) {
   const std::string small = fingerprint(folder / "a.gguf");
   EXPECT_EQ(small.substr(0, 9), "7 bytes, ");
   write_text(folder / "a.gguf", "weighty");
-  EXPECT_NE(fingerprint(folder / "a.gguf"), small);
+  const std::string changed = fingerprint(folder / "a.gguf");
+  EXPECT_NE(changed, small);
+  std::filesystem::rename(folder / "a.gguf", folder / "b.gguf");
+  EXPECT_EQ(fingerprint(folder / "b.gguf"), changed);
 
   const auto model = folder / "model";
   write_text(model / "config.json", "{}");
   write_text(model / "model.safetensors", std::string(100, 'x'));
   const std::string whole = fingerprint(model);
-  write_text(model / "tokenizer.json", "not part of it");
+  write_text(model / "README.md", "not part of it");
+  write_text(model / "adapter_model.safetensors", "nor this");
   EXPECT_EQ(fingerprint(model), whole);
+  write_text(model / "tokenizer.json", "{}");
+  EXPECT_NE(fingerprint(model), whole);
   write_text(model / "config.json", "[]");
   EXPECT_NE(fingerprint(model), whole);
   EXPECT_THROW(fingerprint(folder / "none"), std::system_error);
