@@ -5,25 +5,32 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
 
 const std::vector<std::string> kLayers = {"models", "rollout", "rl", "configs", "experiments"};
 
+// What a line includes; empty where it includes nothing.
+std::string included_by(std::string_view line) {
+  constexpr std::string_view kInclude = "#include ";
+  line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+  if (!line.starts_with(kInclude)) return "";
+  line.remove_prefix(kInclude.size());
+  if (line.empty() || (line[0] != '"' && line[0] != '<')) return "";
+  return std::string(line.substr(1, line.find_first_of("\">", 1) - 1));
+}
+
 std::vector<std::string> offences(const std::filesystem::path& root, size_t layer) {
-  static const std::regex include(R"re(^\s*#include ["<]([^">]+)[">])re");
   std::vector<std::string> found;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(root / kLayers[layer])) {
     const auto extension = entry.path().extension();
     if (extension != ".h" && extension != ".cpp" && extension != ".cu") continue;
     std::ifstream file(entry.path());
-    std::smatch match;
     for (std::string line; std::getline(file, line);) {
-      if (!std::regex_search(line, match, include)) continue;
-      const std::string target = match[1];
+      const std::string target = included_by(line);
       const bool heavy =
           target == "torch/torch.h" || target == "ATen/ATen.h" || target == "torch/all.h";
       bool upward = target.starts_with("tests/");
