@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 constexpr int64_t kOutputs = 4;  // of a tile
+constexpr int64_t kBlock = 32;   // outputs whose weights stay in the second cache while x passes by
+constexpr int64_t kAhead = 16;   // outputs between those at work and those that are fetched
 using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
 using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
 
@@ -46,19 +48,26 @@ LEASH_INLINE void sum_lanes(const Floats& a, const Floats& b, const Floats& c, c
 }
 
 // Rows [row, row + Rows) × outputs [output, output + kOutputs), those past the end computed again
-// from the last one and not stored.
-template <int Rows>
+// from the last one and not stored. With `Fetch` the weights of later outputs are called in from
+// memory meanwhile: what the processor fetches by itself ends at every page.
+template <int Rows, bool Fetch>
 LEASH_INLINE void tile(const Problem& p, int64_t row, int64_t output) {
   const float* x[Rows];
   const float* w[kOutputs];
   for (int r = 0; r < Rows; ++r) x[r] = p.x + (row + r) * p.x_stride;
   for (int o = 0; o < kOutputs; ++o) w[o] = p.weight + std::min(output + o, p.out - 1) * p.in;
+  const float* later =
+      p.weight + std::max(std::min(output + kAhead, p.out - kOutputs), int64_t{0}) * p.in;
   Floats sums[Rows][kOutputs] = {};
   int64_t i = 0;
   for (; i + kLanes <= p.in; i += kLanes) {
     Floats weights[kOutputs];
 #pragma GCC unroll 4
     for (int o = 0; o < kOutputs; ++o) load(w[o] + i, weights[o]);
+    if constexpr (Fetch) {
+#pragma GCC unroll 4
+      for (int o = 0; o < kOutputs; ++o) __builtin_prefetch(later + o * p.in + i, 0, 2);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       Floats value;
@@ -80,27 +89,39 @@ LEASH_INLINE void tile(const Problem& p, int64_t row, int64_t output) {
   }
 }
 
-// All rows for outputs [begin, end): W's four rows stay in the nearest cache while x passes by.
+template <int Rows>
+LEASH_INLINE void tiles(const Problem& p, int64_t row, int64_t begin, int64_t end) {
+  for (int64_t output = begin; output < end; output += kOutputs) {
+    if (row == 0) {
+      tile<Rows, true>(p, row, output);
+    } else {
+      tile<Rows, false>(p, row, output);
+    }
+  }
+}
+
+// All rows for outputs [begin, end), a block of outputs at a time.
 template <int Rows>
 LEASH_INLINE void outputs(const Problem& p, int64_t begin, int64_t end) {
-  for (int64_t output = begin; output < end; output += kOutputs) {
+  for (int64_t block = begin; block < end; block += kBlock) {
+    const int64_t stop = std::min(block + kBlock, end);
     int64_t row = 0;
-    for (; row + Rows <= p.rows; row += Rows) tile<Rows>(p, row, output);
+    for (; row + Rows <= p.rows; row += Rows) tiles<Rows>(p, row, block, stop);
     switch (p.rows - row) {
       case 5:
-        if constexpr (Rows > 5) tile<5>(p, row, output);
+        tiles<5>(p, row, block, stop);
         break;
       case 4:
-        if constexpr (Rows > 4) tile<4>(p, row, output);
+        tiles<4>(p, row, block, stop);
         break;
       case 3:
-        if constexpr (Rows > 3) tile<3>(p, row, output);
+        tiles<3>(p, row, block, stop);
         break;
       case 2:
-        tile<2>(p, row, output);
+        tiles<2>(p, row, block, stop);
         break;
       case 1:
-        tile<1>(p, row, output);
+        tiles<1>(p, row, block, stop);
         break;
       default:
         break;

@@ -8,7 +8,7 @@ namespace leash {
 
 // Rows up to which this is faster than LibTorch's product (measured on a two-core EPYC with
 // AVX-512).
-constexpr int64_t kSmallProductRows = 256;
+constexpr int64_t kSmallProductRows = 512;
 
 // Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX-512 in this machine.
 bool small_product_fits(const at::Tensor& x, const at::Tensor& weight);

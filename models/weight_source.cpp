@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "models/small_product.h"
+#include "models/transposed_product.h"
 
 namespace leash {
 namespace {
@@ -17,7 +18,10 @@ class DenseWeight final : public WeightSource {
   at::Tensor multiply(const at::Tensor& x) const override {
     return small_product_fits(x, weight_) ? small_product(x, weight_) : x.matmul(weight_.t());
   }
-  at::Tensor multiply_transposed(const at::Tensor& dy) const override { return dy.matmul(weight_); }
+  at::Tensor multiply_transposed(const at::Tensor& dy) const override {
+    return transposed_product_fits(dy, weight_) ? transposed_product(dy, weight_)
+                                                : dy.matmul(weight_);
+  }
   at::Tensor dense() const override { return weight_; }
 
  private:

@@ -152,7 +152,7 @@ struct PpoConfig {
   int64_t batch_size = 32;
   int64_t num_mini_batches = 1;
   int64_t num_ppo_epochs = 4;
-  int64_t micro_batch_tokens = 4096;
+  int64_t micro_batch_tokens = 512;
   double learning_rate = 1e-5;  // TRL: 3e-6, for full fine-tuning
   SchedulerType lr_scheduler_type = SchedulerType::linear;
   double warmup_ratio = 0.0;

@@ -27,7 +27,7 @@ struct TrainingConfig {
   int64_t max_steps = -1;
   int64_t per_device_train_batch_size = 8;
   int64_t gradient_accumulation_steps = 1;
-  int64_t micro_batch_tokens = 2048;  // leash's own
+  int64_t micro_batch_tokens = 512;  // leash's own
   double learning_rate = 5e-5;
   SchedulerType lr_scheduler_type = SchedulerType::linear;
   std::map<std::string, double> lr_scheduler_kwargs = {};

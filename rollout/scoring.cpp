@@ -105,10 +105,9 @@ void distribute(const at::Tensor& numbers, const AnswerBatch& batch,
   }
 }
 
-}  // namespace
-
-std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
-                                                       int64_t max_tokens) {
+// Each batch takes what still fits.
+std::vector<std::pair<int64_t, int64_t>> filled_batches(std::span<const int64_t> lengths,
+                                                        int64_t max_tokens) {
   std::vector<std::pair<int64_t, int64_t>> batches;
   int64_t tokens = 0;
   for (int64_t i = 0; i < static_cast<int64_t>(lengths.size()); ++i) {
@@ -119,6 +118,26 @@ std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> 
     }
     batches.back().second = i + 1;
     tokens += added;
+  }
+  return batches;
+}
+
+}  // namespace
+
+std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
+                                                       int64_t max_tokens) {
+  auto batches = filled_batches(lengths, max_tokens);
+  // The least limit that needs no more batches spreads the tokens most evenly.
+  int64_t too_low = 0, enough = max_tokens;
+  while (enough - too_low > 1) {
+    const int64_t limit = too_low + (enough - too_low) / 2;
+    auto tighter = filled_batches(lengths, limit);
+    if (tighter.size() > batches.size()) {
+      too_low = limit;
+    } else {
+      enough = limit;
+      batches = std::move(tighter);
+    }
   }
   return batches;
 }

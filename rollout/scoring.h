@@ -34,7 +34,8 @@ struct ScoringOptions {
 };
 
 // Groups of consecutive indices whose lengths sum to at most `max_tokens` (a longer one stands
-// alone): a pure function of lengths.
+// alone): as few as filling one after another gives, their largest sum as small as it can be. A
+// pure function of lengths.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
                                                        int64_t max_tokens);
 // The same for texts that are packed by pack_shared: what all of them begin with counts once.

@@ -19,8 +19,9 @@ struct Options {
   Quantize quantize = Quantize::none;  // of the policy's base
   std::string baseline;                // what `quality` compares with, dense (default: the model)
   int64_t repeats = 3;
-  int64_t threads = 0;            // 0: all cores
-  std::string program = "leash";  // what the CSV calls this binary
+  int64_t micro_batch_tokens = 0;  // of training; 0: the recipes' default
+  int64_t threads = 0;             // 0: all cores
+  std::string program = "leash";   // what the CSV calls this binary
 };
 
 // One line of the CSV. Every case and every peer writes these columns.

@@ -1,6 +1,6 @@
-// leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--threads N] [--program
-// NAME] [--no-header] CASE…: CSV on standard output. One process per case where peak memory
-// matters.
+// leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--micro-batch-tokens N]
+// [--threads N] [--program NAME] [--no-header] CASE…: CSV on standard output. One process per case
+// where peak memory matters.
 #include <fmt/format.h>
 
 #include <functional>
@@ -46,9 +46,9 @@ Quantize quantize_named(const std::string& name) {
 }
 
 int usage() {
-  std::cerr << "leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--threads "
-               "N] [--program NAME] [--no-header] "
-               "CASE…\ncases:";
+  std::cerr
+      << "leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] "
+         "[--micro-batch-tokens N] [--threads N] [--program NAME] [--no-header] CASE…\ncases:";
   for (const auto& [name, run] : cases()) std::cerr << ' ' << name;
   std::cerr << '\n';
   return 2;
@@ -71,6 +71,8 @@ int run(const std::vector<std::string>& arguments) {
       options.quantize = quantize_named(arguments[++i]);
     else if (argument == "--repeats" && has_value)
       options.repeats = std::stoll(arguments[++i]);
+    else if (argument == "--micro-batch-tokens" && has_value)
+      options.micro_batch_tokens = std::stoll(arguments[++i]);
     else if (argument == "--threads" && has_value)
       options.threads = std::stoll(arguments[++i]);
     else if (argument == "--program" && has_value)

@@ -52,6 +52,7 @@ PpoSetup ppo_setup(const Options& options, const std::string& critic) {
   setup.ppo.batch_size = kBatch;
   setup.ppo.num_mini_batches = 1;
   setup.ppo.num_ppo_epochs = kEpochs;
+  if (options.micro_batch_tokens > 0) setup.ppo.micro_batch_tokens = options.micro_batch_tokens;
   setup.critic.kind = critic == "shared" ? CriticKind::shared : CriticKind::separate;
   if (critic == "separate-head") setup.critic.train = CriticTrain::head;
   if (critic == "separate-lora") setup.critic.train = CriticTrain::lora;
@@ -203,6 +204,7 @@ std::vector<Row> run_supervised(const Options& options, const std::string& texts
       texts == "ragged" ? ragged_lengths(kSequences) : std::vector<int64_t>(kSequences, 256);
   SftSetup setup;
   setup.model.gradient_checkpointing = checkpointing;
+  if (options.micro_batch_tokens > 0) setup.sft.micro_batch_tokens = options.micro_batch_tokens;
   const auto decoder = load_decoder(options);
   const Adapter adapter = bench_adapter(*decoder);
   AdamW optimizer(adapter.parameters(), {});

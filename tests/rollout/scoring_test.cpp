@@ -192,8 +192,10 @@ TEST(MicroBatches, HoldConsecutiveTextsUpToALimit) {
     return micro_batches(lengths, most);
   };
   EXPECT_EQ(groups({3, 4, 5, 1}, 8), (Groups{{0, 2}, {2, 4}}));
-  EXPECT_EQ(groups({3, 5, 1}, 8), (Groups{{0, 2}, {2, 3}}));
+  EXPECT_EQ(groups({3, 5, 1}, 8), (Groups{{0, 1}, {1, 3}}));  // 3 and 6, not 8 and 1
   EXPECT_EQ(groups({9, 1, 20, 2}, 8), (Groups{{0, 1}, {1, 2}, {2, 3}, {3, 4}}));
+  EXPECT_EQ(groups({4, 4, 4, 4}, 15), (Groups{{0, 2}, {2, 4}}));  // not three and one
+  EXPECT_EQ(groups({1, 1, 1, 6, 1}, 8), (Groups{{0, 3}, {3, 5}}));
   EXPECT_EQ(groups({}, 8), Groups{});
   EXPECT_EQ(groups({1, 1}, 1), (Groups{{0, 1}, {1, 2}}));
 

@@ -52,14 +52,15 @@ def main() -> None:
         processing_class=tokenizer, model=policy, ref_model=None, reward_model=reward, value_model=critic, train_dataset=data,
         eval_dataset=data, peft_config=lora())
     steps = 0
-    step = trainer.optimizer.step
+    optimizer = trainer.optimizer.optimizer  # accelerate's wrapper is also called where it only accumulates
+    step = optimizer.step
 
     def counted_step(*positional, **named):
         nonlocal steps
         steps += 1
         return step(*positional, **named)
 
-    trainer.optimizer.step = counted_step
+    optimizer.step = counted_step
     trainer.train()
     ends = starts[1:] + [time.perf_counter()]
     assert set(tokens) == {BATCH * NEW}, tokens
