@@ -133,13 +133,19 @@ TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
   expect_done(changed);
   EXPECT_THAT(changed.err, HasSubstr("changed since the run began: ppo.kl_coef: 0.05 -> 0.5"));
   expect_error(work.train("run", {"--resume", "--set", "lora.r=8"}), 3, "was the recipe changed?");
-  for (const Lines& inexact : {Lines{"--dtype", "float64"},
-                               {"--set", "model.quantize=int8"},
-                               {"--set", "lanes.threads_per_lane=2"}}) {
+  for (const auto& [inexact, what] :
+       {std::pair<Lines, std::string>{{"--dtype", "bfloat16"}, "dtype Float (now BFloat16)"},
+        {{"--set", "lanes.threads_per_lane=2"}, "threads 1 (now 2)"}}) {
     Lines args = inexact;
     args.push_back("--resume");
-    expect_error(work.train("run", args), 2, "--allow-inexact");
+    expect_error(work.train("run", args), 2, "the snapshot was written with " + what);
+    args.push_back("--allow-inexact");
+    const Ended waived = work.train("run", args);
+    expect_done(waived);
+    EXPECT_THAT(waived.err, HasSubstr("--allow-inexact: the snapshot was written with " + what));
   }
+  expect_error(work.train("run", {"--set", "model.quantize=int8", "--resume", "--allow-inexact"}),
+               2, "the snapshot belongs to another model: quantize none (now int8)");
 }
 
 }  // namespace
