@@ -49,18 +49,23 @@ NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
 }
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  return {{"base", environment.base},
-          {"quantize", environment.quantize},
-          {"dtype", environment.dtype},
-          {"threads", environment.threads},
-          {"cpu_capability", environment.cpu_capability},
+  return {{"base", environment.base},       {"quantize", environment.quantize},
+          {"others", environment.others},   {"dtype", environment.dtype},
+          {"threads", environment.threads}, {"cpu_capability", environment.cpu_capability},
           {"build", environment.build}};
 }
 
 void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
                        bool allow_inexact, Console& console) {
   const nlohmann::json now = environment_json(current);
-  const auto models = differences(saved, now, {"base", "quantize"});
+  auto models = differences(saved, now, {"base", "quantize"});
+  // A role that is new, or gone, is a change of the recipe, which is said elsewhere.
+  const nlohmann::json others = saved.value("others", nlohmann::json::object());
+  for (const auto& [role, ignored] : current.others) {
+    if (!others.contains(role)) continue;
+    for (const std::string& line : differences(others, now.at("others"), {role}))
+      models.push_back(line);
+  }
   if (!models.empty()) {
     throw ConfigError(
         fmt::format("the snapshot belongs to another model: {}; go on with the model that the run "

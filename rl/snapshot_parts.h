@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
@@ -20,8 +21,9 @@ namespace leash {
 // What must not change for a resumed run to be bit-identical; compared on resume. Other weights are
 // another model; the rest decides about the last bits only.
 struct NumericEnvironment {
-  std::string base;      // the checkpoint's fingerprint
-  std::string quantize;  // of the base
+  std::string base;                                // the checkpoint's fingerprint
+  std::string quantize;                            // of the base
+  std::map<std::string, std::string> others = {};  // second models' fingerprints by role
   std::string dtype;
   int64_t threads = 0;         // of one operation
   std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
