@@ -253,6 +253,13 @@ TEST(Train, TheBestSnapshotWithinTheKlBoundIsExported) {
   ASSERT_NE(second, 0);
   EXPECT_TRUE(exported_is("bounded", second)) << second;
   EXPECT_NE(second, 6) << "choose another recipe: the last step has to lose";
+  // A resumed run that will end with it looks at it first.
+  const auto spoilt = work / "bounded/snapshots" / ("step-" + std::to_string(second));
+  std::filesystem::remove(spoilt / "adapter_model.safetensors");
+  Lines resumed = bounded;
+  resumed.push_back("--resume");
+  expect_error(work.train("bounded", resumed), 3,
+               spoilt.string() + ": adapter_model.safetensors is missing");
 
   bounded.back() = "ppo.best_max_kl=1e-9";  // met by none
   const Ended none = work.train("none", bounded);
