@@ -191,8 +191,8 @@ class StructReader {
     for (const auto& [key, value] : value_.fields) {
       if (std::find(names_.begin(), names_.end(), key) != names_.end()) continue;
       const std::string path = path_.empty() ? key : path_ + "." + key;
-      context_.problems.add(value.place, path,
-                            "there is no such setting" + setting_hint(path, names_));
+      context_.problems.add_unknown(value.place, path,
+                                    "there is no such setting" + setting_hint(path, names_));
     }
   }
 
