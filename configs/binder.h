@@ -130,8 +130,9 @@ template <class T>
 void read_value(const ConfigValue& value, std::vector<T>& into, const std::string& path,
                 const Range& range, ReadContext context) {
   if (value.kind != ConfigValue::Kind::list) {
-    return context.problems.add(value.place, path,
-                                fmt::format("has to be a list, not {}", describe(value)));
+    return context.problems.add(
+        value.place, path,
+        fmt::format("has to be a list, not {}{}", describe(value), list_hint(value.scalar)));
   }
   into.clear();
   for (size_t i = 0; i < value.items.size(); ++i) {

@@ -94,7 +94,8 @@ TEST(Train, ResumeWithoutASnapshotStartsAfreshAndSaysSo) {
   const RunWorkspace work;
   const Ended ended = work.train("run", {"--resume", "--set", "ppo.total_episodes=8"});
   expect_done(ended);
-  EXPECT_THAT(ended.err, HasSubstr("has no snapshot: the run starts afresh"));
+  EXPECT_THAT(ended.err, HasSubstr((work / "run").string() +
+                                   " is a new folder and has no snapshot: the run starts afresh"));
 }
 
 TEST(Train, BadDataIsNamedByLine) {
