@@ -117,24 +117,37 @@ at::Tensor seen_by(const at::Tensor& x, const PackedRows& place,
   return at::cat({entry->second.to(x.scalar_type()), own});
 }
 
-// [rows, prefix + rows]: row i sees the prefix and its own rows up to i; undefined where a plain
-// causal mask does.
-std::optional<at::Tensor> visible(const PackedRows& place, const at::TensorOptions& options) {
+// Row i sees the prefix and its own rows up to i; undefined where a plain causal mask does.
+std::optional<at::Tensor> visible(const PackedRows& place, const PrefixMasks& masks) {
   if (place.prefix_rows == 0) return std::nullopt;
-  return at::full({place.rows, place.prefix_rows + place.rows},
-                  -std::numeric_limits<double>::infinity(), options)
-      .triu_(place.prefix_rows + 1)
-      .unsqueeze(0)
-      .unsqueeze(0);
+  return masks.at(place.prefix_rows)
+      .narrow(2, 0, place.rows)
+      .narrow(3, 0, place.prefix_rows + place.rows);
 }
 
-PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places) {
+PrefixMasks masks_of(const std::vector<PackedRows>& places, const at::TensorOptions& options) {
+  std::map<int64_t, int64_t> longest;
+  for (const PackedRows& place : places) {
+    if (place.prefix_rows > 0)
+      longest[place.prefix_rows] = std::max(longest[place.prefix_rows], place.rows);
+  }
+  PrefixMasks masks;
+  for (const auto& [prefix_rows, rows] : longest) {
+    masks[prefix_rows] = at::full({1, 1, rows, prefix_rows + rows},
+                                  -std::numeric_limits<double>::infinity(), options)
+                             .triu_(prefix_rows + 1);
+  }
+  return masks;
+}
+
+PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places,
+                            const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
   PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
                       .logsumexp = {}};
   for (const PackedRows& place : places) {
-    const auto mask = visible(place, heads.query.options());
+    const auto mask = visible(place, masks);
     const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
         queries_by_group(heads.query, place.begin, place.rows, kv_heads),
         keys_by_group(seen_by(heads.key, place), group),
@@ -147,7 +160,8 @@ PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRo
 }
 
 PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
-                            const at::Tensor& dy, const std::vector<PackedRows>& places) {
+                            const at::Tensor& dy, const std::vector<PackedRows>& places,
+                            const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
   // What many sequences add to a beginning that they share is summed in fp32 at least and rounded
@@ -168,7 +182,7 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
   };
   for (size_t i = 0; i < places.size(); ++i) {
     const PackedRows& place = places[i];
-    const auto mask = visible(place, heads.query.options());
+    const auto mask = visible(place, masks);
     const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         queries_by_group(dy, place.begin, place.rows, kv_heads),
         queries_by_group(heads.query, place.begin, place.rows, kv_heads),
@@ -187,10 +201,15 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
 
 }  // namespace
 
+PrefixMasks prefix_masks(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefixes,
+                         const at::TensorOptions& options) {
+  return masks_of(packed_rows(lengths, prefixes), options);
+}
+
 at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
-                                 const std::vector<int64_t>& prefixes) {
+                                 const std::vector<int64_t>& prefixes, const PrefixMasks& given) {
   const auto split = [&](const at::Tensor& x) {
     return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
                             shape.head_dim);
@@ -200,6 +219,7 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     return packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
   }
   const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  const PrefixMasks masks = given.empty() ? masks_of(places, qkv.options()) : given;
   PackedHeads heads;
   PackedOutput result;
   {
@@ -208,16 +228,16 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     heads = {.query = parts.query.contiguous(),
              .key = parts.key.contiguous(),
              .value = parts.value.contiguous()};
-    result = attend_forward(heads, places);
+    result = attend_forward(heads, places, masks);
   }
   const at::Tensor y = result.out.flatten(1);
   if (!differentiable({qkv})) return y;
   const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
   return with_backward(
       y, {qkv}, "PackedSelfAttentionBackward",
-      [heads, result, places, positions, inverse](const at::Tensor& dy) {
-        const PackedHeads gradients =
-            attend_backward(heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places);
+      [heads, result, places, masks, positions, inverse](const at::Tensor& dy) {
+        const PackedHeads gradients = attend_backward(
+            heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places, masks);
         return torch::autograd::variable_list{at::cat(
             {rotate(gradients.query, positions, inverse).flatten(1),
              rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
