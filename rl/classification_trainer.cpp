@@ -48,7 +48,8 @@ Classifier load_classifier(const ClassificationSetup& setup) {
   const DecoderConfig& config = decoder->config();
   LabelledDataSets data =
       read_labelled_data_sets(setup.data, tokenizer, config.max_positions,
-                              data_seed_of(setup.classification, setup.run.seed));
+                              data_seed_of(setup.classification, setup.run.seed),
+                              known_classes(setup.data.labels, setup.lora.path, checkpoint));
   check_vocabulary(data.train, setup.data.train, config);
   check_vocabulary(data.eval, setup.data.eval.value_or(setup.data.train), config);
   if (setup.lora.path) check_classes(*setup.lora.path, data.classes);

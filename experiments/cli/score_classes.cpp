@@ -21,14 +21,41 @@
 namespace leash::cli {
 namespace {
 
-// The names beside the adapter; LABEL_0, … where PEFT alone wrote it.
-ClassNames names_of(const std::filesystem::path& adapter, int64_t outputs) {
-  const ClassNames names = read_class_labels(adapter).value_or(numbered_classes(outputs));
-  if (static_cast<int64_t>(names.size()) != outputs) {
+// A head over the model, and what its outputs are.
+struct ScoreHead {
+  Adapter adapter;
+  ClassNames names;
+};
+
+// The names beside the adapter; where PEFT alone wrote it those of the checkpoint, or LABEL_0, ….
+ClassNames names_of(const std::filesystem::path& adapter, const Checkpoint& checkpoint,
+                    int64_t outputs) {
+  if (const auto names = read_class_labels(adapter)) {
+    if (std::ssize(*names) == outputs) return *names;
     throw FormatError(fmt::format("{}: labels.json names {} classes, the score head has {} outputs",
-                                  adapter.string(), names.size(), outputs));
+                                  adapter.string(), names->size(), outputs));
   }
-  return names;
+  const auto names = named_classes(checkpoint);
+  return names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs);
+}
+
+ScoreHead head_of_adapter(const LoadedModel& model, const std::filesystem::path& folder) {
+  const int64_t outputs = score_outputs(folder).value_or(1);  // none: loading says so
+  return {.adapter = load_score_adapter(folder, *model.decoder, outputs),
+          .names = names_of(folder, model.checkpoint, outputs)};
+}
+
+// A checkpoint's own head, as an adapter that changes nothing else.
+ScoreHead head_of_checkpoint(const LoadedModel& model) {
+  const int64_t outputs = LinearHead::load(model.checkpoint).weight.size(0);
+  const LoraConfig head_alone{.target_modules = std::vector<std::string>{},
+                              .task_type = TaskType::SEQ_CLS};
+  Adapter adapter =
+      start_score_adapter(head_alone, *model.decoder, model.checkpoint, /*seed=*/0, outputs);
+  adapter.set_trainable(false);
+  const auto names = named_classes(model.checkpoint);
+  return {.adapter = std::move(adapter),
+          .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs)};
 }
 
 void print_score(const Input& input, double score, bool json) {
@@ -71,16 +98,18 @@ void print_group(std::span<const Input> inputs, const LoadedModel& model, const 
 
 }  // namespace
 
-bool scores_whole_texts(const std::filesystem::path& adapter) {
-  return read_adapter_config(adapter).task_type == TaskType::SEQ_CLS;
+bool scores_whole_texts(const LoadedModel& model,
+                        const std::optional<std::filesystem::path>& adapter) {
+  return adapter ? read_adapter_config(*adapter).task_type == TaskType::SEQ_CLS
+                 : model.config().num_labels > 0;
 }
 
-void score_classes(const LoadedModel& model, const std::filesystem::path& folder,
+void score_classes(const LoadedModel& model, const std::optional<std::filesystem::path>& folder,
                    const std::string& input, bool json) {
   const c10::AutoGradMode no_grad(false);
-  const int64_t outputs = score_outputs(folder).value_or(1);  // none: loading says so
-  const Adapter adapter = load_score_adapter(folder, *model.decoder, outputs);
-  const ClassNames names = names_of(folder, outputs);
+  const auto [adapter, names] =
+      folder ? head_of_adapter(model, *folder) : head_of_checkpoint(model);
+  const bool one = names.size() == 1;
   const InputRules rules{.kinds = {InputKind::text, InputKind::messages, InputKind::token_ids},
                          .whole = true,
                          .vocab_size = model.config().vocab_size,
@@ -88,7 +117,7 @@ void score_classes(const LoadedModel& model, const std::filesystem::path& folder
   const std::vector<Input> inputs = read_inputs(input, rules, model.tokenizer);
   if (!json) {
     std::cout << fmt::format("{:>6} {:>7} {:>12}{}\n", "line", "tokens",
-                             outputs == 1 ? "score" : "probability", outputs == 1 ? "" : "  class");
+                             one ? "score" : "probability", one ? "" : "  class");
   }
   std::vector<int64_t> lengths;
   for (const Input& line : inputs) lengths.push_back(static_cast<int64_t>(line.ids.size()));

@@ -44,6 +44,36 @@ std::string quoted(const Label& label) {
   return fmt::format("`{}`", std::get<std::string>(label));
 }
 
+// The classes that labels may say, and how.
+struct Classes {
+  ClassNames names;
+  std::string origin;         // as in KnownClasses
+  bool have_numbers = false;  // the order is known, so that a number says a name
+};
+
+std::string shown(const Classes& classes) {
+  const auto count = std::min<size_t>(classes.names.size(), 20);
+  return fmt::format("none of the classes{}{} (0 to {}: {})", classes.origin.empty() ? "" : " of ",
+                     classes.origin, classes.names.size() - 1,
+                     fmt::join(std::span(classes.names).first(count), ", "));
+}
+
+int64_t index_of(const Label& label, const Classes& classes) {
+  if (const auto* number = std::get_if<int64_t>(&label)) {
+    if (!classes.have_numbers) {
+      throw FormatError(
+          fmt::format("label {} is a number, but data.train names the classes, and nothing gives "
+                      "their order (data.labels does)",
+                      *number));
+    }
+    if (*number < static_cast<int64_t>(classes.names.size())) return *number;
+  } else {
+    const auto found = std::ranges::find(classes.names, std::get<std::string>(label));
+    if (found != classes.names.end()) return found - classes.names.begin();
+  }
+  throw FormatError(fmt::format("label {} is {}", quoted(label), shown(classes)));
+}
+
 // Reads one line after the other. Without classes the labels are kept as they are, and numbered
 // when all are known.
 class TextReader {
@@ -53,7 +83,7 @@ class TextReader {
         config_(config),
         max_length_(std::min(config.max_length.value_or(context), context)) {}
 
-  void read(const Json& json, int64_t line, const ClassNames* classes) {
+  void read(const Json& json, int64_t line, const Classes* classes) {
     LabelledText text = text_of(json);
     const Label label = label_of(json);
     if (classes != nullptr) {
@@ -72,41 +102,40 @@ class TextReader {
   }
 
   // Of the labels that were kept, which become their indices.
-  ClassNames number_labels() {
+  Classes number_labels(const KnownClasses& known) {
     const std::set<Label> different(labels_.begin(), labels_.end());
-    ClassNames classes;
-    for (const Label& label : different) {
-      if (const auto* name = std::get_if<std::string>(&label)) classes.push_back(*name);
-    }
-    if (classes.empty() && !different.empty()) {
-      classes = numbered_classes(std::get<int64_t>(*different.rbegin()) + 1);
-      for (int64_t number = 0; number < static_cast<int64_t>(classes.size()); ++number) {
-        if (different.contains(number)) continue;
-        throw FormatError(fmt::format(
-            "{}: labels go up to {}, but no line has {}; data.labels names classes that have no "
-            "text to learn from",
-            config_.train.string(), classes.size() - 1, number));
-      }
+    const bool numbers = !different.empty() && std::holds_alternative<int64_t>(*different.begin());
+    Classes classes{.names = {}, .origin = {}, .have_numbers = numbers};
+    if (!numbers) {
+      for (const Label& label : different) classes.names.push_back(std::get<std::string>(label));
+    } else if (known.numbered > 0) {
+      classes.names = numbered_classes(known.numbered);
+      classes.origin = known.origin;
+    } else {
+      classes.names = numbered_classes(std::get<int64_t>(*different.rbegin()) + 1);
+      require_all(different, classes);
     }
     for (size_t i = 0; i < data_.texts.size(); ++i) {
-      data_.texts[i].label = index_of(labels_[i], classes);
+      try {
+        data_.texts[i].label = index_of(labels_[i], classes);
+      } catch (const FormatError& error) {
+        throw FormatError(
+            fmt::format("{}:{}: {}", config_.train.string(), data_.texts[i].line, error.what()));
+      }
     }
     return classes;
   }
   LabelledData take() { return std::move(data_); }
 
  private:
-  static int64_t index_of(const Label& label, const ClassNames& classes) {
-    const auto count = static_cast<int64_t>(classes.size());
-    if (const auto* number = std::get_if<int64_t>(&label)) {
-      if (*number < count) return *number;
-    } else {
-      const auto found = std::ranges::find(classes, std::get<std::string>(label));
-      if (found != classes.end()) return found - classes.begin();
+  void require_all(const std::set<Label>& numbers, const Classes& classes) const {
+    for (int64_t number = 0; number < static_cast<int64_t>(classes.names.size()); ++number) {
+      if (numbers.contains(number)) continue;
+      throw FormatError(fmt::format(
+          "{}: labels go up to {}, but no line has {}; data.labels names classes that have no "
+          "text to learn from",
+          config_.train.string(), classes.names.size() - 1, number));
     }
-    throw FormatError(fmt::format(
-        "label {} is none of the classes (0 to {}: {})", quoted(label), count - 1,
-        fmt::join(std::span(classes).first(std::min<size_t>(classes.size(), 20)), ", ")));
   }
 
   LabelledText text_of(const Json& json) const {
@@ -150,10 +179,12 @@ class TextReader {
   std::vector<Label> labels_;
 };
 
-LabelledData read_file(const std::filesystem::path& file, TextReader& reader, ClassNames& classes) {
-  const ClassNames* known = classes.empty() ? nullptr : &classes;
+// With classes of no names, those that the file names become the classes.
+LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Classes& classes,
+                       const KnownClasses& known_before = {}) {
+  const Classes* known = classes.names.empty() ? nullptr : &classes;
   for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line, known); });
-  if (known == nullptr) classes = reader.number_labels();
+  if (known == nullptr) classes = reader.number_labels(known_before);
   LabelledData data = reader.take();
   if (data.texts.empty()) throw FormatError(file.string() + ": holds no texts");
   return data;
@@ -198,12 +229,17 @@ std::string LabelledData::summary(const ClassNames& classes) const {
 }
 
 LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
-                                         const Tokenizer& tokenizer, int64_t context,
-                                         uint64_t seed) {
-  LabelledDataSets sets{.classes = config.labels, .train = {}, .eval = {}};
+                                         const Tokenizer& tokenizer, int64_t context, uint64_t seed,
+                                         const KnownClasses& known) {
+  Classes classes{.names = config.labels, .origin = {}, .have_numbers = true};
+  if (classes.names.empty()) {
+    classes.names = known.names;
+    classes.origin = known.origin;
+  }
+  LabelledDataSets sets;
   TextReader reader(tokenizer, config, context);
-  sets.train = read_file(config.train, reader, sets.classes);
-  if (sets.classes.size() < 2) {
+  sets.train = read_file(config.train, reader, classes, known);
+  if (classes.names.size() < 2) {
     throw FormatError(
         fmt::format("{}: all texts have the same label; there is nothing to tell "
                     "apart (data.labels names the classes)",
@@ -211,10 +247,11 @@ LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
   }
   if (config.eval) {
     TextReader held_out(tokenizer, config, context);
-    sets.eval = read_file(*config.eval, held_out, sets.classes);
+    sets.eval = read_file(*config.eval, held_out, classes);
   } else if (config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
+  sets.classes = std::move(classes.names);
   return sets;
 }
 

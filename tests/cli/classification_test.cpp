@@ -111,6 +111,60 @@ TEST(ClassificationCommand, TrainsResumesExactlyEvaluatesAndScores) {
   }
 }
 
+// A checkpoint that names its classes, as transformers saves one: its names in its order, in
+// training, evaluation and scoring.
+TEST(ClassificationCommand, ACheckpointsClassesHold) {
+  const ClassificationWorkspace work;
+  TinyOptions options = tiny_byte_options();
+  options.num_labels = 3;
+  write_tiny_folder(work / "named", options);
+  Json config = Json::parse(read_text(work / "named/config.json"));
+  config["id2label"] = {{"0", "dog"}, {"1", "bird"}, {"2", "cat"}};
+  write_text(work / "named/config.json", config.dump());
+  const Lines named = {"--set", "model.path=" + (work / "named").string()};
+  Lines one_step = named;
+  one_step.insert(one_step.end(), {"--set", "classification.max_steps=3"});
+  const Ended trained = work.with_recipe("train", "run", one_step);
+  expect_done(trained);
+  EXPECT_THAT(trained.err, HasSubstr("dog 8, bird 8, cat 8"));
+  const Json labels = Json::parse(read_text(work / "run/adapter/labels.json"));
+  EXPECT_EQ(labels["id2label"], config["id2label"]);
+
+  // The held-out labels as numbers in that order say the same.
+  Lines evaluate = named;
+  evaluate.push_back("--json");
+  const Ended by_name = work.with_recipe("evaluate", "run", evaluate);
+  expect_done(by_name);
+  const Json numbers = {{"dog", 0}, {"bird", 1}, {"cat", 2}};
+  std::string numbered;
+  for (Json line : json_lines(read_text(work / "held_out.jsonl"))) {
+    line["label"] = numbers[line["label"].get<std::string>()];
+    numbered += line.dump() + "\n";
+  }
+  write_text(work / "held_out.jsonl", numbered);
+  EXPECT_EQ(work.with_recipe("evaluate", "run", evaluate).out, by_name.out);
+
+  // Alone, and under an adapter that has lost its labels.json.
+  const auto score = [&](Lines more) {
+    more.insert(more.begin(),
+                {"score", "--model", (work / "named").string(), "--input", "-", "--json"});
+    const Ended ended = run_leash(more, {.input = "{\"text\": \"xd\"}\n", .folder = work.path()});
+    expect_done(ended);
+    return json_lines(ended.out).at(0);
+  };
+  EXPECT_EQ(keys_of(score({})["probabilities"]), (Lines{"bird", "cat", "dog"}));
+  std::filesystem::remove(work / "run/adapter/labels.json");
+  const Json under = score({"--adapter", (work / "run/adapter").string()});
+  EXPECT_EQ(keys_of(under["probabilities"]), (Lines{"bird", "cat", "dog"}));
+  write_text(work / "held_out.jsonl", "{\"text\": \"a\", \"label\": \"cow\"}\n");
+  expect_error(work.with_recipe("train", "other", named), 3,
+               "held_out.jsonl:1: label `cow` is none of the classes of the model " +
+                   (work / "named").string() + " (0 to 2: dog, bird, cat)");
+  expect_error(work.with_recipe("train", "other",
+                                {named[0], named[1], "--set", "data.labels=[bird, dog, cat]"}),
+               3, "its classes are dog, bird, cat; data.labels has them in another order");
+}
+
 TEST(ClassificationCommand, ScoresChatAndNamesWhatIsWrong) {
   const ClassificationWorkspace work;
   const Lines top = {"--set", "lora={target_modules: [], trainable: [model.layers.1]}"};

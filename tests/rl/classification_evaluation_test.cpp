@@ -126,5 +126,34 @@ TEST(ClassLabels, HaveTransformersKeys) {
   EXPECT_THROW(read_class_labels(folder.path()), FormatError);
 }
 
+TEST(ClassLabels, WhoNamesTheClasses) {
+  const auto checkpoint = [](ClassNames names) {
+    Checkpoint result{.path = "m", .config = {}, .tensors = nullptr};
+    result.config.num_labels = std::ssize(names);
+    result.config.label_names = std::move(names);
+    return result;
+  };
+  const Checkpoint named = checkpoint({"neg", "pos"});
+  EXPECT_EQ(known_classes({}, std::nullopt, named).names, (ClassNames{"neg", "pos"}));
+  EXPECT_EQ(known_classes({}, std::nullopt, named).origin, "the model m");
+  // Numbers are no names, nor are a language model's.
+  const KnownClasses numbered = known_classes({}, std::nullopt, checkpoint(numbered_classes(3)));
+  EXPECT_TRUE(numbered.names.empty());
+  EXPECT_EQ(numbered.numbered, 3);
+  EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({})).numbered, 0);
+  EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({"score"})).numbered, 0);  // a reward model
+  // An adapter's own come first.
+  const ScratchFolder folder;
+  EXPECT_EQ(known_classes({}, folder.path(), named).names, (ClassNames{"neg", "pos"}));
+  write_class_labels(folder.path(), {"c", "a", "b"});
+  EXPECT_EQ(known_classes({}, folder.path(), named).names, (ClassNames{"c", "a", "b"}));
+  EXPECT_EQ(known_classes({}, folder.path(), named).origin,
+            "the adapter " + folder.path().string());
+  // data.labels may rename a checkpoint's classes, but not exchange them.
+  EXPECT_EQ(known_classes({"spam", "ham"}, std::nullopt, named).names, (ClassNames{"spam", "ham"}));
+  EXPECT_EQ(known_classes({"pos", "neg", "none"}, std::nullopt, named).names.size(), 3u);
+  EXPECT_THROW(known_classes({"pos", "neg"}, std::nullopt, named), FormatError);
+}
+
 }  // namespace
 }  // namespace leash
