@@ -111,7 +111,11 @@ RunOutcome ClassificationTrainer::train(const std::function<bool()>& interrupted
                           int64_t step) { return gradients(rows, step); },
       .evaluate = [this](RunLog& log, Metrics& metrics) { return evaluate(log, metrics); },
       .compare = [this] { return compare_with_start(); },
-      .write_beside = [this](const auto& folder) { write_class_labels(folder, data().classes); }};
+      .write_beside =
+          [this](const auto& folder) {
+            write_class_labels(folder, data().classes);
+            write_text_limit(folder, data().limit);
+          }};
   return loop_.train(task, interrupted);
 }
 

@@ -58,8 +58,14 @@ ScoreHead head_of_checkpoint(const LoadedModel& model) {
           .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs)};
 }
 
+// What was cut off is said where there is something to say.
+nlohmann::ordered_json with_cut(nlohmann::ordered_json line, const Input& input) {
+  if (input.cut > 0) line["cut_tokens"] = input.cut;
+  return line;
+}
+
 void print_score(const Input& input, double score, bool json) {
-  if (json) return print_json_line({{"token_ids", input.ids}, {"score", score}});
+  if (json) return print_json_line(with_cut({{"token_ids", input.ids}, {"score", score}}, input));
   std::cout << fmt::format("{:>6} {:>7} {:>12.4f}\n", input.index + 1, input.ids.size(), score);
 }
 
@@ -69,9 +75,10 @@ void print_class(const Input& input, const ClassNames& names, std::span<const do
   if (json) {
     nlohmann::ordered_json by_name = nlohmann::ordered_json::object();
     for (size_t i = 0; i < names.size(); ++i) by_name[names[i]] = probabilities[i];
-    return print_json_line({{"token_ids", input.ids},
-                            {"label", names[static_cast<size_t>(best)]},
-                            {"probabilities", std::move(by_name)}});
+    return print_json_line(with_cut({{"token_ids", input.ids},
+                                     {"label", names[static_cast<size_t>(best)]},
+                                     {"probabilities", std::move(by_name)}},
+                                    input));
   }
   std::cout << fmt::format("{:>6} {:>7} {:>12.4f}  {}\n", input.index + 1, input.ids.size(),
                            probabilities[static_cast<size_t>(best)],
@@ -96,6 +103,28 @@ void print_group(std::span<const Input> inputs, const LoadedModel& model, const 
   }
 }
 
+// As the classifier was trained; where nothing says how, whatever the context holds. A reward model
+// reads whole texts only.
+std::optional<TextLimit> limit_of(const LoadedModel& model,
+                                  const std::optional<std::filesystem::path>& folder, bool one) {
+  if (one) return std::nullopt;
+  const int64_t context = model.config().max_positions;
+  TextLimit limit{.max_length = context};
+  if (folder) limit = read_text_limit(*folder).value_or(limit);
+  limit.max_length = std::min(limit.max_length, context);
+  return limit;
+}
+
+void report_cuts(std::span<const Input> inputs, const TextLimit& limit) {
+  const auto texts =
+      std::ranges::count_if(inputs, [](const Input& input) { return input.cut > 0; });
+  if (texts == 0) return;
+  int64_t tokens = 0;
+  for (const Input& input : inputs) tokens += input.cut;
+  std::cerr << fmt::format("{} of {} texts truncated to {} tokens ({}), by {} tokens in all\n",
+                           texts, inputs.size(), limit.max_length, enum_name(limit.mode), tokens);
+}
+
 }  // namespace
 
 bool scores_whole_texts(const LoadedModel& model,
@@ -110,11 +139,14 @@ void score_classes(const LoadedModel& model, const std::optional<std::filesystem
   const auto [adapter, names] =
       folder ? head_of_adapter(model, *folder) : head_of_checkpoint(model);
   const bool one = names.size() == 1;
+  const std::optional<TextLimit> limit = limit_of(model, folder, one);
   const InputRules rules{.kinds = {InputKind::text, InputKind::messages, InputKind::token_ids},
                          .whole = true,
                          .vocab_size = model.config().vocab_size,
-                         .max_positions = model.config().max_positions};
+                         .max_positions = model.config().max_positions,
+                         .limit = limit};
   const std::vector<Input> inputs = read_inputs(input, rules, model.tokenizer);
+  if (limit) report_cuts(inputs, *limit);
   if (!json) {
     std::cout << fmt::format("{:>6} {:>7} {:>12}{}\n", "line", "tokens",
                              one ? "score" : "probability", one ? "" : "  class");

@@ -13,6 +13,7 @@
 
 #include "models/errors.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/cut_text.h"
 #include "rl/data/encode.h"
 #include "rl/data/held_out.h"
 #include "rl/data/jsonl.h"
@@ -81,7 +82,8 @@ class TextReader {
   TextReader(const Tokenizer& tokenizer, const LabelledDataConfig& config, int64_t context)
       : tokenizer_(tokenizer),
         config_(config),
-        max_length_(std::min(config.max_length.value_or(context), context)) {}
+        limit_{.max_length = std::min(config.max_length.value_or(context), context),
+               .mode = config.truncation_mode} {}
 
   void read(const Json& json, int64_t line, const Classes* classes) {
     LabelledText text = text_of(json);
@@ -95,9 +97,8 @@ class TextReader {
       labels_.push_back(label);
     }
     text.line = line;
-    text.id = static_cast<uint64_t>(data_.counts.texts++);
-    truncate(text.ids);
-    data_.counts.tokens += static_cast<int64_t>(text.ids.size());
+    text.id = static_cast<uint64_t>(data_.counts.texts);
+    data_.counts.add(text);
     data_.texts.push_back(std::move(text));
   }
 
@@ -126,6 +127,7 @@ class TextReader {
     return classes;
   }
   LabelledData take() { return std::move(data_); }
+  const TextLimit& limit() const { return limit_; }
 
  private:
   void require_all(const std::set<Label>& numbers, const Classes& classes) const {
@@ -144,37 +146,28 @@ class TextReader {
       throw FormatError("needs either `text` or `messages`");
     }
     LabelledText result;
+    CutText tokens;
     if (messages != json.end()) {
       check_chat_template(tokenizer_);
       const std::vector<ChatMessage> chat = messages_of(*messages, "messages");
       for (const ChatMessage& message : chat) {
         result.text += (result.text.empty() ? "" : "\n") + message.content;
       }
-      result.ids = encode_chat(tokenizer_, chat, /*add_generation_prompt=*/false);
+      tokens = cut_conversation(tokenizer_, chat, limit_);
     } else {
       if (!text->is_string()) throw FormatError("`text` has to be a text");
       result.text = text->get<std::string>();
-      result.ids = tokenizer_.encode_with_special(result.text);
+      tokens = cut_text(tokenizer_, result.text, limit_);
     }
-    if (result.ids.empty()) throw FormatError("a text without a token has no class");
+    if (tokens.ids.empty()) throw FormatError("a text without a token has no class");
+    result.ids = std::move(tokens.ids);
+    result.cut = tokens.cut;
     return result;
-  }
-
-  void truncate(std::vector<int64_t>& ids) {
-    const int64_t excess = static_cast<int64_t>(ids.size()) - max_length_;
-    if (excess <= 0) return;
-    ++data_.counts.truncated;
-    data_.counts.cut_tokens += excess;
-    if (config_.truncation_mode == TruncationMode::keep_start) {
-      ids.resize(static_cast<size_t>(max_length_));
-    } else {
-      ids.erase(ids.begin(), ids.begin() + excess);
-    }
   }
 
   const Tokenizer& tokenizer_;
   const LabelledDataConfig& config_;
-  int64_t max_length_;
+  TextLimit limit_;
   LabelledData data_;
   std::vector<Label> labels_;
 };
@@ -194,12 +187,9 @@ LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Cl
 LabelledData hold_out(LabelledData& train, double part, uint64_t seed) {
   LabelledData eval;
   eval.texts = take_held_out(train.texts, draw_held_out(train.counts.texts, part, seed, "texts"));
-  for (const LabelledText& text : eval.texts) {
-    ++eval.counts.texts;
-    eval.counts.tokens += static_cast<int64_t>(text.ids.size());
-  }
-  train.counts.texts -= eval.counts.texts;
-  train.counts.tokens -= eval.counts.tokens;
+  for (const LabelledText& text : eval.texts) eval.counts.add(text);
+  train.counts = {};
+  for (const LabelledText& text : train.texts) train.counts.add(text);
   return eval;
 }
 
@@ -209,6 +199,13 @@ ClassNames numbered_classes(int64_t count) {
   ClassNames names;
   for (int64_t i = 0; i < count; ++i) names.push_back(fmt::format("LABEL_{}", i));
   return names;
+}
+
+void LabelledCounts::add(const LabelledText& text) {
+  ++texts;
+  tokens += std::ssize(text.ids);
+  cut_tokens += text.cut;
+  if (text.cut > 0) ++truncated;
 }
 
 std::string LabelledData::summary(const ClassNames& classes) const {
@@ -238,6 +235,7 @@ LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
   }
   LabelledDataSets sets;
   TextReader reader(tokenizer, config, context);
+  sets.limit = reader.limit();
   sets.train = read_file(config.train, reader, classes, known);
   if (classes.names.size() < 2) {
     throw FormatError(

@@ -8,6 +8,7 @@
 
 #include "models/tokenizer/tokenizer.h"
 #include "rl/classification_config.h"
+#include "rl/data/cut_text.h"
 
 namespace leash {
 
@@ -30,6 +31,7 @@ struct LabelledText {
   int64_t line = 0;               // 1-based, in its file
   uint64_t id = 0;                // its number among the file's texts: the key of its draws
   std::string text = {};          // what a person reads
+  int64_t cut = 0;                // tokens of it that max_length cut off
 };
 
 struct LabelledCounts {
@@ -37,6 +39,8 @@ struct LabelledCounts {
   int64_t tokens = 0;      // of texts as they are kept
   int64_t truncated = 0;   // texts that were cut
   int64_t cut_tokens = 0;  // what was cut off them
+
+  void add(const LabelledText& text);
 };
 
 struct LabelledData {
@@ -51,6 +55,7 @@ struct LabelledData {
 // known ones, or what data.train has (names, sorted by their bytes; or numbers, all of 0 … n - 1).
 struct LabelledDataSets {
   ClassNames classes;
+  TextLimit limit;  // under which all of them were read
   LabelledData train;
   LabelledData eval;  // without texts where the recipe holds nothing out
 };

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tests/cli/run_workspace.h"
+#include "tests/rl/byte_tokenizer.h"
 
 namespace leash::testing {
 namespace {
@@ -163,6 +164,40 @@ TEST(ClassificationCommand, ACheckpointsClassesHold) {
   expect_error(work.with_recipe("train", "other",
                                 {named[0], named[1], "--set", "data.labels=[bird, dog, cat]"}),
                3, "its classes are dog, bird, cat; data.labels has them in another order");
+}
+
+// What a long text is cut to is the same in training and afterwards, with the special token at its
+// end, where the class is read.
+TEST(ClassificationCommand, ScoresTextsAsTrainingCutThem) {
+  const ClassificationWorkspace work;
+  write_text(work.model() / "tokenizer.json", byte_tokenizer_with_template_json());
+  expect_done(work.with_recipe("train", "cut", {"--set", "data.max_length=4"}));
+  const Ended scored = work.run("score", {"--adapter", (work / "cut/adapter").string(), "--input",
+                                          (work / "held_out.jsonl").string(), "--json"});
+  expect_done(scored);
+  EXPECT_THAT(scored.err,
+              HasSubstr("9 of 12 texts truncated to 4 tokens (keep_start), by 24 tokens"));
+  const auto lines = json_lines(scored.out);
+  const Json evaluated = Json::parse(read_text(work / "cut/evaluations/step-6.json"));
+  ASSERT_EQ(lines.size(), evaluated["texts"].size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i]["token_ids"].front(), 1);
+    EXPECT_EQ(lines[i]["token_ids"].back(), 2);
+    EXPECT_EQ(lines[i]["token_ids"].size(), 4u);
+    EXPECT_EQ(lines[i].contains("cut_tokens"), (24 + i) % 5 != 0) << i;
+    const Json& text = evaluated["texts"][i];
+    const std::string label = evaluated["classes"][text["label"].get<size_t>()];
+    EXPECT_NEAR(std::log(lines[i]["probabilities"][label].get<double>()),
+                -text["nll"].get<double>(), 1e-5);
+  }
+  // Without that file, as PEFT leaves an adapter, the context is the limit.
+  std::filesystem::remove(work / "cut/adapter/truncation.json");
+  const Ended whole =
+      work.run("score", {"--adapter", (work / "cut/adapter").string(), "--input", "-", "--json"},
+               {.input = Json{{"text", std::string(200, 'x')}}.dump() + "\n"});
+  expect_done(whole);
+  EXPECT_EQ(json_lines(whole.out).at(0)["token_ids"].size(), 128u);
+  EXPECT_EQ(json_lines(whole.out).at(0)["cut_tokens"], 74);
 }
 
 TEST(ClassificationCommand, ScoresChatAndNamesWhatIsWrong) {

@@ -183,6 +183,11 @@ TEST_F(LabelledTexts, APartIsHeldOutBySeed) {
   EXPECT_EQ(sets.eval.texts.size(), 5u);
   EXPECT_EQ(sets.train.texts.size(), 15u);
   EXPECT_EQ(sets.train.counts.tokens + sets.eval.counts.tokens, 10 * 2 + 10 * 3);
+  config.max_length = 2;
+  const LabelledDataSets cut = read(text);
+  EXPECT_EQ(cut.train.counts.truncated + cut.eval.counts.truncated, 10);
+  EXPECT_GT(cut.eval.counts.truncated, 0);
+  config.max_length = 1024;
   const auto lines = [](const LabelledDataSets& some) {
     std::vector<int64_t> result;
     for (const LabelledText& each : some.eval.texts) result.push_back(each.line);
