@@ -9,6 +9,7 @@
 
 #include "models/attention.h"
 #include "models/decoder.h"
+#include "models/op_profile.h"
 #include "models/rope.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
@@ -97,6 +98,17 @@ TEST(SharedPrefix, GradientsOfManyTextsAreSummedInAWideType) {
     const double error = narrow.sub(exact).norm().div(exact.norm()).item<double>();
     EXPECT_LT(error, 0.01) << (fused ? "fused" : "by autograd");
   }
+}
+
+// One mask for each length of a beginning, whatever the number of texts and layers.
+TEST(SharedPrefix, MasksAreMadeOncePerForward) {
+  const auto decoder = tiny_decoder();
+  ASSERT_GT(decoder->config().num_layers, 1);
+  const Adapter adapter = tiny_adapter(*decoder);
+  OpProfile profile;
+  const at::Tensor hidden = decoder->forward(shared(), adapter);
+  (void)torch::autograd::grad({hidden.sum()}, adapter.parameters());
+  EXPECT_EQ(profile.take().at("aten::triu_").calls, 2);
 }
 
 TEST(SharedPrefix, OnlyAnEarlierWholeSequenceCanBeContinued) {
