@@ -13,9 +13,11 @@ std::map<std::string, std::string> second_models(const PpoSetup& setup) {
     case ReferenceKind::adapter_off:
       break;
     case ReferenceKind::adapter:
-      models["reference"] = adapter_fingerprint(
-          setup.reference.path ? std::filesystem::path(setup.reference.path->name)
-                               : *setup.lora.path);
+      if (setup.reference.path) {
+        models["reference"] = adapter_fingerprint(setup.reference.path->name);
+      } else if (setup.lora.path) {
+        models["reference"] = adapter_fingerprint(*setup.lora.path);
+      }
       break;
     case ReferenceKind::model:
       models["reference"] = fingerprint(resolve_model(*setup.reference.path));
