@@ -19,6 +19,7 @@
 #include "configs/scalars.h"
 #include "configs/suggest.h"
 #include "models/fields.h"
+#include "models/list_hint.h"
 
 namespace leash {
 

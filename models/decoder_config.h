@@ -52,7 +52,6 @@ struct DecoderConfig {
   std::vector<int64_t> eos_token_ids;
   std::optional<int64_t> pad_token_id;
   int64_t num_labels = 0;  // of a sequence-classification checkpoint; 0 for a language model
-  std::vector<std::string> label_names;  // its id2label in order; empty where it has none
 
   bool operator==(const DecoderConfig&) const = default;
 };

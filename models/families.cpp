@@ -4,9 +4,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
-#include <string>
 #include <utility>
 
 #include "models/errors.h"
@@ -140,33 +138,20 @@ void check_window(const JsonFields& json, const Family& family, const DecoderCon
       window, config.max_positions));
 }
 
-// {"0": "negative", "1": "positive"} in order. Names that are numbers are taken as they are
-// written.
-std::vector<std::string> label_names(const JsonFields& config) {
-  std::vector<std::string> names;
-  if (!config.object("id2label")) return names;
-  const auto& labels = *config.find("id2label");
-  for (size_t i = 0; i < labels.size(); ++i) {
-    const auto name = labels.find(std::to_string(i));
-    if (name == labels.end()) config.fail("id2label does not name the classes from 0 on");
-    names.push_back(name->is_string() ? name->get<std::string>() : name->dump());
+int64_t num_labels(const JsonFields& config) {
+  const auto* architectures = config.find("architectures");
+  if (architectures == nullptr || !architectures->is_array()) return 0;
+  for (const auto& name : *architectures) {
+    if (!name.is_string() ||
+        !name.get_ref<const std::string&>().ends_with("ForSequenceClassification")) {
+      continue;
+    }
+    if (const auto labels = config.object("id2label")) {
+      return static_cast<int64_t>(config.find("id2label")->size());
+    }
+    return config.integer("num_labels").value_or(kDefaultLabels);
   }
-  return names;
-}
-
-void read_labels(const JsonFields& json, DecoderConfig& config) {
-  const auto* architectures = json.find("architectures");
-  if (architectures == nullptr || !architectures->is_array()) return;
-  const bool classifies =
-      std::any_of(architectures->begin(), architectures->end(), [](const nlohmann::json& name) {
-        return name.is_string() &&
-               name.get_ref<const std::string&>().ends_with("ForSequenceClassification");
-      });
-  if (!classifies) return;
-  config.label_names = label_names(json);
-  config.num_labels = config.label_names.empty()
-                          ? json.integer("num_labels").value_or(kDefaultLabels)
-                          : static_cast<int64_t>(config.label_names.size());
+  return 0;
 }
 
 // Old files write -1 for "none".
@@ -249,7 +234,7 @@ DecoderConfig config_from_json(const nlohmann::json& config, const std::string& 
   }
   result.tie_word_embeddings = json.boolean("tie_word_embeddings").value_or(false);
   read_token_ids(json, family, result);
-  read_labels(json, result);
+  result.num_labels = num_labels(json);
   check_window(json, family, result);
   check(result, origin);
   return result;

@@ -74,12 +74,6 @@ struct ModelPath {
   bool operator==(const ModelPath&) const = default;
 };
 
-// What to write instead of "a,b" where a list is meant, behind a message; nothing without a comma.
-inline std::string list_hint(std::string_view text) {
-  if (text.find(',') == std::string_view::npos) return "";
-  return "; as a list it is [" + std::string(text) + "]";
-}
-
 // `target_modules: all-linear` or `target_modules: [q_proj, v_proj]`.
 using StringOrList = std::variant<std::string, std::vector<std::string>>;
 

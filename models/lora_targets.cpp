@@ -9,6 +9,7 @@
 #include <set>
 
 #include "models/errors.h"
+#include "models/list_hint.h"
 #include "models/lora.h"
 #include "models/name_set.h"
 #include "models/python_pattern.h"

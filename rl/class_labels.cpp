@@ -17,6 +17,23 @@ namespace {
 
 constexpr const char* kFile = "labels.json";
 
+// id2label of a JSON file, in its order; empty where it has none.
+ClassNames names_in(const std::filesystem::path& file) {
+  try {
+    const nlohmann::json json = read_json_file(file);
+    ClassNames classes;
+    if (!json.contains("id2label")) return classes;
+    const nlohmann::json& id2label = json.at("id2label");
+    for (size_t i = 0; i < id2label.size(); ++i) {
+      classes.push_back(id2label.at(std::to_string(i)).get<std::string>());
+    }
+    return classes;
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError(
+        fmt::format("{}: does not name classes from 0 on ({})", file.string(), error.what()));
+  }
+}
+
 // The same names, of which one stands elsewhere: a trained head would mean other classes.
 bool reordered(const ClassNames& a, const ClassNames& b) {
   if (a.size() != b.size()) return false;
@@ -29,9 +46,11 @@ bool reordered(const ClassNames& a, const ClassNames& b) {
 }  // namespace
 
 std::optional<ClassNames> named_classes(const Checkpoint& checkpoint) {
-  const ClassNames& names = checkpoint.config.label_names;
+  const auto file = checkpoint.path / "config.json";
+  if (checkpoint.config.num_labels < 2 || !std::filesystem::exists(file)) return std::nullopt;
+  const ClassNames names = names_in(file);
   const bool different = std::set(names.begin(), names.end()).size() == names.size();
-  if (names.size() < 2 || !different || names == numbered_classes(std::ssize(names))) {
+  if (names.empty() || !different || names == numbered_classes(std::ssize(names))) {
     return std::nullopt;
   }
   return names;
@@ -79,18 +98,9 @@ void write_class_labels(const std::filesystem::path& folder, const ClassNames& c
 std::optional<ClassNames> read_class_labels(const std::filesystem::path& folder) {
   const auto file = folder / kFile;
   if (!std::filesystem::exists(file)) return std::nullopt;
-  try {
-    const nlohmann::json json = read_json_file(file);
-    const nlohmann::json& id2label = json.at("id2label");
-    ClassNames classes;
-    for (size_t i = 0; i < id2label.size(); ++i) {
-      classes.push_back(id2label.at(std::to_string(i)).get<std::string>());
-    }
-    return classes;
-  } catch (const nlohmann::json::exception& error) {
-    throw FormatError(
-        fmt::format("{}: does not name classes from 0 on ({})", file.string(), error.what()));
-  }
+  const nlohmann::json json = read_json_file(file);
+  if (!json.contains("id2label")) throw FormatError(file.string() + ": has no id2label");
+  return names_in(file);
 }
 
 }  // namespace leash

@@ -101,10 +101,6 @@ std::vector<int64_t> Tokenizer::encode_with_special(std::string_view text) const
   return ids;
 }
 
-Tokenizer::AddedTokens Tokenizer::added_tokens() const {
-  return {.before = std::ssize(state_->prefix), .behind = std::ssize(state_->suffix)};
-}
-
 std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special) const {
   std::string bytes;
   for (const int64_t id : ids) {

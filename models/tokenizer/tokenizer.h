@@ -25,12 +25,6 @@ class Tokenizer {
   // The same with the tokenizer's own special tokens around it (BOS for Gemma; nothing for
   // SmolLM2).
   std::vector<int64_t> encode_with_special(std::string_view text) const;
-  // How many tokens those are.
-  struct AddedTokens {
-    int64_t before = 0;
-    int64_t behind = 0;
-  };
-  AddedTokens added_tokens() const;
 
   // Text of `ids`. Special tokens are left out when `skip_special`. Bytes that are no valid UTF-8
   // become U+FFFD. An id that no token has is empty text (models pad their vocabularies past the

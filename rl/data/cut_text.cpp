@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
@@ -14,6 +16,20 @@ namespace leash {
 namespace {
 
 constexpr const char* kFile = "truncation.json";
+
+// How many special tokens the tokenizer puts before and behind a text, seen around a letter (which
+// is none of them).
+struct AddedTokens {
+  int64_t before = 0;
+  int64_t behind = 0;
+};
+
+AddedTokens added_tokens(const Tokenizer& tokenizer) {
+  const std::vector<int64_t> letter = tokenizer.encode("a");
+  const std::vector<int64_t> whole = tokenizer.encode_with_special("a");
+  const auto found = std::ranges::search(whole, letter);
+  return {.before = found.begin() - whole.begin(), .behind = whole.end() - found.end()};
+}
 
 // Cuts what stands between the first `before` and the last `after` tokens.
 CutText cut_between(std::vector<int64_t> ids, int64_t before, int64_t after,
@@ -35,8 +51,10 @@ CutText cut_between(std::vector<int64_t> ids, int64_t before, int64_t after,
 }  // namespace
 
 CutText cut_text(const Tokenizer& tokenizer, std::string_view text, const TextLimit& limit) {
-  const Tokenizer::AddedTokens added = tokenizer.added_tokens();
-  return cut_between(tokenizer.encode_with_special(text), added.before, added.behind, limit);
+  std::vector<int64_t> ids = tokenizer.encode_with_special(text);
+  if (std::ssize(ids) <= limit.max_length) return {.ids = std::move(ids)};
+  const AddedTokens added = added_tokens(tokenizer);
+  return cut_between(std::move(ids), added.before, added.behind, limit);
 }
 
 CutText cut_conversation(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,

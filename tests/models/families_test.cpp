@@ -188,16 +188,6 @@ TEST(Families, Labels) {
                 .num_labels,
             1);
   EXPECT_EQ(patched(R"({"architectures": [3, "LlamaForCausalLM"]})").num_labels, 0);
-  EXPECT_THAT(patched(R"({"architectures": ["LlamaForSequenceClassification"],
-                          "id2label": {"10": "k", "9": "j", "8": "i", "7": "h", "6": "g",
-                                       "5": "f", "4": "e", "3": "d", "2": "c", "1": "b",
-                                       "0": "a"}})")
-                  .label_names,
-              ::testing::ElementsAre("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"));
-  EXPECT_TRUE(patched(R"({"id2label": {"0": "a", "1": "b"}})").label_names.empty());
-  EXPECT_THAT(error_of(R"({"architectures": ["LlamaForSequenceClassification"],
-                           "id2label": {"1": "a", "2": "b"}})"),
-              HasSubstr("id2label does not name the classes from 0 on"));
   EXPECT_NE(error_of(R"({"architectures": ["LlamaForSequenceClassification"],
                          "num_labels": -1})"),
             "");

@@ -127,21 +127,24 @@ TEST(ClassLabels, HaveTransformersKeys) {
 }
 
 TEST(ClassLabels, WhoNamesTheClasses) {
-  const auto checkpoint = [](ClassNames names) {
-    Checkpoint result{.path = "m", .config = {}, .tensors = nullptr};
+  const ScratchFolder model;
+  const auto checkpoint = [&](const ClassNames& names) {
+    nlohmann::json config = {{"model_type", "llama"}};
+    for (size_t i = 0; i < names.size(); ++i) config["id2label"][std::to_string(i)] = names[i];
+    write_text(model / "config.json", config.dump());
+    Checkpoint result{.path = model.path(), .config = {}, .tensors = nullptr};
     result.config.num_labels = std::ssize(names);
-    result.config.label_names = std::move(names);
     return result;
   };
-  const Checkpoint named = checkpoint({"neg", "pos"});
-  EXPECT_EQ(known_classes({}, std::nullopt, named).names, (ClassNames{"neg", "pos"}));
-  EXPECT_EQ(known_classes({}, std::nullopt, named).origin, "the model m");
   // Numbers are no names, nor are a language model's.
   const KnownClasses numbered = known_classes({}, std::nullopt, checkpoint(numbered_classes(3)));
   EXPECT_TRUE(numbered.names.empty());
   EXPECT_EQ(numbered.numbered, 3);
   EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({})).numbered, 0);
   EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({"score"})).numbered, 0);  // a reward model
+  const Checkpoint named = checkpoint({"neg", "pos"});
+  EXPECT_EQ(known_classes({}, std::nullopt, named).names, (ClassNames{"neg", "pos"}));
+  EXPECT_EQ(known_classes({}, std::nullopt, named).origin, "the model " + model.path().string());
   // An adapter's own come first.
   const ScratchFolder folder;
   EXPECT_EQ(known_classes({}, folder.path(), named).names, (ClassNames{"neg", "pos"}));
