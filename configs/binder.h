@@ -19,6 +19,7 @@
 #include "configs/scalars.h"
 #include "configs/suggest.h"
 #include "models/fields.h"
+#include "models/list_hint.h"
 
 namespace leash {
 
@@ -130,8 +131,9 @@ template <class T>
 void read_value(const ConfigValue& value, std::vector<T>& into, const std::string& path,
                 const Range& range, ReadContext context) {
   if (value.kind != ConfigValue::Kind::list) {
-    return context.problems.add(value.place, path,
-                                fmt::format("has to be a list, not {}", describe(value)));
+    return context.problems.add(
+        value.place, path,
+        fmt::format("has to be a list, not {}{}", describe(value), list_hint(value.scalar)));
   }
   into.clear();
   for (size_t i = 0; i < value.items.size(); ++i) {
@@ -191,8 +193,8 @@ class StructReader {
     for (const auto& [key, value] : value_.fields) {
       if (std::find(names_.begin(), names_.end(), key) != names_.end()) continue;
       const std::string path = path_.empty() ? key : path_ + "." + key;
-      context_.problems.add(value.place, path,
-                            "there is no such setting" + setting_hint(path, names_));
+      context_.problems.add_unknown(value.place, path,
+                                    "there is no such setting" + setting_hint(path, names_));
     }
   }
 

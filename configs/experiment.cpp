@@ -35,7 +35,7 @@ LoadedExperiment read_setup(Task task, const ConfigValue& root, Problems& proble
   Written written;
   read_config(root, setup, problems, written);
   // Rules across settings make sense only for values that could be read.
-  if (problems.empty()) check(setup, written, problems);
+  if (problems.settings_are_read()) check(setup, written, problems);
   problems.check();
   return {.experiment = {.task = task, .setup = setup}, .warnings = warnings(setup, written)};
 }

@@ -14,6 +14,11 @@ void Problems::add(const Place& place, const std::string& path, const std::strin
   lines_.push_back(line + what);
 }
 
+void Problems::add_unknown(const Place& place, const std::string& path, const std::string& what) {
+  add(place, path, what);
+  ++num_unknown_;
+}
+
 void Problems::add(const Written& written, const std::string& path, const std::string& what) {
   for (std::string around = path;;) {
     if (const auto found = written.find(around); found != written.end()) {

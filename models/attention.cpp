@@ -1,5 +1,6 @@
 #include "models/attention.h"
 
+#include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
@@ -10,8 +11,10 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/record_function.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include "models/kernels.h"
@@ -99,24 +102,52 @@ at::Tensor seen_by(const at::Tensor& x, const PackedRows& place) {
   return at::cat({x.narrow(0, place.prefix_begin, place.prefix_rows), own});
 }
 
-// [rows, prefix + rows]: row i sees the prefix and its own rows up to i; undefined where a plain
-// causal mask does.
-std::optional<at::Tensor> visible(const PackedRows& place, const at::TensorOptions& options) {
-  if (place.prefix_rows == 0) return std::nullopt;
-  return at::full({place.rows, place.prefix_rows + place.rows},
-                  -std::numeric_limits<double>::infinity(), options)
-      .triu_(place.prefix_rows + 1)
-      .unsqueeze(0)
-      .unsqueeze(0);
+// The same where gradients come back through autograd: a beginning that is in `shared` already (by
+// its first row) is taken from there, so that what its sequences give it is summed in one place, in
+// fp32 at least, and rounded once.
+at::Tensor seen_by(const at::Tensor& x, const PackedRows& place,
+                   std::map<int64_t, at::Tensor>& shared) {
+  const at::Tensor own = x.narrow(0, place.begin, place.rows);
+  if (place.prefix_rows == 0) return own;
+  const auto [entry, fresh] = shared.try_emplace(place.prefix_begin);
+  if (fresh) {
+    entry->second =
+        x.narrow(0, place.prefix_begin, place.prefix_rows).to(at::toOpMathType(x.scalar_type()));
+  }
+  return at::cat({entry->second.to(x.scalar_type()), own});
 }
 
-PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places) {
+// Row i sees the prefix and its own rows up to i; undefined where a plain causal mask does.
+std::optional<at::Tensor> visible(const PackedRows& place, const PrefixMasks& masks) {
+  if (place.prefix_rows == 0) return std::nullopt;
+  return masks.at(place.prefix_rows)
+      .narrow(2, 0, place.rows)
+      .narrow(3, 0, place.prefix_rows + place.rows);
+}
+
+PrefixMasks masks_of(const std::vector<PackedRows>& places, const at::TensorOptions& options) {
+  std::map<int64_t, int64_t> longest;
+  for (const PackedRows& place : places) {
+    if (place.prefix_rows > 0)
+      longest[place.prefix_rows] = std::max(longest[place.prefix_rows], place.rows);
+  }
+  PrefixMasks masks;
+  for (const auto& [prefix_rows, rows] : longest) {
+    masks[prefix_rows] = at::full({1, 1, rows, prefix_rows + rows},
+                                  -std::numeric_limits<double>::infinity(), options)
+                             .triu_(prefix_rows + 1);
+  }
+  return masks;
+}
+
+PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places,
+                            const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
   PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
                       .logsumexp = {}};
   for (const PackedRows& place : places) {
-    const auto mask = visible(place, heads.query.options());
+    const auto mask = visible(place, masks);
     const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
         queries_by_group(heads.query, place.begin, place.rows, kv_heads),
         keys_by_group(seen_by(heads.key, place), group),
@@ -129,22 +160,29 @@ PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRo
 }
 
 PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
-                            const at::Tensor& dy, const std::vector<PackedRows>& places) {
+                            const at::Tensor& dy, const std::vector<PackedRows>& places,
+                            const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
+  // What many sequences add to a beginning that they share is summed in fp32 at least and rounded
+  // once.
+  const bool shared =
+      std::ranges::any_of(places, [](const PackedRows& place) { return place.prefix_rows > 0; });
+  const at::ScalarType sums = shared ? at::toOpMathType(dy.scalar_type()) : dy.scalar_type();
   PackedHeads gradients{.query = at::empty(heads.query.sizes(), dy.options()),
-                        .key = at::empty(heads.key.sizes(), dy.options()),
-                        .value = at::empty(heads.value.sizes(), dy.options())};
+                        .key = at::empty(heads.key.sizes(), dy.options().dtype(sums)),
+                        .value = at::empty(heads.value.sizes(), dy.options().dtype(sums))};
   // A sequence's own rows come before whatever continues it adds to them.
   const auto give = [&](const at::Tensor& all, const at::Tensor& grouped, const PackedRows& place) {
-    const at::Tensor rows = grouped.sum(1).transpose(0, 1);  // [seen, kv_heads, head_dim]
+    const at::Tensor rows =
+        grouped.sum(1, /*keepdim=*/false, sums).transpose(0, 1);  // [seen, kv_heads, head_dim]
     all.narrow(0, place.begin, place.rows).copy_(rows.narrow(0, place.prefix_rows, place.rows));
     if (place.prefix_rows == 0) return;
     all.narrow(0, place.prefix_begin, place.prefix_rows).add_(rows.narrow(0, 0, place.prefix_rows));
   };
   for (size_t i = 0; i < places.size(); ++i) {
     const PackedRows& place = places[i];
-    const auto mask = visible(place, heads.query.options());
+    const auto mask = visible(place, masks);
     const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         queries_by_group(dy, place.begin, place.rows, kv_heads),
         queries_by_group(heads.query, place.begin, place.rows, kv_heads),
@@ -156,15 +194,22 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
     give(gradients.key, dk, place);
     give(gradients.value, dv, place);
   }
+  gradients.key = gradients.key.to(dy.scalar_type());
+  gradients.value = gradients.value.to(dy.scalar_type());
   return gradients;
 }
 
 }  // namespace
 
+PrefixMasks prefix_masks(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefixes,
+                         const at::TensorOptions& options) {
+  return masks_of(packed_rows(lengths, prefixes), options);
+}
+
 at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
-                                 const std::vector<int64_t>& prefixes) {
+                                 const std::vector<int64_t>& prefixes, const PrefixMasks& given) {
   const auto split = [&](const at::Tensor& x) {
     return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
                             shape.head_dim);
@@ -174,6 +219,7 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     return packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
   }
   const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  const PrefixMasks masks = given.empty() ? masks_of(places, qkv.options()) : given;
   PackedHeads heads;
   PackedOutput result;
   {
@@ -182,16 +228,16 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
     heads = {.query = parts.query.contiguous(),
              .key = parts.key.contiguous(),
              .value = parts.value.contiguous()};
-    result = attend_forward(heads, places);
+    result = attend_forward(heads, places, masks);
   }
   const at::Tensor y = result.out.flatten(1);
   if (!differentiable({qkv})) return y;
   const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
   return with_backward(
       y, {qkv}, "PackedSelfAttentionBackward",
-      [heads, result, places, positions, inverse](const at::Tensor& dy) {
-        const PackedHeads gradients =
-            attend_backward(heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places);
+      [heads, result, places, masks, positions, inverse](const at::Tensor& dy) {
+        const PackedHeads gradients = attend_backward(
+            heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places, masks);
         return torch::autograd::variable_list{at::cat(
             {rotate(gradients.query, positions, inverse).flatten(1),
              rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
@@ -204,14 +250,16 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const std::vector<int64_t>& prefixes) {
   const bool grouped = query.size(1) != key.size(1);
   const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  std::map<int64_t, at::Tensor> shared_keys, shared_values;
   std::vector<at::Tensor> outputs;
   outputs.reserve(places.size());
   for (const PackedRows& place : places) {
     // The prefix's queries stand before the sequence's own and are dropped afterwards, which costs
     // less than a mask.
     const at::Tensor output = rows_first(at::scaled_dot_product_attention(
-        heads_first(seen_by(query, place)), heads_first(seen_by(key, place)),
-        heads_first(seen_by(value, place)), /*attn_mask=*/std::nullopt, /*dropout_p=*/0.0,
+        heads_first(seen_by(query, place)), heads_first(seen_by(key, place, shared_keys)),
+        heads_first(seen_by(value, place, shared_values)), /*attn_mask=*/std::nullopt,
+        /*dropout_p=*/0.0,
         /*is_causal=*/true,
         /*scale=*/std::nullopt, /*enable_gqa=*/grouped));
     outputs.push_back(place.prefix_rows == 0 ? output

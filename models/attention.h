@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "models/attention_cache.h"
@@ -19,6 +20,13 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const std::vector<int64_t>& lengths,
                             const std::vector<int64_t>& prefixes = {});
 
+// What rows behind a shared beginning see, for all layers of a forward: by the beginning's rows, an
+// additive mask [1, 1, rows, beginning + rows] for the longest sequence behind one of that many. A
+// shorter one's is its upper left part.
+using PrefixMasks = std::map<int64_t, at::Tensor>;
+PrefixMasks prefix_masks(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefixes,
+                         const at::TensorOptions& options);
+
 // The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
 // output, as one autograd node on a CPU: split_and_rotate, then packed_attention. What it keeps for
 // the backward pass is the rotated heads, its output and a number per row and head; gradients of
@@ -32,7 +40,8 @@ at::Tensor packed_self_attention(const at::Tensor& qkv,
                                  const at::Tensor& positions /* [tokens] int64 */,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
-                                 const std::vector<int64_t>& prefixes = {});
+                                 const std::vector<int64_t>& prefixes = {},
+                                 const PrefixMasks& masks = {} /* none: made here */);
 
 // The same for rows that follow what `layer` already holds (which includes them). No gradients. ->
 // [tokens, heads · head_dim]

@@ -80,13 +80,13 @@ struct Decoder::State : DecoderWeights {
   }
 
   at::Tensor attention(const at::Tensor& x, const BlockWeights& block, int64_t layer,
-                       const PackedTokens& tokens, const AdapterRows& adapters,
-                       const ForwardOptions& options) const {
+                       const PackedTokens& tokens, const PrefixMasks& masks,
+                       const AdapterRows& adapters, const ForwardOptions& options) const {
     const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
     if (options.cache == nullptr) {
       const HeadShape shape{config.num_heads, config.num_kv_heads, config.head_dim};
       return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths,
-                                   tokens.prefixes);
+                                   tokens.prefixes, masks);
     }
     const QueryKeyValue heads =
         split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
@@ -98,10 +98,11 @@ struct Decoder::State : DecoderWeights {
   }
 
   at::Tensor run_block(at::Tensor hidden, int64_t layer, const PackedTokens& tokens,
-                       const AdapterRows& adapters, const ForwardOptions& options) const {
+                       const PrefixMasks& masks, const AdapterRows& adapters,
+                       const ForwardOptions& options) const {
     const BlockWeights& block = blocks[layer];
     const at::Tensor attended = attention(norm(hidden, block.input_norm, adapters), block, layer,
-                                          tokens, adapters, options);
+                                          tokens, masks, adapters, options);
     hidden = hidden.add(adapted_linear(attended, block.attention_output, adapters, options.dropout,
                                        &tokens.lengths));
     const at::Tensor gate_up = adapted_linear(norm(hidden, block.mlp_norm, adapters), block.gate_up,
@@ -193,18 +194,21 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
                                });
   if (options.noise != nullptr)
     hidden = hidden.add(embedding_noise(*options.noise, tokens, hidden));
+  const PrefixMasks masks = hidden.is_cpu() && !tokens.prefixes.empty()
+                                ? prefix_masks(tokens.lengths, tokens.prefixes, hidden.options())
+                                : PrefixMasks{};
   for (int64_t layer = 0; layer < state_->config.num_layers; ++layer) {
     if (!options.recompute_blocks || options.cache != nullptr || !c10::GradMode::is_enabled()) {
-      hidden = state_->run_block(hidden, layer, tokens, adapters, options);
+      hidden = state_->run_block(hidden, layer, tokens, masks, adapters, options);
       continue;
     }
     // Everything is captured by value: the backward pass runs after the caller's tokens and options
     // are gone.
     const auto dropout =
         options.dropout != nullptr ? std::make_shared<DropoutKey>(*options.dropout) : nullptr;
-    const auto block = [state = state_.get(), layer, tokens, adapters,
+    const auto block = [state = state_.get(), layer, tokens, masks, adapters,
                         dropout](const at::Tensor& x) {
-      return state->run_block(x, layer, tokens, adapters, {.dropout = dropout.get()});
+      return state->run_block(x, layer, tokens, masks, adapters, {.dropout = dropout.get()});
     };
     hidden = recomputed(block, hidden, State::block_parameters(state_->blocks[layer], adapters));
   }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "models/errors.h"
+#include "models/list_hint.h"
 #include "models/lora.h"
 #include "models/name_set.h"
 #include "models/python_pattern.h"
@@ -245,7 +246,7 @@ class Matcher {
       if (text->empty() || shorthand) return;
       const PythonPattern pattern(*text, fmt::format("lora.{}", name));
       if (!any_module([&](const auto& path) { return pattern.matches_whole(path); })) {
-        no_such(name, *text);
+        no_such(name, *text, list_hint(*text));
       }
       return;
     }
@@ -270,9 +271,9 @@ class Matcher {
                                [&](const auto& module) { return predicate(module.path); });
   }
 
-  void no_such(const char* name, const std::string& entry) {
-    problem("lora.{}: `{}` matches no module; there are: {}", name, entry,
-            existing_names(modules_));
+  void no_such(const char* name, const std::string& entry, const std::string& hint = "") {
+    problem("lora.{}: `{}` matches no module; there are: {}{}", name, entry,
+            existing_names(modules_), hint);
   }
 
   const LoraConfig& config_;

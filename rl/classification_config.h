@@ -35,9 +35,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("eval_split", c.eval_split,
         "without data.eval: this part of data.train is held out, chosen by the seed",
         from_below(0, 1));
-  visit("labels", c.labels,
-        "the classes in their order (empty: what data.train has, names sorted; LABEL_0, … for "
-        "numbers)");
+  visit(
+      "labels", c.labels,
+      "the classes in their order (empty: those of lora.path or of the checkpoint's id2label, else "
+      "what data.train has, names sorted; LABEL_0, … for numbers)");
   visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
   visit("max_length", c.max_length,
         "tokens of a text at most, the rest is cut off (null: the model's context)", at_least(1));

@@ -48,7 +48,8 @@ Classifier load_classifier(const ClassificationSetup& setup) {
   const DecoderConfig& config = decoder->config();
   LabelledDataSets data =
       read_labelled_data_sets(setup.data, tokenizer, config.max_positions,
-                              data_seed_of(setup.classification, setup.run.seed));
+                              data_seed_of(setup.classification, setup.run.seed),
+                              known_classes(setup.data.labels, setup.lora.path, checkpoint));
   check_vocabulary(data.train, setup.data.train, config);
   check_vocabulary(data.eval, setup.data.eval.value_or(setup.data.train), config);
   if (setup.lora.path) check_classes(*setup.lora.path, data.classes);
@@ -110,7 +111,11 @@ RunOutcome ClassificationTrainer::train(const std::function<bool()>& interrupted
                           int64_t step) { return gradients(rows, step); },
       .evaluate = [this](RunLog& log, Metrics& metrics) { return evaluate(log, metrics); },
       .compare = [this] { return compare_with_start(); },
-      .write_beside = [this](const auto& folder) { write_class_labels(folder, data().classes); }};
+      .write_beside =
+          [this](const auto& folder) {
+            write_class_labels(folder, data().classes);
+            write_text_limit(folder, data().limit);
+          }};
   return loop_.train(task, interrupted);
 }
 

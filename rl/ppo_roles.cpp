@@ -9,6 +9,7 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "models/quant/load_weight.h"
+#include "rl/second_models.h"
 #include "rl/start_adapter.h"
 
 namespace leash {
@@ -81,12 +82,8 @@ Critic make_critic(const PpoSetup& setup, const PpoRoles& roles) {
 }
 
 void set_reference(const PpoSetup& setup, PpoRoles& roles) {
-  // With an adapter to go on from, that adapter is what the policy must stay close to, unless the
-  // recipe says otherwise.
-  const ReferenceKind kind = setup.reference.kind.value_or(
-      setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
   roles.reference_decoder = roles.decoder;
-  switch (kind) {
+  switch (reference_kind(setup)) {
     case ReferenceKind::adapter_off:
       return;
     case ReferenceKind::adapter:
@@ -121,6 +118,11 @@ std::vector<int64_t> PpoRoles::eos_token_ids() const {
   return leash::eos_token_ids(decoder->config(), tokenizer);
 }
 
+ReferenceKind reference_kind(const PpoSetup& setup) {
+  return setup.reference.kind.value_or(setup.lora.path ? ReferenceKind::adapter
+                                                       : ReferenceKind::adapter_off);
+}
+
 PpoRoles load_ppo_roles(const PpoSetup& setup) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
@@ -139,6 +141,7 @@ PpoRoles load_ppo_roles(const PpoSetup& setup) {
                                             .micro_batch_tokens = setup.ppo.micro_batch_tokens});
   roles.environment =
       NumericEnvironment::current(checkpoint, setup.model, setup.lanes.threads_per_lane);
+  roles.environment.others = second_models(setup);
   return roles;
 }
 

@@ -62,6 +62,10 @@ struct PpoRoles {
   std::vector<int64_t> eos_token_ids() const;
 };
 
+// What the recipe says, or follows from it: with an adapter to go on from, that adapter is what the
+// policy must stay close to.
+ReferenceKind reference_kind(const PpoSetup& setup);
+
 PpoRoles load_ppo_roles(const PpoSetup& setup);
 
 // How answers are sampled in iteration `step`. ConfigError where stop_token is not one token.

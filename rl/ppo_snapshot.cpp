@@ -60,11 +60,11 @@ void read_policy(const std::filesystem::path& folder, PpoRoles& roles) {
 }
 
 PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
-                           PpoOptimizers& optimizers, bool allow_inexact) {
+                           PpoOptimizers& optimizers, bool allow_inexact, Console& console) {
   const nlohmann::json json = read_json_file(folder / "state.json");
   PpoState state;
   try {
-    check_environment(json.at("environment"), roles.environment, allow_inexact);
+    check_environment(json.at("environment"), roles.environment, allow_inexact, console);
     state.step = json.at("step");
     state.prompts_consumed = json.at("prompts_consumed");
     state.kl_coef = json.at("kl_coef");

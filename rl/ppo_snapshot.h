@@ -25,10 +25,9 @@ void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& sta
                         const PpoRoles& roles, const PpoOptimizers& optimizers);
 
 // Restores roles and optimizers in place. FormatError when the snapshot does not fit the recipe;
-// ConfigError when this machine or build differs from the one that wrote it, unless
-// `allow_inexact`.
+// ConfigError as check_environment.
 PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
-                           PpoOptimizers& optimizers, bool allow_inexact);
+                           PpoOptimizers& optimizers, bool allow_inexact, Console& console);
 
 // Only the policy's adapter, for evaluation.
 void read_policy(const std::filesystem::path& folder, PpoRoles& roles);

@@ -40,8 +40,10 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
   if (setup_.data.eval)
     held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
   if (folder_.snapshot()) {
-    state_ = read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact);
+    state_ =
+        read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact, console_);
     if (!setup_.ppo.target_kl) state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
+    require_best_snapshot(folder_.path(), state_.best_step, state_.step);
     last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");

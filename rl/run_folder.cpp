@@ -103,7 +103,11 @@ RunFolder RunFolder::open(const fs::path& path, bool resume) {
     run.resume_from_newest();
   } else {
     run.started_afresh_ = resume;
-    if (resume) run.messages_.push_back(path.string() + " has no snapshot: the run starts afresh");
+    if (resume) {
+      run.messages_.push_back(fmt::format("{} {}has no snapshot: the run starts afresh",
+                                          fs::absolute(path).lexically_normal().string(),
+                                          run.created_ ? "is a new folder and " : ""));
+    }
     cut_records(path, -1);
   }
   return run;

@@ -15,6 +15,18 @@ double PhaseClock::lap() {
   return passed.count();
 }
 
+void require_best_snapshot(const std::filesystem::path& run_dir, std::optional<int64_t> best,
+                           int64_t step) {
+  if (!best || *best == step) return;
+  const Snapshot snapshot = snapshot_of(run_dir, *best);
+  const auto damage = snapshot_damage(snapshot.path);
+  if (!damage) return;
+  throw FormatError(fmt::format(
+      "{}: {}: it is the best snapshot so far, whose adapter the run ends with; restore it, or "
+      "remove the snapshots from step {} on, so that the run goes on from an older one",
+      snapshot.path.string(), *damage, *best));
+}
+
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
                           const Communicator& communicator) {
   return {

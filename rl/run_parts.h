@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -35,6 +36,11 @@ class PhaseClock {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+// On resuming: FormatError when the snapshot of `best`, which the run will need at its end, is
+// damaged or gone. `step` is the one that the run goes on from, which was verified.
+void require_best_snapshot(const std::filesystem::path& run_dir, std::optional<int64_t> best,
+                           int64_t step);
 
 // Of several ranks only the leader writes.
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,

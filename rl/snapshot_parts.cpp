@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/headeronly/version.h>
 
 #include <map>
@@ -16,6 +17,26 @@
 #include "models/io/safetensors.h"
 
 namespace leash {
+namespace {
+
+std::string shown(const nlohmann::json& object, const std::string& key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return "none";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+// "threads 2 (now 1)" for each of these keys whose value has changed.
+std::vector<std::string> differences(const nlohmann::json& saved, const nlohmann::json& now,
+                                     const std::vector<std::string>& keys) {
+  std::vector<std::string> lines;
+  for (const std::string& key : keys) {
+    const std::string before = shown(saved, key), after = shown(now, key);
+    if (before != after) lines.push_back(fmt::format("{} {} (now {})", key, before, after));
+  }
+  return lines;
+}
+
+}  // namespace
 
 NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
                                                const ModelConfig& model, int64_t threads_per_lane) {
@@ -28,22 +49,41 @@ NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
 }
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  return {{"base", environment.base},
-          {"quantize", environment.quantize},
-          {"dtype", environment.dtype},
-          {"threads", environment.threads},
-          {"cpu_capability", environment.cpu_capability},
+  return {{"base", environment.base},       {"quantize", environment.quantize},
+          {"others", environment.others},   {"dtype", environment.dtype},
+          {"threads", environment.threads}, {"cpu_capability", environment.cpu_capability},
           {"build", environment.build}};
 }
 
 void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
-                       bool allow_inexact) {
+                       bool allow_inexact, Console& console) {
   const nlohmann::json now = environment_json(current);
-  if (saved == now || allow_inexact) return;
-  throw ConfigError(fmt::format(
-      "the snapshot was written with {}, this run would use {}: its numbers would differ from an "
-      "uninterrupted run's; --allow-inexact goes on all the same",
-      saved.dump(), now.dump()));
+  auto models = differences(saved, now, {"base", "quantize"});
+  // A role that is new, or gone, is a change of the recipe, which is said elsewhere.
+  const nlohmann::json others = saved.value("others", nlohmann::json::object());
+  for (const auto& [role, ignored] : current.others) {
+    if (!others.contains(role)) continue;
+    for (const std::string& line : differences(others, now.at("others"), {role}))
+      models.push_back(line);
+  }
+  if (!models.empty()) {
+    throw ConfigError(
+        fmt::format("the snapshot belongs to another model: {}; go on with the model that the run "
+                    "began with, or start anew with another --run-dir",
+                    fmt::join(models, ", ")));
+  }
+  const auto numerics = differences(saved, now, {"dtype", "threads", "cpu_capability", "build"});
+  if (numerics.empty()) return;
+  if (!allow_inexact) {
+    throw ConfigError(
+        fmt::format("the snapshot was written with {}: numbers would differ from an uninterrupted "
+                    "run's; --allow-inexact goes on all the same",
+                    fmt::join(numerics, ", ")));
+  }
+  console.message(
+      fmt::format("--allow-inexact: the snapshot was written with {}; from here on numbers differ "
+                  "from an uninterrupted run's",
+                  fmt::join(numerics, ", ")));
 }
 
 void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <utility>
@@ -13,13 +14,16 @@
 #include "models/io/checkpoint.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/console.h"
 
 namespace leash {
 
-// What must not change for a resumed run to be bit-identical; compared on resume.
+// What must not change for a resumed run to be bit-identical; compared on resume. Other weights are
+// another model; the rest decides about the last bits only.
 struct NumericEnvironment {
-  std::string base;      // the checkpoint's fingerprint
-  std::string quantize;  // of the base
+  std::string base;                                // the checkpoint's fingerprint
+  std::string quantize;                            // of the base
+  std::map<std::string, std::string> others = {};  // second models' fingerprints by role
   std::string dtype;
   int64_t threads = 0;         // of one operation
   std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
@@ -33,10 +37,11 @@ struct NumericEnvironment {
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment);
 
-// ConfigError when `saved` (as environment_json wrote it) differs from `current`, unless
-// `allow_inexact`.
+// Compares `saved` (as environment_json wrote it) with `current`. ConfigError that names what
+// differs: where it is a model, always; where it is what only bits depend on, unless
+// `allow_inexact`, which is then said on the console.
 void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
-                       bool allow_inexact);
+                       bool allow_inexact, Console& console);
 
 // Copies values into tensors that exist, so that optimizers and roles keep their leaves.
 // FormatError when names or shapes differ.

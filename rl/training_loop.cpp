@@ -23,7 +23,10 @@ TrainingLoop::TrainingLoop(const TrainingConfig& config, const RunConfig& run, T
       console_(console),
       optimizer_(make_optimizer(config, model.adapter)) {
   if (folder_.snapshot()) {
-    state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact);
+    state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact,
+                                    console_);
+    if (config_.load_best_model_at_end)
+      require_best_snapshot(folder_.path(), state_.best_step, state_.step);
     last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, optimizer_.parameters(), "before the first step");

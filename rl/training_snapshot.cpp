@@ -41,11 +41,11 @@ void write_training_snapshot(const std::filesystem::path& folder, const Training
 }
 
 TrainingState read_training_snapshot(const std::filesystem::path& folder, TrainedModel& model,
-                                     Optimizer& optimizer, bool allow_inexact) {
+                                     Optimizer& optimizer, bool allow_inexact, Console& console) {
   const nlohmann::json json = read_json_file(folder / "state.json");
   TrainingState state;
   try {
-    check_environment(json.at("environment"), model.environment, allow_inexact);
+    check_environment(json.at("environment"), model.environment, allow_inexact, console);
     state.step = json.at("step");
     if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
     state.best_loss = json.at("best_loss");

@@ -30,9 +30,8 @@ void write_training_snapshot(const std::filesystem::path& folder, const Training
                              const TrainedModel& model, const Optimizer& optimizer);
 
 // Restores adapter and optimizer in place. FormatError when the snapshot does not fit the recipe;
-// ConfigError when this machine or build differs from the one that wrote it, unless
-// `allow_inexact`.
+// ConfigError as check_environment.
 TrainingState read_training_snapshot(const std::filesystem::path& folder, TrainedModel& model,
-                                     Optimizer& optimizer, bool allow_inexact);
+                                     Optimizer& optimizer, bool allow_inexact, Console& console);
 
 }  // namespace leash

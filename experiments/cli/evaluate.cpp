@@ -103,7 +103,9 @@ std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<i
       known += fmt::format("{}{}", known.empty() ? "" : ", ", snapshot.step);
       continue;
     }
-    if (const auto damage = snapshot_damage(snapshot.path)) throw FormatError(*damage);
+    if (const auto damage = snapshot_damage(snapshot.path)) {
+      throw FormatError(snapshot.path.string() + ": " + *damage);
+    }
     return snapshot;
   }
   throw FormatError(fmt::format("{}: there is no snapshot of step {} (there are: {})",

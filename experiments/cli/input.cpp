@@ -142,7 +142,18 @@ Input read_line(const std::string& line, int64_t index, const InputRules& rules,
                 const Tokenizer& tokenizer) {
   const json object = parse_object(line);
   const InputKind kind = kind_of(object, rules);
-  Input input{index, kind, ids_of(object, kind, rules, tokenizer)};
+  Input input{.index = index, .kind = kind, .ids = {}};
+  if (rules.limit && kind == InputKind::text) {
+    CutText text = cut_text(tokenizer, string_at(object, "text"), *rules.limit);
+    input.ids = std::move(text.ids);
+    input.cut = text.cut;
+  } else if (rules.limit && rules.whole && kind == InputKind::messages) {
+    CutText text = cut_conversation(tokenizer, messages_at(object["messages"]), *rules.limit);
+    input.ids = std::move(text.ids);
+    input.cut = text.cut;
+  } else {
+    input.ids = ids_of(object, kind, rules, tokenizer);
+  }
   check_length(input, rules);
   return input;
 }
@@ -196,7 +207,8 @@ std::vector<Input> read_inputs(const std::filesystem::path& file, const InputRul
 }
 
 Input prompt_input(const std::string& prompt, const InputRules& rules, const Tokenizer& tokenizer) {
-  Input input{0, InputKind::prompt, encode_prompt(prompt, rules.chat, tokenizer)};
+  const Input input{
+      .index = 0, .kind = InputKind::prompt, .ids = encode_prompt(prompt, rules.chat, tokenizer)};
   try {
     check_length(input, rules);
   } catch (const LineError& error) {

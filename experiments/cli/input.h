@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "models/tokenizer/tokenizer.h"
+#include "rl/data/cut_text.h"
 
 namespace leash::cli {
 
@@ -26,6 +28,7 @@ struct Input {
   int64_t index = 0;  // of its line, from 0 on
   InputKind kind = InputKind::text;
   std::vector<int64_t> ids;
+  int64_t cut = 0;  // tokens that rules.limit cut off
 };
 
 struct InputRules {
@@ -35,6 +38,7 @@ struct InputRules {
   bool continued = false;  // token_ids are prompts: at least one token, and room for one more
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
+  std::optional<TextLimit> limit = {};  // cut text and whole messages; token_ids are as they are
 };
 
 // Reads a file ("-": standard input). FormatError names up to 20 bad lines at once. Every line is

@@ -28,11 +28,12 @@ constexpr CommandHelp kHelp{
     "object a line: {\"text\": \"…\"} or {\"token_ids\": […]}. With --json a line for each, in "
     "order:\n"
     "{\"token_ids\", \"logprobs\", \"entropies\"}.\n"
-    "With an adapter that has a score head (task: classification): the class of each text, of "
-    "{\"text\"},\n"
-    "{\"messages\"} or {\"token_ids\"}; with --json {\"token_ids\", \"label\", "
-    "\"probabilities\"}, or for a\n"
-    "reward adapter {\"token_ids\", \"score\"}.",
+    "With an adapter that has a score head (task: classification), or a sequence-classification "
+    "checkpoint\n"
+    "as MODEL: the class of each text, of {\"text\"}, {\"messages\"} or {\"token_ids\"}; with "
+    "--json\n"
+    "{\"token_ids\", \"label\", \"probabilities\"}, or for a reward model {\"token_ids\", "
+    "\"score\"}.",
     "  leash score --model smollm2 --input texts.jsonl\n"
     "  echo '{\"text\": \"Paris is in France.\"}' | leash score --model smollm2 --input - --json"};
 
@@ -89,8 +90,8 @@ int score(const Arguments& args) {
   const LoadedModel model = load_model(*values);
   const bool json = (*values)["json"].as<bool>();
   const auto folder = given<std::string>(*values, "adapter");
-  if (folder && scores_whole_texts(*folder)) {
-    score_classes(model, *folder, *file, json);
+  if (scores_whole_texts(model, folder)) {
+    score_classes(model, folder, *file, json);
     return 0;
   }
   const std::optional<Adapter> adapter = load_adapter_option(*values, model);

@@ -21,18 +21,51 @@
 namespace leash::cli {
 namespace {
 
-// The names beside the adapter; LABEL_0, … where PEFT alone wrote it.
-ClassNames names_of(const std::filesystem::path& adapter, int64_t outputs) {
-  const ClassNames names = read_class_labels(adapter).value_or(numbered_classes(outputs));
-  if (static_cast<int64_t>(names.size()) != outputs) {
+// A head over the model, and what its outputs are.
+struct ScoreHead {
+  Adapter adapter;
+  ClassNames names;
+};
+
+// The names beside the adapter; where PEFT alone wrote it those of the checkpoint, or LABEL_0, ….
+ClassNames names_of(const std::filesystem::path& adapter, const Checkpoint& checkpoint,
+                    int64_t outputs) {
+  if (const auto names = read_class_labels(adapter)) {
+    if (std::ssize(*names) == outputs) return *names;
     throw FormatError(fmt::format("{}: labels.json names {} classes, the score head has {} outputs",
-                                  adapter.string(), names.size(), outputs));
+                                  adapter.string(), names->size(), outputs));
   }
-  return names;
+  const auto names = named_classes(checkpoint);
+  return names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs);
+}
+
+ScoreHead head_of_adapter(const LoadedModel& model, const std::filesystem::path& folder) {
+  const int64_t outputs = score_outputs(folder).value_or(1);  // none: loading says so
+  return {.adapter = load_score_adapter(folder, *model.decoder, outputs),
+          .names = names_of(folder, model.checkpoint, outputs)};
+}
+
+// A checkpoint's own head, as an adapter that changes nothing else.
+ScoreHead head_of_checkpoint(const LoadedModel& model) {
+  const int64_t outputs = LinearHead::load(model.checkpoint).weight.size(0);
+  const LoraConfig head_alone{.target_modules = std::vector<std::string>{},
+                              .task_type = TaskType::SEQ_CLS};
+  Adapter adapter =
+      start_score_adapter(head_alone, *model.decoder, model.checkpoint, /*seed=*/0, outputs);
+  adapter.set_trainable(false);
+  const auto names = named_classes(model.checkpoint);
+  return {.adapter = std::move(adapter),
+          .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs)};
+}
+
+// What was cut off is said where there is something to say.
+nlohmann::ordered_json with_cut(nlohmann::ordered_json line, const Input& input) {
+  if (input.cut > 0) line["cut_tokens"] = input.cut;
+  return line;
 }
 
 void print_score(const Input& input, double score, bool json) {
-  if (json) return print_json_line({{"token_ids", input.ids}, {"score", score}});
+  if (json) return print_json_line(with_cut({{"token_ids", input.ids}, {"score", score}}, input));
   std::cout << fmt::format("{:>6} {:>7} {:>12.4f}\n", input.index + 1, input.ids.size(), score);
 }
 
@@ -42,9 +75,10 @@ void print_class(const Input& input, const ClassNames& names, std::span<const do
   if (json) {
     nlohmann::ordered_json by_name = nlohmann::ordered_json::object();
     for (size_t i = 0; i < names.size(); ++i) by_name[names[i]] = probabilities[i];
-    return print_json_line({{"token_ids", input.ids},
-                            {"label", names[static_cast<size_t>(best)]},
-                            {"probabilities", std::move(by_name)}});
+    return print_json_line(with_cut({{"token_ids", input.ids},
+                                     {"label", names[static_cast<size_t>(best)]},
+                                     {"probabilities", std::move(by_name)}},
+                                    input));
   }
   std::cout << fmt::format("{:>6} {:>7} {:>12.4f}  {}\n", input.index + 1, input.ids.size(),
                            probabilities[static_cast<size_t>(best)],
@@ -69,26 +103,53 @@ void print_group(std::span<const Input> inputs, const LoadedModel& model, const 
   }
 }
 
-}  // namespace
-
-bool scores_whole_texts(const std::filesystem::path& adapter) {
-  return read_adapter_config(adapter).task_type == TaskType::SEQ_CLS;
+// As the classifier was trained; where nothing says how, whatever the context holds. A reward model
+// reads whole texts only.
+std::optional<TextLimit> limit_of(const LoadedModel& model,
+                                  const std::optional<std::filesystem::path>& folder, bool one) {
+  if (one) return std::nullopt;
+  const int64_t context = model.config().max_positions;
+  TextLimit limit{.max_length = context};
+  if (folder) limit = read_text_limit(*folder).value_or(limit);
+  limit.max_length = std::min(limit.max_length, context);
+  return limit;
 }
 
-void score_classes(const LoadedModel& model, const std::filesystem::path& folder,
+void report_cuts(std::span<const Input> inputs, const TextLimit& limit) {
+  const auto texts =
+      std::ranges::count_if(inputs, [](const Input& input) { return input.cut > 0; });
+  if (texts == 0) return;
+  int64_t tokens = 0;
+  for (const Input& input : inputs) tokens += input.cut;
+  std::cerr << fmt::format("{} of {} texts truncated to {} tokens ({}), by {} tokens in all\n",
+                           texts, inputs.size(), limit.max_length, enum_name(limit.mode), tokens);
+}
+
+}  // namespace
+
+bool scores_whole_texts(const LoadedModel& model,
+                        const std::optional<std::filesystem::path>& adapter) {
+  return adapter ? read_adapter_config(*adapter).task_type == TaskType::SEQ_CLS
+                 : model.config().num_labels > 0;
+}
+
+void score_classes(const LoadedModel& model, const std::optional<std::filesystem::path>& folder,
                    const std::string& input, bool json) {
   const c10::AutoGradMode no_grad(false);
-  const int64_t outputs = score_outputs(folder).value_or(1);  // none: loading says so
-  const Adapter adapter = load_score_adapter(folder, *model.decoder, outputs);
-  const ClassNames names = names_of(folder, outputs);
+  const auto [adapter, names] =
+      folder ? head_of_adapter(model, *folder) : head_of_checkpoint(model);
+  const bool one = names.size() == 1;
+  const std::optional<TextLimit> limit = limit_of(model, folder, one);
   const InputRules rules{.kinds = {InputKind::text, InputKind::messages, InputKind::token_ids},
                          .whole = true,
                          .vocab_size = model.config().vocab_size,
-                         .max_positions = model.config().max_positions};
+                         .max_positions = model.config().max_positions,
+                         .limit = limit};
   const std::vector<Input> inputs = read_inputs(input, rules, model.tokenizer);
+  if (limit) report_cuts(inputs, *limit);
   if (!json) {
     std::cout << fmt::format("{:>6} {:>7} {:>12}{}\n", "line", "tokens",
-                             outputs == 1 ? "score" : "probability", outputs == 1 ? "" : "  class");
+                             one ? "score" : "probability", one ? "" : "  class");
   }
   std::vector<int64_t> lengths;
   for (const Input& line : inputs) lengths.push_back(static_cast<int64_t>(line.ids.size()));

@@ -61,7 +61,8 @@ po::options_description options() {
       "the run's folder (default: run.output_dir, or runs/<recipe>-<time>)");
   add("resume", po::bool_switch(), "go on from the newest snapshot in the run's folder");
   add("allow-inexact", po::bool_switch(),
-      "resume although base, dtype, threads, CPU or LibTorch differ from the snapshot's");
+      "resume although dtype, threads, CPU or LibTorch differ from the snapshot's (never another "
+      "model)");
   add("profile", po::bool_switch(),
       "print where the time went, by phase and operator, and write profile.json");
   return options;

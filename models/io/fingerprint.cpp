@@ -52,19 +52,28 @@ void sample(const fs::path& file, uint64_t size, std::string& bytes) {
     throw std::system_error(EIO, std::generic_category(), "cannot read " + file.string());
 }
 
-}  // namespace
-
-std::string fingerprint(const fs::path& checkpoint) {
+// A single file may be renamed.
+std::string fingerprint_of(const std::vector<fs::path>& files, bool named) {
   std::string bytes;
   uint64_t total = 0;
-  for (const fs::path& file : files_of(checkpoint)) {
+  for (const fs::path& file : files) {
     const uint64_t size = fs::file_size(file);
     total += size;
-    // A single file may be renamed.
-    bytes += fmt::format("{}:{};", file == checkpoint ? "" : file.filename().string(), size);
+    bytes += fmt::format("{}:{};", named ? file.filename().string() : "", size);
     sample(file, size, bytes);
   }
   return fmt::format("{} bytes, {:08x}", total, crc32c(bytes));
+}
+
+}  // namespace
+
+std::string fingerprint(const fs::path& checkpoint) {
+  return fingerprint_of(files_of(checkpoint), fs::is_directory(checkpoint));
+}
+
+std::string adapter_fingerprint(const fs::path& folder) {
+  return fingerprint_of({folder / "adapter_config.json", folder / "adapter_model.safetensors"},
+                        /*named=*/true);
 }
 
 }  // namespace leash

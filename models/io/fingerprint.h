@@ -11,5 +11,7 @@ namespace leash {
 // each file. Two checkpoints of one training differ in nearly every block; a change of single bytes
 // may go unnoticed. std::system_error when a file cannot be read.
 std::string fingerprint(const std::filesystem::path& checkpoint);
+// The same of an adapter's folder: adapter_model.safetensors and adapter_config.json.
+std::string adapter_fingerprint(const std::filesystem::path& folder);
 
 }  // namespace leash

@@ -13,6 +13,7 @@
 
 #include "models/errors.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/cut_text.h"
 #include "rl/data/encode.h"
 #include "rl/data/held_out.h"
 #include "rl/data/jsonl.h"
@@ -44,6 +45,36 @@ std::string quoted(const Label& label) {
   return fmt::format("`{}`", std::get<std::string>(label));
 }
 
+// The classes that labels may say, and how.
+struct Classes {
+  ClassNames names;
+  std::string origin;         // as in KnownClasses
+  bool have_numbers = false;  // the order is known, so that a number says a name
+};
+
+std::string shown(const Classes& classes) {
+  const auto count = std::min<size_t>(classes.names.size(), 20);
+  return fmt::format("none of the classes{}{} (0 to {}: {})", classes.origin.empty() ? "" : " of ",
+                     classes.origin, classes.names.size() - 1,
+                     fmt::join(std::span(classes.names).first(count), ", "));
+}
+
+int64_t index_of(const Label& label, const Classes& classes) {
+  if (const auto* number = std::get_if<int64_t>(&label)) {
+    if (!classes.have_numbers) {
+      throw FormatError(
+          fmt::format("label {} is a number, but data.train names the classes, and nothing gives "
+                      "their order (data.labels does)",
+                      *number));
+    }
+    if (*number < static_cast<int64_t>(classes.names.size())) return *number;
+  } else {
+    const auto found = std::ranges::find(classes.names, std::get<std::string>(label));
+    if (found != classes.names.end()) return found - classes.names.begin();
+  }
+  throw FormatError(fmt::format("label {} is {}", quoted(label), shown(classes)));
+}
+
 // Reads one line after the other. Without classes the labels are kept as they are, and numbered
 // when all are known.
 class TextReader {
@@ -51,9 +82,10 @@ class TextReader {
   TextReader(const Tokenizer& tokenizer, const LabelledDataConfig& config, int64_t context)
       : tokenizer_(tokenizer),
         config_(config),
-        max_length_(std::min(config.max_length.value_or(context), context)) {}
+        limit_{.max_length = std::min(config.max_length.value_or(context), context),
+               .mode = config.truncation_mode} {}
 
-  void read(const Json& json, int64_t line, const ClassNames* classes) {
+  void read(const Json& json, int64_t line, const Classes* classes) {
     LabelledText text = text_of(json);
     const Label label = label_of(json);
     if (classes != nullptr) {
@@ -65,48 +97,47 @@ class TextReader {
       labels_.push_back(label);
     }
     text.line = line;
-    text.id = static_cast<uint64_t>(data_.counts.texts++);
-    truncate(text.ids);
-    data_.counts.tokens += static_cast<int64_t>(text.ids.size());
+    text.id = static_cast<uint64_t>(data_.counts.texts);
+    data_.counts.add(text);
     data_.texts.push_back(std::move(text));
   }
 
   // Of the labels that were kept, which become their indices.
-  ClassNames number_labels() {
+  Classes number_labels(const KnownClasses& known) {
     const std::set<Label> different(labels_.begin(), labels_.end());
-    ClassNames classes;
-    for (const Label& label : different) {
-      if (const auto* name = std::get_if<std::string>(&label)) classes.push_back(*name);
-    }
-    if (classes.empty() && !different.empty()) {
-      classes = numbered_classes(std::get<int64_t>(*different.rbegin()) + 1);
-      for (int64_t number = 0; number < static_cast<int64_t>(classes.size()); ++number) {
-        if (different.contains(number)) continue;
-        throw FormatError(fmt::format(
-            "{}: labels go up to {}, but no line has {}; data.labels names classes that have no "
-            "text to learn from",
-            config_.train.string(), classes.size() - 1, number));
-      }
+    const bool numbers = !different.empty() && std::holds_alternative<int64_t>(*different.begin());
+    Classes classes{.names = {}, .origin = {}, .have_numbers = numbers};
+    if (!numbers) {
+      for (const Label& label : different) classes.names.push_back(std::get<std::string>(label));
+    } else if (known.numbered > 0) {
+      classes.names = numbered_classes(known.numbered);
+      classes.origin = known.origin;
+    } else {
+      classes.names = numbered_classes(std::get<int64_t>(*different.rbegin()) + 1);
+      require_all(different, classes);
     }
     for (size_t i = 0; i < data_.texts.size(); ++i) {
-      data_.texts[i].label = index_of(labels_[i], classes);
+      try {
+        data_.texts[i].label = index_of(labels_[i], classes);
+      } catch (const FormatError& error) {
+        throw FormatError(
+            fmt::format("{}:{}: {}", config_.train.string(), data_.texts[i].line, error.what()));
+      }
     }
     return classes;
   }
   LabelledData take() { return std::move(data_); }
+  const TextLimit& limit() const { return limit_; }
 
  private:
-  static int64_t index_of(const Label& label, const ClassNames& classes) {
-    const auto count = static_cast<int64_t>(classes.size());
-    if (const auto* number = std::get_if<int64_t>(&label)) {
-      if (*number < count) return *number;
-    } else {
-      const auto found = std::ranges::find(classes, std::get<std::string>(label));
-      if (found != classes.end()) return found - classes.begin();
+  void require_all(const std::set<Label>& numbers, const Classes& classes) const {
+    for (int64_t number = 0; number < static_cast<int64_t>(classes.names.size()); ++number) {
+      if (numbers.contains(number)) continue;
+      throw FormatError(fmt::format(
+          "{}: labels go up to {}, but no line has {}; data.labels names classes that have no "
+          "text to learn from",
+          config_.train.string(), classes.names.size() - 1, number));
     }
-    throw FormatError(fmt::format(
-        "label {} is none of the classes (0 to {}: {})", quoted(label), count - 1,
-        fmt::join(std::span(classes).first(std::min<size_t>(classes.size(), 20)), ", ")));
   }
 
   LabelledText text_of(const Json& json) const {
@@ -115,45 +146,38 @@ class TextReader {
       throw FormatError("needs either `text` or `messages`");
     }
     LabelledText result;
+    CutText tokens;
     if (messages != json.end()) {
       check_chat_template(tokenizer_);
       const std::vector<ChatMessage> chat = messages_of(*messages, "messages");
       for (const ChatMessage& message : chat) {
         result.text += (result.text.empty() ? "" : "\n") + message.content;
       }
-      result.ids = encode_chat(tokenizer_, chat, /*add_generation_prompt=*/false);
+      tokens = cut_conversation(tokenizer_, chat, limit_);
     } else {
       if (!text->is_string()) throw FormatError("`text` has to be a text");
       result.text = text->get<std::string>();
-      result.ids = tokenizer_.encode_with_special(result.text);
+      tokens = cut_text(tokenizer_, result.text, limit_);
     }
-    if (result.ids.empty()) throw FormatError("a text without a token has no class");
+    if (tokens.ids.empty()) throw FormatError("a text without a token has no class");
+    result.ids = std::move(tokens.ids);
+    result.cut = tokens.cut;
     return result;
-  }
-
-  void truncate(std::vector<int64_t>& ids) {
-    const int64_t excess = static_cast<int64_t>(ids.size()) - max_length_;
-    if (excess <= 0) return;
-    ++data_.counts.truncated;
-    data_.counts.cut_tokens += excess;
-    if (config_.truncation_mode == TruncationMode::keep_start) {
-      ids.resize(static_cast<size_t>(max_length_));
-    } else {
-      ids.erase(ids.begin(), ids.begin() + excess);
-    }
   }
 
   const Tokenizer& tokenizer_;
   const LabelledDataConfig& config_;
-  int64_t max_length_;
+  TextLimit limit_;
   LabelledData data_;
   std::vector<Label> labels_;
 };
 
-LabelledData read_file(const std::filesystem::path& file, TextReader& reader, ClassNames& classes) {
-  const ClassNames* known = classes.empty() ? nullptr : &classes;
+// With classes of no names, those that the file names become the classes.
+LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Classes& classes,
+                       const KnownClasses& known_before = {}) {
+  const Classes* known = classes.names.empty() ? nullptr : &classes;
   for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line, known); });
-  if (known == nullptr) classes = reader.number_labels();
+  if (known == nullptr) classes = reader.number_labels(known_before);
   LabelledData data = reader.take();
   if (data.texts.empty()) throw FormatError(file.string() + ": holds no texts");
   return data;
@@ -163,12 +187,9 @@ LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Cl
 LabelledData hold_out(LabelledData& train, double part, uint64_t seed) {
   LabelledData eval;
   eval.texts = take_held_out(train.texts, draw_held_out(train.counts.texts, part, seed, "texts"));
-  for (const LabelledText& text : eval.texts) {
-    ++eval.counts.texts;
-    eval.counts.tokens += static_cast<int64_t>(text.ids.size());
-  }
-  train.counts.texts -= eval.counts.texts;
-  train.counts.tokens -= eval.counts.tokens;
+  for (const LabelledText& text : eval.texts) eval.counts.add(text);
+  train.counts = {};
+  for (const LabelledText& text : train.texts) train.counts.add(text);
   return eval;
 }
 
@@ -178,6 +199,13 @@ ClassNames numbered_classes(int64_t count) {
   ClassNames names;
   for (int64_t i = 0; i < count; ++i) names.push_back(fmt::format("LABEL_{}", i));
   return names;
+}
+
+void LabelledCounts::add(const LabelledText& text) {
+  ++texts;
+  tokens += std::ssize(text.ids);
+  cut_tokens += text.cut;
+  if (text.cut > 0) ++truncated;
 }
 
 std::string LabelledData::summary(const ClassNames& classes) const {
@@ -198,12 +226,18 @@ std::string LabelledData::summary(const ClassNames& classes) const {
 }
 
 LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
-                                         const Tokenizer& tokenizer, int64_t context,
-                                         uint64_t seed) {
-  LabelledDataSets sets{.classes = config.labels, .train = {}, .eval = {}};
+                                         const Tokenizer& tokenizer, int64_t context, uint64_t seed,
+                                         const KnownClasses& known) {
+  Classes classes{.names = config.labels, .origin = {}, .have_numbers = true};
+  if (classes.names.empty()) {
+    classes.names = known.names;
+    classes.origin = known.origin;
+  }
+  LabelledDataSets sets;
   TextReader reader(tokenizer, config, context);
-  sets.train = read_file(config.train, reader, sets.classes);
-  if (sets.classes.size() < 2) {
+  sets.limit = reader.limit();
+  sets.train = read_file(config.train, reader, classes, known);
+  if (classes.names.size() < 2) {
     throw FormatError(
         fmt::format("{}: all texts have the same label; there is nothing to tell "
                     "apart (data.labels names the classes)",
@@ -211,10 +245,11 @@ LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
   }
   if (config.eval) {
     TextReader held_out(tokenizer, config, context);
-    sets.eval = read_file(*config.eval, held_out, sets.classes);
+    sets.eval = read_file(*config.eval, held_out, classes);
   } else if (config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
+  sets.classes = std::move(classes.names);
   return sets;
 }
 

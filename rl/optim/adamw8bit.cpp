@@ -7,7 +7,10 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "rl/optim/paged_memory.h"
 
 namespace leash {
 namespace {
@@ -39,18 +42,26 @@ at::Tensor decayed(const at::Tensor& parameter, double learning_rate, const Adam
 
 }  // namespace
 
-AdamW8bit::AdamW8bit(std::vector<at::Tensor> parameters, const AdamWConfig& config)
+AdamW8bit::AdamW8bit(std::vector<at::Tensor> parameters, const AdamWConfig& config, bool paged)
     : parameters_(std::move(parameters)), config_(config) {
   for (const at::Tensor& parameter : parameters_) {
     TORCH_CHECK(parameter.is_floating_point(), "only floating-point parameters can be trained");
-    moments_.push_back({.exp_avg = zero_moment(parameter), .exp_avg_sq = zero_moment(parameter)});
+    const bool pages = paged && parameter.numel() >= kMinPagedElements;
+    moments_.push_back({.exp_avg = zero_moment(parameter, pages),
+                        .exp_avg_sq = zero_moment(parameter, pages),
+                        .paged = pages});
   }
 }
 
-AdamW8bit::Moment AdamW8bit::zero_moment(const at::Tensor& parameter) {
+int64_t AdamW8bit::num_paged() const {
+  return std::ranges::count_if(moments_, [](const Moments& moments) { return moments.paged; });
+}
+
+AdamW8bit::Moment AdamW8bit::zero_moment(const at::Tensor& parameter, bool paged) {
   if (parameter.numel() >= kMin8bitElements) {
     const BlockwiseCodes zeros = zero_codes(parameter.sizes(), parameter.device());
-    return {zeros.codes, zeros.absmax};
+    if (!paged) return {zeros.codes, zeros.absmax};
+    return {paged_zeros(parameter.sizes(), at::kByte, parameter.device()), zeros.absmax};
   }
   const auto options = at::TensorOptions(at::kFloat).device(parameter.device());
   return {at::zeros(parameter.sizes(), options), at::zeros({0}, options)};
@@ -72,6 +83,10 @@ void AdamW8bit::step(double learning_rate) {
 void AdamW8bit::update_quantized(const at::Tensor& parameter, Moments& moments,
                                  double learning_rate) const {
   Moment &first = moments.exp_avg, &second = moments.exp_avg_sq;
+  if (moments.paged) {
+    prefetch_pages(first.values);
+    prefetch_pages(second.values);
+  }
   const at::Tensor exp_avg =
       dequantize_blockwise({first.values, first.absmax}, DynamicMap::with_sign);
   const at::Tensor exp_avg_sq =
@@ -84,8 +99,18 @@ void AdamW8bit::update_quantized(const at::Tensor& parameter, Moments& moments,
   parameter.detach().copy_(values);
   const BlockwiseCodes q1 = quantize_blockwise(exp_avg, DynamicMap::with_sign);
   const BlockwiseCodes q2 = quantize_blockwise(exp_avg_sq, DynamicMap::without_sign);
-  first = {q1.codes, q1.absmax};
-  second = {q2.codes, q2.absmax};
+  put(first, q1.codes, q1.absmax, moments.paged);
+  put(second, q2.codes, q2.absmax, moments.paged);
+}
+
+void AdamW8bit::put(Moment& moment, const at::Tensor& values, const at::Tensor& absmax,
+                    bool paged) {
+  moment.absmax = absmax;
+  if (paged) {
+    moment.values.copy_(values);
+  } else {
+    moment.values = values;
+  }
 }
 
 void AdamW8bit::update_small(const at::Tensor& parameter, Moments& moments,
@@ -139,7 +164,13 @@ void AdamW8bit::load_state(const OptimizerState& state) {
          .exp_avg_sq = taken(saved, fmt::format("{}.exp_avg_sq", i), moments_[i].exp_avg_sq, true),
          .num_steps = saved.take_step(fmt::format("{}.step", i))});
   }
-  moments_ = std::move(loaded);
+  for (size_t i = 0; i < loaded.size(); ++i) {
+    Moments& moments = moments_[i];
+    put(moments.exp_avg, loaded[i].exp_avg.values, loaded[i].exp_avg.absmax, moments.paged);
+    put(moments.exp_avg_sq, loaded[i].exp_avg_sq.values, loaded[i].exp_avg_sq.absmax,
+        moments.paged);
+    moments.num_steps = loaded[i].num_steps;
+  }
 }
 
 }  // namespace leash

@@ -18,7 +18,9 @@ inline constexpr int64_t kMin8bitElements = 4096;
 
 class AdamW8bit {
  public:
-  AdamW8bit(std::vector<at::Tensor> parameters, const AdamWConfig& config);
+  // `paged`: the codes of tensors with kMinPagedElements and more lie in memory that pages
+  // (rl/optim/paged_memory.h).
+  AdamW8bit(std::vector<at::Tensor> parameters, const AdamWConfig& config, bool paged = false);
   // One update; a parameter without a gradient is left alone, its step count included. The
   // arithmetic is float32 whatever the parameter's type; the update uses the moments before they
   // are rounded to 8 bits.
@@ -32,6 +34,9 @@ class AdamW8bit {
   // As AdamW::load_state.
   void load_state(const OptimizerState& state);
 
+  // Tensors whose states are paged.
+  int64_t num_paged() const;
+
  private:
   struct Moment {
     at::Tensor values{};  // like the parameter: uint8 codes, or float32 in a small tensor
@@ -41,9 +46,11 @@ class AdamW8bit {
     Moment exp_avg{};
     Moment exp_avg_sq{};
     int64_t num_steps = 0;
+    bool paged = false;  // values stay where they are; they are copied into
     bool quantized() const { return exp_avg.values.scalar_type() == at::kByte; }
   };
-  static Moment zero_moment(const at::Tensor& parameter);
+  static Moment zero_moment(const at::Tensor& parameter, bool paged);
+  static void put(Moment& moment, const at::Tensor& values, const at::Tensor& absmax, bool paged);
   static Moment taken(const SavedState& saved, const std::string& name, const Moment& like,
                       bool nonnegative);
   void update_quantized(const at::Tensor& parameter, Moments& moments, double learning_rate) const;

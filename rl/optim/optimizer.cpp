@@ -1,8 +1,11 @@
 #include "rl/optim/optimizer.h"
 
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 #include <algorithm>
+
+#include "rl/optim/paged_memory.h"
 
 namespace leash {
 namespace {
@@ -15,8 +18,9 @@ Rule make_rule(std::vector<at::Tensor> parameters, const OptimizerConfig& config
     case OptimizerKind::adamw_torch:
       return AdamW(std::move(parameters), adamw);
     case OptimizerKind::adamw_8bit:
-    case OptimizerKind::paged_adamw_8bit:
       return AdamW8bit(std::move(parameters), adamw);
+    case OptimizerKind::paged_adamw_8bit:
+      return AdamW8bit(std::move(parameters), adamw, /*paged=*/true);
     case OptimizerKind::sgd:
       return Sgd(std::move(parameters), {.weight_decay = config.weight_decay});
     case OptimizerKind::adafactor:
@@ -59,12 +63,16 @@ int64_t Optimizer::state_bytes() const {
 
 std::optional<std::string> Optimizer::note() const {
   if (kind_ != OptimizerKind::paged_adamw_8bit) return std::nullopt;
-  const bool on_cpu = std::ranges::all_of(
-      parameters(), [](const at::Tensor& parameter) { return parameter.is_cpu(); });
-  return on_cpu ? "optim: paged_adamw_8bit does what adamw_8bit does on a CPU: the states are in "
-                  "host memory already"
-                : "optim: paged_adamw_8bit does what adamw_8bit does: the states stay in the "
-                  "device's memory, pages are not moved";
+  const bool pages = std::ranges::any_of(
+      parameters(), [](const at::Tensor& parameter) { return can_page(parameter.device()); });
+  if (!pages) {
+    return "optim: paged_adamw_8bit does what adamw_8bit does on a CPU: the states are in host "
+           "memory already";
+  }
+  return fmt::format(
+      "optim: paged_adamw_8bit: the states of {} of {} tensors (those of at least {} numbers) lie "
+      "in managed memory, whose pages the driver moves when the device's memory is short",
+      std::get<AdamW8bit>(rule_).num_paged(), parameters().size(), kMinPagedElements);
 }
 
 }  // namespace leash

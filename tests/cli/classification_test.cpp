@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tests/cli/run_workspace.h"
+#include "tests/rl/byte_tokenizer.h"
 
 namespace leash::testing {
 namespace {
@@ -109,6 +110,94 @@ TEST(ClassificationCommand, TrainsResumesExactlyEvaluatesAndScores) {
     }
     EXPECT_NEAR(sum, 1, 1e-12);
   }
+}
+
+// A checkpoint that names its classes, as transformers saves one: its names in its order, in
+// training, evaluation and scoring.
+TEST(ClassificationCommand, ACheckpointsClassesHold) {
+  const ClassificationWorkspace work;
+  TinyOptions options = tiny_byte_options();
+  options.num_labels = 3;
+  write_tiny_folder(work / "named", options);
+  Json config = Json::parse(read_text(work / "named/config.json"));
+  config["id2label"] = {{"0", "dog"}, {"1", "bird"}, {"2", "cat"}};
+  write_text(work / "named/config.json", config.dump());
+  const Lines named = {"--set", "model.path=" + (work / "named").string()};
+  Lines one_step = named;
+  one_step.insert(one_step.end(), {"--set", "classification.max_steps=3"});
+  const Ended trained = work.with_recipe("train", "run", one_step);
+  expect_done(trained);
+  EXPECT_THAT(trained.err, HasSubstr("dog 8, bird 8, cat 8"));
+  const Json labels = Json::parse(read_text(work / "run/adapter/labels.json"));
+  EXPECT_EQ(labels["id2label"], config["id2label"]);
+
+  // The held-out labels as numbers in that order say the same.
+  Lines evaluate = named;
+  evaluate.push_back("--json");
+  const Ended by_name = work.with_recipe("evaluate", "run", evaluate);
+  expect_done(by_name);
+  const Json numbers = {{"dog", 0}, {"bird", 1}, {"cat", 2}};
+  std::string numbered;
+  for (Json line : json_lines(read_text(work / "held_out.jsonl"))) {
+    line["label"] = numbers[line["label"].get<std::string>()];
+    numbered += line.dump() + "\n";
+  }
+  write_text(work / "held_out.jsonl", numbered);
+  EXPECT_EQ(work.with_recipe("evaluate", "run", evaluate).out, by_name.out);
+
+  // Alone, and under an adapter that has lost its labels.json.
+  const auto score = [&](Lines more) {
+    more.insert(more.begin(),
+                {"score", "--model", (work / "named").string(), "--input", "-", "--json"});
+    const Ended ended = run_leash(more, {.input = "{\"text\": \"xd\"}\n", .folder = work.path()});
+    expect_done(ended);
+    return json_lines(ended.out).at(0);
+  };
+  EXPECT_EQ(keys_of(score({})["probabilities"]), (Lines{"bird", "cat", "dog"}));
+  std::filesystem::remove(work / "run/adapter/labels.json");
+  const Json under = score({"--adapter", (work / "run/adapter").string()});
+  EXPECT_EQ(keys_of(under["probabilities"]), (Lines{"bird", "cat", "dog"}));
+  write_text(work / "held_out.jsonl", "{\"text\": \"a\", \"label\": \"cow\"}\n");
+  expect_error(work.with_recipe("train", "other", named), 3,
+               "held_out.jsonl:1: label `cow` is none of the classes of the model " +
+                   (work / "named").string() + " (0 to 2: dog, bird, cat)");
+  expect_error(work.with_recipe("train", "other",
+                                {named[0], named[1], "--set", "data.labels=[bird, dog, cat]"}),
+               3, "its classes are dog, bird, cat; data.labels has them in another order");
+}
+
+// What a long text is cut to is the same in training and afterwards, with the special token at its
+// end, where the class is read.
+TEST(ClassificationCommand, ScoresTextsAsTrainingCutThem) {
+  const ClassificationWorkspace work;
+  write_text(work.model() / "tokenizer.json", byte_tokenizer_with_template_json());
+  expect_done(work.with_recipe("train", "cut", {"--set", "data.max_length=4"}));
+  const Ended scored = work.run("score", {"--adapter", (work / "cut/adapter").string(), "--input",
+                                          (work / "held_out.jsonl").string(), "--json"});
+  expect_done(scored);
+  EXPECT_THAT(scored.err,
+              HasSubstr("9 of 12 texts truncated to 4 tokens (keep_start), by 24 tokens"));
+  const auto lines = json_lines(scored.out);
+  const Json evaluated = Json::parse(read_text(work / "cut/evaluations/step-6.json"));
+  ASSERT_EQ(lines.size(), evaluated["texts"].size());
+  for (size_t i = 0; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i]["token_ids"].front(), 1);
+    EXPECT_EQ(lines[i]["token_ids"].back(), 2);
+    EXPECT_EQ(lines[i]["token_ids"].size(), 4u);
+    EXPECT_EQ(lines[i].contains("cut_tokens"), (24 + i) % 5 != 0) << i;
+    const Json& text = evaluated["texts"][i];
+    const std::string label = evaluated["classes"][text["label"].get<size_t>()];
+    EXPECT_NEAR(std::log(lines[i]["probabilities"][label].get<double>()),
+                -text["nll"].get<double>(), 1e-5);
+  }
+  // Without that file, as PEFT leaves an adapter, the context is the limit.
+  std::filesystem::remove(work / "cut/adapter/truncation.json");
+  const Ended whole =
+      work.run("score", {"--adapter", (work / "cut/adapter").string(), "--input", "-", "--json"},
+               {.input = Json{{"text", std::string(200, 'x')}}.dump() + "\n"});
+  expect_done(whole);
+  EXPECT_EQ(json_lines(whole.out).at(0)["token_ids"].size(), 128u);
+  EXPECT_EQ(json_lines(whole.out).at(0)["cut_tokens"], 74);
 }
 
 TEST(ClassificationCommand, ScoresChatAndNamesWhatIsWrong) {

@@ -115,6 +115,40 @@ TEST(Resume, ConcurrentLanesAreBitIdenticalToOneWorker) {
   }
 }
 
+// Files that changed under a role's path would give other scores, values or KL without a word.
+TEST(Resume, ASecondModelThatChangedIsRefused) {
+  const RunWorkspace work;
+  TinyOptions judge = tiny_byte_options();
+  judge.num_labels = 1;
+  write_tiny_folder(work / "judge", judge);
+  write_tiny_folder(work / "critic");
+  write_tiny_adapter(work / "reference", work.model());
+  const auto path = [&](const char* name) { return (work / name).string(); };
+  const Lines recipe = {"--set", "ppo.total_episodes=16",
+                        "--set", "reward=[{kind: model, path: " + path("judge") + "}]",
+                        "--set", "critic={kind: separate, path: " + path("critic") + "}",
+                        "--set", "reference={kind: adapter, path: " + path("reference") + "}"};
+  Lines resume = recipe;
+  resume.insert(resume.end(), {"--resume", "--allow-inexact"});
+  expect_done(work.train("run", recipe));
+  expect_done(work.train("run", resume));
+  const auto other = [](NamedTensors& tensors) { tensors[0].second.add_(1); };
+  const auto refused = [&](const std::string& role) {
+    expect_error(work.train("run", resume), 2,
+                 "the snapshot belongs to another model: " + role + " ");
+  };
+  write_tiny_folder(work / "judge", judge, other);
+  refused("reward[0]");
+  write_tiny_folder(work / "judge", judge);
+  write_tiny_folder(work / "critic", tiny_byte_options(), other);
+  refused("critic");
+  write_tiny_folder(work / "critic");
+  write_tiny_adapter(work / "reference", work.model(), /*seed=*/4);
+  refused("reference");
+  write_tiny_adapter(work / "reference", work.model());
+  expect_done(work.train("run", resume));
+}
+
 TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
   const RunWorkspace work;
   expect_done(work.train("whole"));
@@ -133,13 +167,19 @@ TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
   expect_done(changed);
   EXPECT_THAT(changed.err, HasSubstr("changed since the run began: ppo.kl_coef: 0.05 -> 0.5"));
   expect_error(work.train("run", {"--resume", "--set", "lora.r=8"}), 3, "was the recipe changed?");
-  for (const Lines& inexact : {Lines{"--dtype", "float64"},
-                               {"--set", "model.quantize=int8"},
-                               {"--set", "lanes.threads_per_lane=2"}}) {
+  for (const auto& [inexact, what] :
+       {std::pair<Lines, std::string>{{"--dtype", "bfloat16"}, "dtype Float (now BFloat16)"},
+        {{"--set", "lanes.threads_per_lane=2"}, "threads 1 (now 2)"}}) {
     Lines args = inexact;
     args.push_back("--resume");
-    expect_error(work.train("run", args), 2, "--allow-inexact");
+    expect_error(work.train("run", args), 2, "the snapshot was written with " + what);
+    args.push_back("--allow-inexact");
+    const Ended waived = work.train("run", args);
+    expect_done(waived);
+    EXPECT_THAT(waived.err, HasSubstr("--allow-inexact: the snapshot was written with " + what));
   }
+  expect_error(work.train("run", {"--set", "model.quantize=int8", "--resume", "--allow-inexact"}),
+               2, "the snapshot belongs to another model: quantize none (now int8)");
 }
 
 }  // namespace

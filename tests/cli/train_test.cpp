@@ -94,7 +94,8 @@ TEST(Train, ResumeWithoutASnapshotStartsAfreshAndSaysSo) {
   const RunWorkspace work;
   const Ended ended = work.train("run", {"--resume", "--set", "ppo.total_episodes=8"});
   expect_done(ended);
-  EXPECT_THAT(ended.err, HasSubstr("has no snapshot: the run starts afresh"));
+  EXPECT_THAT(ended.err, HasSubstr((work / "run").string() +
+                                   " is a new folder and has no snapshot: the run starts afresh"));
 }
 
 TEST(Train, BadDataIsNamedByLine) {
@@ -142,6 +143,19 @@ TEST(Train, ALossThatIsNotFiniteStopsWithTheLastGoodSnapshot) {
   two_steps.insert(two_steps.end(), {"--set", "ppo.total_episodes=16"});
   expect_done(work.train("run", two_steps));
   const std::string snapshot = read_text(work / "run/snapshots/step-2/adapter_model.safetensors");
+  // One step so long that the next one's logits overflow.
+  const Lines long_step = {"--resume", "--set",
+                           "data={train: " + (work / "prompts.jsonl").string() + "}", "--set",
+                           "ppo={total_episodes: 48, batch_size: 8, num_ppo_epochs: 1, "
+                           "num_mini_batches: 1, learning_rate: 1.0e+30}"};
+  const Ended ended = work.train("run", long_step);
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_THAT(ended.err, HasSubstr("logits are not finite"));
+  EXPECT_THAT(ended.err,
+              HasSubstr("the last good snapshot is " + (work / "run/snapshots/step-2").string()));
+  EXPECT_EQ(work.steps_written("run"), 3);
+  EXPECT_TRUE(read_text(work / "run/snapshots/step-2/adapter_model.safetensors") == snapshot);
+  EXPECT_FALSE(std::filesystem::exists(work / "run/snapshots/step-4"));
   write_tiny_folder(work.model(), tiny_byte_options(), [](NamedTensors& tensors) {
     for (auto& [name, tensor] : tensors) {
       if (name == "model.layers.1.mlp.down_proj.weight") {
@@ -149,18 +163,12 @@ TEST(Train, ALossThatIsNotFiniteStopsWithTheLastGoodSnapshot) {
       }
     }
   });
-  Lines resumed = no_eval;
-  resumed.push_back("--resume");
-  expect_error(work.train("run", resumed), 2, "--allow-inexact");  // it is another base
-  resumed.push_back("--allow-inexact");
-  const Ended ended = work.train("run", resumed);
-  EXPECT_EQ(ended.code, 1) << ended.err;
-  EXPECT_THAT(ended.err, HasSubstr("logits are not finite"));
-  EXPECT_THAT(ended.err,
-              HasSubstr("the last good snapshot is " + (work / "run/snapshots/step-2").string()));
-  EXPECT_EQ(work.steps_written("run"), 2);
-  EXPECT_TRUE(read_text(work / "run/snapshots/step-2/adapter_model.safetensors") == snapshot);
-  EXPECT_FALSE(std::filesystem::exists(work / "run/snapshots/step-4"));
+  // That is another base, which nothing waives.
+  for (const Lines& more : {Lines{"--resume"}, {"--resume", "--allow-inexact"}}) {
+    Lines resumed = no_eval;
+    resumed.insert(resumed.end(), more.begin(), more.end());
+    expect_error(work.train("run", resumed), 2, "the snapshot belongs to another model: base ");
+  }
   const Ended fresh = work.train("fresh", no_eval);
   EXPECT_EQ(fresh.code, 1) << fresh.err;
   EXPECT_THAT(fresh.err, HasSubstr("there is no snapshot of this run yet"));
@@ -246,6 +254,13 @@ TEST(Train, TheBestSnapshotWithinTheKlBoundIsExported) {
   ASSERT_NE(second, 0);
   EXPECT_TRUE(exported_is("bounded", second)) << second;
   EXPECT_NE(second, 6) << "choose another recipe: the last step has to lose";
+  // A resumed run that will end with it looks at it first.
+  const auto spoilt = work / "bounded/snapshots" / ("step-" + std::to_string(second));
+  std::filesystem::remove(spoilt / "adapter_model.safetensors");
+  Lines resumed = bounded;
+  resumed.push_back("--resume");
+  expect_error(work.train("bounded", resumed), 3,
+               spoilt.string() + ": adapter_model.safetensors is missing");
 
   bounded.back() = "ppo.best_max_kl=1e-9";  // met by none
   const Ended none = work.train("none", bounded);

@@ -157,6 +157,11 @@ inners: {count: 1})")
           "f:13: inners: has to be a list, not a map"));
 }
 
+TEST(Binder, AListWithoutBracketsIsShownWithThem) {
+  EXPECT_THAT(bind("list: 1,2").problems,
+              ElementsAre("f:1: list: has to be a list, not `1,2`; as a list it is [1,2]"));
+}
+
 TEST(Binder, RangesHoldInsideListsMapsAndOptionals) {
   EXPECT_THAT(bind("whole: 11\nnumber: 0\nmaybe: 2\nlist: [1, -1]\nby_name: {x: -2}\n"
                    "inners:\n  - count: 1\n  - count: 0\n")

@@ -157,6 +157,18 @@ TEST(Checks, SeveralRulesAreReportedTogether) {
             4u);
 }
 
+// A key that nobody reads changes no setting, so it hides nothing.
+TEST(Checks, UnknownKeysAndRulesAcrossSettingsAreReportedTogether) {
+  EXPECT_THAT(
+      problems_of(kLeast + "ppo: {kl_ceof: 1, kl_horizon: 2}\nreference: {kind: model}\n"),
+      ElementsAre("r.yaml:4: ppo.kl_ceof: there is no such setting (did you mean `kl_coef`?)",
+                  "r.yaml:5: reference.kind: model needs reference.path",
+                  "r.yaml:4: ppo.kl_horizon: has no effect without ppo.target_kl"));
+  // With a value that could not be read nobody knows what the rules would say.
+  EXPECT_THAT(problems_of(kLeast + "ppo: {gamma: x, kl_horizon: 2}\n"),
+              ElementsAre("r.yaml:4: ppo.gamma: has to be a number, not `x`"));
+}
+
 // What a TRL user writes, and where it is here.
 TEST(Checks, SettingsOfOtherProgramsArePointedOut) {
   const auto hints = [](const std::string& text) {

@@ -81,6 +81,8 @@ TEST(Lora, AnExpressionMatchesTheWholePath) {
               ElementsAre("model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj",
                           "model.layers.1.mlp.up_proj"));
   EXPECT_THAT(problem({.target_modules = "q_proj"}), HasSubstr("`q_proj` matches no module"));
+  EXPECT_THAT(problem({.target_modules = "q_proj,v_proj"}),
+              HasSubstr("v_proj; as a list it is [q_proj,v_proj]"));
 }
 
 TEST(Lora, AllLinearLeavesTheHeadAlone) {

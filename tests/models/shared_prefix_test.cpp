@@ -1,12 +1,16 @@
 // Sequences that continue another one of their batch: as if each were whole.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linspace.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "models/attention.h"
 #include "models/decoder.h"
+#include "models/op_profile.h"
+#include "models/rope.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -56,6 +60,55 @@ TEST(SharedPrefix, GradientsAreThoseOfWholeTexts) {
       EXPECT_TRUE(all_close(actual[i], expected[i], 0, 1e-10)) << i;
     }
   }
+}
+
+// Sums over many texts keep their digits in narrow types: the gradient of a beginning is as exact
+// as that of any other row.
+TEST(SharedPrefix, GradientsOfManyTextsAreSummedInAWideType) {
+  constexpr int64_t kTexts = 400, kShared = 6, kHeads = 4, kKeyHeads = 2, kDim = 8;
+  const HeadShape shape{.num_heads = kHeads, .num_kv_heads = kKeyHeads, .head_dim = kDim};
+  std::vector<int64_t> lengths = {kShared}, prefixes = {-1}, at_position;
+  for (int64_t i = 0; i < kShared; ++i) at_position.push_back(i);
+  for (int64_t i = 0; i < kTexts; ++i) {
+    lengths.push_back(1);
+    prefixes.push_back(0);
+    at_position.push_back(kShared);
+  }
+  const int64_t rows = kShared + kTexts, width = (kHeads + 2 * kKeyHeads) * kDim;
+  const at::Tensor positions = at::tensor(at_position, at::kLong);
+  const RopeTable table = rope_table({.theta = 10000, .rotary_dim = kDim}, 16);
+  // Gradients of one sign, so that a narrow sum would stand still at last.
+  const at::Tensor start = at::linspace(-1, 1, rows * width, at::kDouble)
+                               .mul(37)
+                               .sin()
+                               .view({rows, width})
+                               .to(at::kBFloat16);
+  const auto beginnings_gradient = [&](at::ScalarType dtype, bool fused) {
+    const at::Tensor qkv = start.to(dtype).detach().requires_grad_(true);
+    const QueryKeyValue heads = split_and_rotate(qkv, positions, table, kHeads, kKeyHeads, kDim);
+    const at::Tensor y =
+        fused ? packed_self_attention(qkv, positions, table, shape, lengths, prefixes)
+              : packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
+    const at::Tensor dy = at::ones_like(y.detach()).div(8);
+    return torch::autograd::grad({y}, {qkv}, {dy})[0].narrow(0, 0, kShared).to(at::kDouble);
+  };
+  for (const bool fused : {true, false}) {
+    const at::Tensor exact = beginnings_gradient(at::kDouble, fused);
+    const at::Tensor narrow = beginnings_gradient(at::kBFloat16, fused);
+    const double error = narrow.sub(exact).norm().div(exact.norm()).item<double>();
+    EXPECT_LT(error, 0.01) << (fused ? "fused" : "by autograd");
+  }
+}
+
+// One mask for each length of a beginning, whatever the number of texts and layers.
+TEST(SharedPrefix, MasksAreMadeOncePerForward) {
+  const auto decoder = tiny_decoder();
+  ASSERT_GT(decoder->config().num_layers, 1);
+  const Adapter adapter = tiny_adapter(*decoder);
+  OpProfile profile;
+  const at::Tensor hidden = decoder->forward(shared(), adapter);
+  (void)torch::autograd::grad({hidden.sum()}, adapter.parameters());
+  EXPECT_EQ(profile.take().at("aten::triu_").calls, 2);
 }
 
 TEST(SharedPrefix, OnlyAnEarlierWholeSequenceCanBeContinued) {

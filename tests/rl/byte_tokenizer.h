@@ -59,4 +59,24 @@ inline std::string byte_tokenizer_json(int rotation = 0) {
       .dump();
 }
 
+// The same with <|im_start|> before and <|im_end|> behind every text, as a post-processor's
+// template adds them.
+inline std::string byte_tokenizer_with_template_json() {
+  nlohmann::json tokenizer = nlohmann::json::parse(byte_tokenizer_json());
+  const auto special = [](const char* token) {
+    return nlohmann::json{{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
+  };
+  const auto entry = [](const char* token, int id) {
+    return nlohmann::json{{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+  };
+  const nlohmann::json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
+  tokenizer["post_processor"] = {
+      {"type", "TemplateProcessing"},
+      {"single", {special("<|im_start|>"), text, special("<|im_end|>")}},
+      {"pair", nlohmann::json::array()},
+      {"special_tokens",
+       {{"<|im_start|>", entry("<|im_start|>", 1)}, {"<|im_end|>", entry("<|im_end|>", 2)}}}};
+  return tokenizer.dump();
+}
+
 }  // namespace leash::testing

@@ -126,5 +126,37 @@ TEST(ClassLabels, HaveTransformersKeys) {
   EXPECT_THROW(read_class_labels(folder.path()), FormatError);
 }
 
+TEST(ClassLabels, WhoNamesTheClasses) {
+  const ScratchFolder model;
+  const auto checkpoint = [&](const ClassNames& names) {
+    nlohmann::json config = {{"model_type", "llama"}};
+    for (size_t i = 0; i < names.size(); ++i) config["id2label"][std::to_string(i)] = names[i];
+    write_text(model / "config.json", config.dump());
+    Checkpoint result{.path = model.path(), .config = {}, .tensors = nullptr};
+    result.config.num_labels = std::ssize(names);
+    return result;
+  };
+  // Numbers are no names, nor are a language model's.
+  const KnownClasses numbered = known_classes({}, std::nullopt, checkpoint(numbered_classes(3)));
+  EXPECT_TRUE(numbered.names.empty());
+  EXPECT_EQ(numbered.numbered, 3);
+  EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({})).numbered, 0);
+  EXPECT_EQ(known_classes({}, std::nullopt, checkpoint({"score"})).numbered, 0);  // a reward model
+  const Checkpoint named = checkpoint({"neg", "pos"});
+  EXPECT_EQ(known_classes({}, std::nullopt, named).names, (ClassNames{"neg", "pos"}));
+  EXPECT_EQ(known_classes({}, std::nullopt, named).origin, "the model " + model.path().string());
+  // An adapter's own come first.
+  const ScratchFolder folder;
+  EXPECT_EQ(known_classes({}, folder.path(), named).names, (ClassNames{"neg", "pos"}));
+  write_class_labels(folder.path(), {"c", "a", "b"});
+  EXPECT_EQ(known_classes({}, folder.path(), named).names, (ClassNames{"c", "a", "b"}));
+  EXPECT_EQ(known_classes({}, folder.path(), named).origin,
+            "the adapter " + folder.path().string());
+  // data.labels may rename a checkpoint's classes, but not exchange them.
+  EXPECT_EQ(known_classes({"spam", "ham"}, std::nullopt, named).names, (ClassNames{"spam", "ham"}));
+  EXPECT_EQ(known_classes({"pos", "neg", "none"}, std::nullopt, named).names.size(), 3u);
+  EXPECT_THROW(known_classes({"pos", "neg"}, std::nullopt, named), FormatError);
+}
+
 }  // namespace
 }  // namespace leash

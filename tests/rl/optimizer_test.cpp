@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linspace.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
@@ -16,6 +17,7 @@
 
 #include "models/errors.h"
 #include "models/io/safetensors.h"
+#include "rl/optim/paged_memory.h"
 #include "tests/rl/json_tensors.h"
 #include "tests/support/tensors.h"
 
@@ -301,6 +303,53 @@ TEST(Optimizer, PagedSaysThatItDoesNothingOnACpu) {
     const Optimizer optimizer({leaf(at::zeros({2}))}, {.kind = kind});
     EXPECT_EQ(optimizer.note().has_value(), kind == OptimizerKind::paged_adamw_8bit) << name;
   }
+}
+
+// Codes of large tensors are copied into, never replaced: their memory is what pages.
+TEST(Optimizer, PagedStatesOfLargeTensorsStayWhereTheyAre) {
+  const auto make = [](OptimizerKind kind) {
+    return Optimizer(
+        {leaf(at::zeros({kMinPagedElements / 100, 100}, at::kFloat)),
+         leaf(at::zeros({kMinPagedElements - 1}, at::kFloat)), leaf(at::zeros({7}, at::kFloat))},
+        {.kind = kind});
+  };
+  const auto step = [](Optimizer& optimizer, double by) {
+    for (const at::Tensor& parameter : optimizer.parameters()) {
+      parameter.mutable_grad() =
+          at::linspace(-by, 1, parameter.numel(), at::kFloat).view(parameter.sizes());
+    }
+    optimizer.step(1e-2);
+  };
+  const auto places = [](const Optimizer& optimizer) {
+    std::map<std::string, const void*> result;
+    for (const auto& [name, tensor] : optimizer.state()) result[name] = tensor.const_data_ptr();
+    return result;
+  };
+  Optimizer paged = make(OptimizerKind::paged_adamw_8bit), plain = make(OptimizerKind::adamw_8bit);
+  const auto before = places(paged);
+  for (const double by : {1.0, 2.0}) {
+    step(paged, by);
+    step(plain, by);
+  }
+  const auto equal_plain = [&] {
+    const OptimizerState ours = paged.state(), theirs = plain.state();
+    ASSERT_EQ(ours.size(), theirs.size());
+    for (size_t i = 0; i < ours.size(); ++i) {
+      EXPECT_TRUE(same_bits(ours[i].second, theirs[i].second)) << ours[i].first;
+    }
+  };
+  equal_plain();
+  const OptimizerState saved = copy_of(paged.state());
+  step(paged, 3);
+  paged.load_state(saved);
+  equal_plain();
+  const auto after = places(paged);
+  for (const char* name : {"0.exp_avg", "0.exp_avg_sq"}) {
+    EXPECT_EQ(after.at(name), before.at(name)) << name;
+  }
+  // The second has one number too few.
+  EXPECT_EQ(AdamW8bit(paged.parameters(), {}, /*paged=*/true).num_paged(), 1);
+  EXPECT_EQ(AdamW8bit(paged.parameters(), {}).num_paged(), 0);
 }
 
 TEST(Blockwise8bit, ABlockThatIsNotFiniteStaysVisible) {

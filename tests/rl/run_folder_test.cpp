@@ -132,7 +132,8 @@ TEST(RunFolder, ResumeWithoutSnapshotStartsAfresh) {
   const RunFolder run = RunFolder::open(scratch.path(), true);
   EXPECT_FALSE(run.snapshot());
   EXPECT_TRUE(run.started_afresh());
-  EXPECT_THAT(run.messages(), ElementsAre(HasSubstr("afresh")));
+  EXPECT_THAT(run.messages(),
+              ElementsAre(scratch.path().string() + " has no snapshot: the run starts afresh"));
   EXPECT_EQ(read_text(scratch / "metrics.jsonl"), "");
   EXPECT_EQ(read_text(scratch / "samples.jsonl"), "");
   EXPECT_EQ(event_file(scratch.path()), "");

@@ -130,6 +130,17 @@ TEST_F(SftTrainerTest, TheBestModelIsExportedAndPatienceEndsTheRun) {
   EXPECT_THAT(run.outcome.comparison, HasSubstr("best"));
   // Resuming a run that stopped does nothing more.
   EXPECT_EQ(run_sft(setup, folder_ / "run").outcome.step, best + 3);
+  // It would miss its best snapshot only at its end.
+  const auto snapshot = folder_ / "run" / "snapshots" / ("step-" + std::to_string(best));
+  write_text(snapshot / "optimizer.safetensors", "cut short");
+  try {
+    run_sft(setup, folder_ / "run");
+    FAIL() << "no error";
+  } catch (const FormatError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(snapshot.string() + ": optimizer.safetensors has 9 bytes"));
+  }
+  setup.sft.load_best_model_at_end = false;  // then nothing needs it
+  EXPECT_EQ(run_sft(setup, folder_ / "run").outcome.step, best + 3);
 }
 
 TEST_F(SftTrainerTest, GoesOnFromAnAdapter) {

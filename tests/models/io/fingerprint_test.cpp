@@ -36,6 +36,12 @@ TEST(Fingerprint, NoticesAChangeInAnyFileOfACheckpoint) {
   write_text(model / "config.json", "[]");
   EXPECT_NE(fingerprint(model), whole);
   EXPECT_THROW(fingerprint(folder / "none"), std::system_error);
+  write_text(model / "adapter_config.json", "{}");
+  const std::string adapter = adapter_fingerprint(model);
+  write_text(model / "config.json", "{}");
+  EXPECT_EQ(adapter_fingerprint(model), adapter);
+  write_text(model / "adapter_model.safetensors", "nor that");
+  EXPECT_NE(adapter_fingerprint(model), adapter);
 }
 
 // Of a large file, blocks at even distances with both ends: a file that was trained on differs.

@@ -101,6 +101,16 @@ TEST(ResolveModel, NamesAndPaths) {
   EXPECT_THAT(format_error([] { resolve_model("/nowhere/x"); }), HasSubstr("/nowhere/x"));
   EXPECT_NE(format_error([] { resolve_model(std::string(9000, 'x')); }), "");
   EXPECT_EQ(resolve_model("/"), "/");
+  // A name on the hub, as a recipe's folder makes it a path.
+  const ScratchFolder folder;
+  EXPECT_THAT(format_error([&] { resolve_model((folder / "Some-Org/Model-1.5B").string()); }),
+              HasSubstr("nothing is fetched by name: "));
+  EXPECT_THAT(format_error([] { resolve_model("Some-Org/Model-1.5B"); }),
+              HasSubstr("download that repository's config.json"));
+  for (const char* path : {"model", "there/../x.gguf"}) {
+    EXPECT_THAT(format_error([&] { resolve_model((folder / path).string()); }),
+                ::testing::Not(HasSubstr("fetched")));
+  }
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ class LabelledTexts : public ::testing::Test {
       config.eval = folder_ / "e.jsonl";
     }
     tokenizer_.emplace(Tokenizer::load(folder_.path()));
-    return read_labelled_data_sets(config, *tokenizer_, /*context=*/200, seed);
+    return read_labelled_data_sets(config, *tokenizer_, /*context=*/200, seed, known);
   }
   std::string error(const std::string& train, const std::string& eval = "") {
     try {
@@ -54,6 +54,7 @@ class LabelledTexts : public ::testing::Test {
 
   ScratchFolder folder_;
   LabelledDataConfig config;
+  KnownClasses known;
   std::optional<Tokenizer> tokenizer_;
 };
 
@@ -97,6 +98,44 @@ TEST_F(LabelledTexts, HeldOutTextsHaveTheTrainingDatasClasses) {
   const std::string text = error(
       kNames, "{\"text\": \"q\", \"label\": \"pos\"}\n{\"text\": \"q\", \"label\": \"meh\"}\n");
   EXPECT_THAT(text, HasSubstr("e.jsonl:2: label `meh` is none of the classes (0 to 1: neg, pos)"));
+}
+
+// A checkpoint's or an adapter's classes hold, whatever the data happens to have.
+TEST_F(LabelledTexts, KnownNamesKeepTheirOrderAndTakeNumbersToo) {
+  known = {.names = {"pos", "neg", "none"}, .origin = "the model m"};
+  const LabelledDataSets sets = read(std::string(kNames), "{\"text\": \"q\", \"label\": 2}\n");
+  EXPECT_EQ(sets.classes, known.names);
+  EXPECT_THAT(labels(sets.train), ElementsAre(0, 1, 0));
+  EXPECT_THAT(labels(sets.eval), ElementsAre(2));
+  EXPECT_THAT(
+      error("{\"text\": \"a\", \"label\": \"Pos\"}\n{\"text\": \"a\", \"label\": 3}\n"),
+      ::testing::AllOf(
+          HasSubstr(
+              "t.jsonl:1: label `Pos` is none of the classes of the model m (0 to 2: pos, neg, "
+              "none)\n"),
+          HasSubstr("t.jsonl:2: label 3 is none of the classes of the model m (0 to 2: ")));
+}
+
+TEST_F(LabelledTexts, ANumberSaysNothingWhereTheDataNamesTheClasses) {
+  EXPECT_THAT(error(kNames,
+                    "{\"text\": \"q\", \"label\": \"pos\"}\n"
+                    "{\"text\": \"q\", \"label\": 1}\n"),
+              HasSubstr("e.jsonl:2: label 1 is a number, but data.train names the classes"));
+  config.labels = {"neg", "pos"};
+  EXPECT_THAT(labels(read(kNames, "{\"text\": \"q\", \"label\": 1}\n").eval), ElementsAre(1));
+}
+
+// A trained head without names: numbers are its outputs, all of which need not occur.
+TEST_F(LabelledTexts, AHeadsOutputsAreCounted) {
+  known = {.origin = "the model m", .numbered = 3};
+  const LabelledDataSets sets =
+      read("{\"text\": \"a\", \"label\": 0}\n{\"text\": \"b\", \"label\": 1}\n");
+  EXPECT_THAT(sets.classes, ElementsAre("LABEL_0", "LABEL_1", "LABEL_2"));
+  EXPECT_THAT(
+      error("{\"text\": \"a\", \"label\": 0}\n{\"text\": \"b\", \"label\": 3}\n"),
+      HasSubstr("t.jsonl:2: label 3 is none of the classes of the model m (0 to 2: LABEL_0, "
+                "LABEL_1, LABEL_2)"));
+  EXPECT_THAT(read(kNames).classes, ElementsAre("neg", "pos"));
 }
 
 TEST_F(LabelledTexts, BadLinesAreAllNamed) {
@@ -144,6 +183,11 @@ TEST_F(LabelledTexts, APartIsHeldOutBySeed) {
   EXPECT_EQ(sets.eval.texts.size(), 5u);
   EXPECT_EQ(sets.train.texts.size(), 15u);
   EXPECT_EQ(sets.train.counts.tokens + sets.eval.counts.tokens, 10 * 2 + 10 * 3);
+  config.max_length = 2;
+  const LabelledDataSets cut = read(text);
+  EXPECT_EQ(cut.train.counts.truncated + cut.eval.counts.truncated, 10);
+  EXPECT_GT(cut.eval.counts.truncated, 0);
+  config.max_length = 1024;
   const auto lines = [](const LabelledDataSets& some) {
     std::vector<int64_t> result;
     for (const LabelledText& each : some.eval.texts) result.push_back(each.line);
