@@ -70,7 +70,8 @@ TEST_F(Networks, AFirstRankWhoseOwnAddressIsALoopbackToIt) {
   work.expect_equal_runs("one", "two");
 }
 
-// The network goes, and both processes live: the waits end after run.ddp_timeout.
+// The network goes, and both processes live: the waits end after run.ddp_timeout (seen: 45 s, most
+// of it the patience of the watches with each other).
 TEST_F(Networks, ACutCableEndsBothRanks) {
   const std::string first = TwoNetworks::address(0);
   const std::vector<Place> places = {{.network = 0, .first = first},
@@ -87,7 +88,7 @@ TEST_F(Networks, ACutCableEndsBothRanks) {
   EXPECT_EQ(ended.code, 1) << ended.err;
   EXPECT_THAT(ended.err, HasSubstr("rank 1"));
   EXPECT_EQ(other->wait().code, 1);
-  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(60));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(120));
 }
 
 }  // namespace
