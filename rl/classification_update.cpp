@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "rl/classification_loss.h"
-#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/score_head.h"
 #include "rollout/scoring.h"
@@ -102,6 +102,7 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
   const auto normalizer = static_cast<double>(all.size());
   const bool drops = adapter.config().lora_dropout > 0;
   const ClassificationConfig& config = setup.classification;
+  GradientSums gradients(communicator, adapter.parameters());
   ClassificationSums sums;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), config.micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
@@ -110,10 +111,11 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
                              .samples = ids_of(part)};
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
+    if (end == std::ssize(texts)) gradients.next_backward_is_last();
     sums.add(run_micro_batch(part, normalizer, config.label_smoothing_factor, decoder, adapter,
                              options));
   }
-  return sum_over_ranks(communicator, adapter.parameters(), sums);
+  return gradients.finish(sums);
 }
 
 std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_tokens,

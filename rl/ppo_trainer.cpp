@@ -47,6 +47,7 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
     last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
+  communicator_.show_in(lanes_.timeline());
   console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
 }
 

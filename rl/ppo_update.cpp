@@ -14,7 +14,7 @@
 #include "models/errors.h"
 #include "models/packed_texts.h"
 #include "models/random.h"
-#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/losses.h"
 #include "rollout/scoring.h"
@@ -195,13 +195,15 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
     own_rows.push_back(rows[index]);
     texts.push_back(tokens_read(experience.answers[rows[index]]));
   }
+  GradientSums gradients(communicator, trained_parameters(roles));
   UpdateSums sums;
   for (const auto& [begin, end] : micro_batches(std::vector<TokenSpan>(texts.begin(), texts.end()),
                                                 setup.ppo.micro_batch_tokens)) {
+    if (end == std::ssize(own_rows)) gradients.next_backward_is_last();
     sums.add(run_micro_batch(experience, std::span(own_rows).subspan(begin, end - begin),
                              num_tokens, setup, roles));
   }
-  return sum_over_ranks(communicator, trained_parameters(roles), sums);
+  return gradients.finish(sums);
 }
 
 Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,

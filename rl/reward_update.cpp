@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "models/device.h"
-#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/reward_losses.h"
 #include "rl/score_head.h"
@@ -179,6 +179,7 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
   const PairRefs pairs = own;
   const bool drops = !setup.reward.disable_dropout && adapter.config().lora_dropout > 0;
   const auto normalizer = static_cast<double>(all.size());
+  GradientSums gradients(communicator, adapter.parameters());
   RewardSums sums;
   for (const auto& [begin, end] : passes_of(pairs, setup.reward.micro_batch_tokens)) {
     const PairRefs part = pairs.subspan(begin, end - begin);
@@ -187,9 +188,10 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
                              .samples = dropout_ids(part)};
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
+    if (end == std::ssize(pairs)) gradients.next_backward_is_last();
     sums.add(run_micro_batch(part, normalizer, setup.reward, decoder, adapter, options));
   }
-  return sum_over_ranks(communicator, adapter.parameters(), sums);
+  return gradients.finish(sums);
 }
 
 Metrics reward_metrics(const RewardSums& sums) {

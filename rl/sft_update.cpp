@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "models/device.h"
-#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/start_adapter.h"
 #include "rollout/scoring.h"
@@ -144,6 +144,7 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
   const std::vector<const SftSample*> own = own_samples(kept, communicator);
   const SampleRefs samples = own;
   const double normalizer = trained_tokens(kept);
+  GradientSums gradients(communicator, adapter.parameters());
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, setup.sft.micro_batch_tokens)) {
     const SampleRefs part = samples.subspan(begin, end - begin);
@@ -151,10 +152,11 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
     const ForwardOptions options{.dropout = draws.dropout ? &*draws.dropout : nullptr,
                                  .noise = draws.noise ? &*draws.noise : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
+    if (end == std::ssize(samples)) gradients.next_backward_is_last();
     sums.add(run_micro_batch(part, normalizer, setup.sft.label_smoothing_factor, decoder, &adapter,
                              options));
   }
-  return sum_over_ranks(communicator, adapter.parameters(), sums);
+  return gradients.finish(sums);
 }
 
 SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder& decoder,

@@ -95,7 +95,7 @@ class WorkerLane final : public Lane {
 Lanes::Lanes(const LanesConfig& config, const std::optional<std::filesystem::path>& timeline,
              int64_t process) {
   TORCH_CHECK(config.threads_per_lane >= 0, "threads_per_lane is below 0");
-  if (timeline) timeline_ = std::make_unique<Timeline>(*timeline, process);
+  if (timeline) timeline_ = std::make_shared<Timeline>(*timeline, process);
   // Asking also settles this thread's own number, which a worker's setting would otherwise become.
   const int own = at::get_num_threads();
   const int threads = config.threads_per_lane > 0 ? static_cast<int>(config.threads_per_lane) : own;

@@ -84,9 +84,11 @@ class Lanes {
   // Finishes what was posted, then ends the workers.
   ~Lanes();
   Lane& operator[](Role role);
+  // For what else there is to show; nullptr without a file.
+  std::shared_ptr<Timeline> timeline() const { return timeline_; }
 
  private:
-  std::unique_ptr<Timeline> timeline_;
+  std::shared_ptr<Timeline> timeline_;
   std::vector<std::unique_ptr<Lane>> of_role_;
 };
 

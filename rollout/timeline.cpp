@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace leash {
 
@@ -21,10 +22,25 @@ void Timeline::name_row(int64_t row, std::string_view name) {
 
 void Timeline::span(int64_t row, std::string_view name, Clock::time_point begin,
                     Clock::time_point end) {
-  const std::chrono::duration<double, std::micro> from = begin - start_, length = end - begin;
+  const std::chrono::duration<double, std::micro> length = end - begin;
   write(fmt::format(
       R"({{"ph": "X", "name": "{}", "pid": {}, "tid": {}, "ts": {:.1f}, "dur": {:.1f}}})", name,
-      process_, row, from.count(), length.count()));
+      process_, row, microseconds(begin), length.count()));
+}
+
+// An "async" event of the format: pairs of begin and end with a number of their own.
+void Timeline::overlapping_span(std::string_view name, Clock::time_point begin,
+                                Clock::time_point end) {
+  const int64_t id = num_overlapping_++;
+  for (const auto& [phase, time] : {std::pair{'b', begin}, std::pair{'e', end}}) {
+    write(fmt::format(
+        R"({{"ph": "{}", "cat": "ranks", "id": {}, "name": "{}", "pid": {}, "tid": 0, "ts": {:.1f}}})",
+        phase, id, name, process_, microseconds(time)));
+  }
+}
+
+double Timeline::microseconds(Clock::time_point time) const {
+  return std::chrono::duration<double, std::micro>(time - start_).count();
 }
 
 void Timeline::write(std::string_view event) {

@@ -1,6 +1,7 @@
 // Who worked when: one span per task of a lane, in Chrome's trace format, which Perfetto opens.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -23,12 +24,17 @@ class Timeline {
   // A row of the picture gets a name.
   void name_row(int64_t row, std::string_view name);
   void span(int64_t row, std::string_view name, Clock::time_point begin, Clock::time_point end);
+  // One of several that overlap in any manner: it gets a row where there is room for it.
+  void overlapping_span(std::string_view name, Clock::time_point begin, Clock::time_point end);
 
  private:
   void write(std::string_view event);
 
+  double microseconds(Clock::time_point time) const;
+
   std::mutex mutex_;
   std::ofstream file_;
+  std::atomic<int64_t> num_overlapping_ = 0;
   int64_t process_;
   Clock::time_point start_ = Clock::now();
 };

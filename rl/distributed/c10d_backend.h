@@ -14,7 +14,8 @@ using C10dStore = c10::intrusive_ptr<c10d::Store>;
 using C10dBackend = c10::intrusive_ptr<c10d::Backend>;
 
 // Connects this rank with all others; returns when every rank did so. Gloo listens at the address
-// from which this machine reaches rank 0's (or on the interface GLOO_SOCKET_IFNAME).
+// from which this machine reaches rank 0's (where that is itself: from which it reaches the
+// others), or on the interface GLOO_SOCKET_IFNAME.
 C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
                       std::chrono::milliseconds timeout);
 // In builds with NCCL. The GPU is number local_rank.

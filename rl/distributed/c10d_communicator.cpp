@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <thread>
@@ -17,6 +18,7 @@
 
 #include "rl/distributed/c10d_backend.h"
 #include "rl/distributed/peer_watch.h"
+#include "rollout/timeline.h"
 
 namespace leash {
 namespace {
@@ -36,6 +38,19 @@ std::string message_of(const std::exception& error) {
   return text;
 }
 
+// When a collective ran. Its end is set by the thread that comes to it.
+struct Span {
+  using Clock = Timeline::Clock;
+  Clock::time_point begin = Clock::now();
+  std::atomic<Clock::time_point> end = Clock::time_point();
+
+  void end_now() { end = Clock::now(); }
+  Clock::time_point end_or_now() const {
+    const Clock::time_point ended = end;
+    return ended == Clock::time_point() ? Clock::now() : ended;
+  }
+};
+
 class C10dCommunicator final : public Communicator {
  public:
   C10dCommunicator(C10dStore store, C10dBackend backend, at::Device device, const Launch& launch,
@@ -48,19 +63,20 @@ class C10dCommunicator final : public Communicator {
 
   // An unfinished collective would be waited for until its timeout.
   ~C10dCommunicator() override {
-    if (failed_) (void)backend_.release();
+    if (failed_ || num_pending_ > 0) (void)backend_.release();
   }
 
   int64_t rank() const override { return launch_.rank; }
   int64_t size() const override { return launch_.size; }
 
-  void all_reduce_sum(const std::vector<at::Tensor>& tensors) override {
+  std::unique_ptr<PendingSums> start_all_reduce(const std::vector<at::Tensor>& tensors) override {
     const c10::AutoGradMode no_grad(false);
+    auto pending = std::make_unique<Pending>(*this);
     run("all-reduce", [&] {
-      std::vector<Bucket> buckets;
-      for (const auto& group : buckets_of(tensors)) buckets.push_back(start(group));
-      for (Bucket& bucket : buckets) finish(bucket);
+      for (const auto& group : buckets_of(tensors)) pending->buckets.push_back(start(group));
     });
+    ++num_pending_;
+    return pending;
   }
 
   std::vector<std::string> all_gather(const std::string& bytes) override {
@@ -92,6 +108,20 @@ class C10dCommunicator final : public Communicator {
     std::vector<at::Tensor> tensors;
     std::vector<at::Tensor> flat;  // one, as c10d takes it
     Work work;
+    std::shared_ptr<Span> span;  // where there is a timeline
+  };
+
+  struct Pending final : PendingSums {
+    explicit Pending(C10dCommunicator& from) : communicator(from) {}
+    void wait() override {
+      const c10::AutoGradMode no_grad(false);
+      communicator.run("all-reduce", [&] {
+        for (Bucket& bucket : buckets) communicator.finish(bucket);
+      });
+      --communicator.num_pending_;
+    }
+    C10dCommunicator& communicator;
+    std::vector<Bucket> buckets;
   };
 
   static std::vector<std::vector<at::Tensor>> buckets_of(const std::vector<at::Tensor>& tensors) {
@@ -114,13 +144,20 @@ class C10dCommunicator final : public Communicator {
   Bucket start(const std::vector<at::Tensor>& tensors) {
     std::vector<at::Tensor> rows;
     for (const at::Tensor& tensor : tensors) rows.push_back(tensor.detach().reshape({-1}));
-    Bucket bucket{.tensors = tensors, .flat = {at::cat(rows).to(device_)}, .work = {}};
+    Bucket bucket{.tensors = tensors, .flat = {at::cat(rows).to(device_)}, .work = {}, .span = {}};
+    if (timeline() != nullptr) bucket.span = std::make_shared<Span>();
     bucket.work = backend_->allreduce(bucket.flat);
+    if (bucket.span != nullptr && device_.is_cpu()) {
+      bucket.work->getFuture()->addCallback([span = bucket.span](auto&) { span->end_now(); });
+    }
     return bucket;
   }
 
   void finish(Bucket& bucket) {
     wait(bucket.work);
+    if (bucket.span != nullptr && timeline() != nullptr) {
+      timeline()->overlapping_span("all-reduce", bucket.span->begin, bucket.span->end_or_now());
+    }
     int64_t offset = 0;
     for (const at::Tensor& tensor : bucket.tensors) {
       tensor.detach().copy_(bucket.flat[0].narrow(0, offset, tensor.numel()).view(tensor.sizes()));
@@ -166,6 +203,7 @@ class C10dCommunicator final : public Communicator {
   C10dStore store_;
   C10dBackend backend_;
   bool failed_ = false;
+  int64_t num_pending_ = 0;
   PeerWatch watch_;
 };
 

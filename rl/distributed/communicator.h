@@ -9,9 +9,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace leash {
+
+class Timeline;
 
 // A collective did not come to its end; the message names the rank that is to blame where that can
 // be known.
@@ -20,17 +23,30 @@ class CommunicationError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Sums that are under way. One that is dropped without wait() may still be sent: its communicator
+// is of no further use.
+class PendingSums {
+ public:
+  virtual ~PendingSums() = default;
+  // Returns when this rank's part is done, and the tensors hold the sums. To be called once.
+  virtual void wait() = 0;
+};
+
 // Collectives: every rank makes the same calls in the same order, with equal shapes and dtypes
-// (all_gather: any bytes). Each returns when this rank's part is done; after an exception the
-// communicator is of no further use. Not for several threads at once.
+// (all_gather: any bytes). Each returns when this rank's part is done (start_all_reduce: has
+// begun); after an exception the communicator is of no further use. Not for several threads at
+// once.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   virtual int64_t rank() const = 0;
   virtual int64_t size() const = 0;
 
-  // Each tensor becomes the sum over all ranks, in place; all ranks get the same bits.
-  virtual void all_reduce_sum(const std::vector<at::Tensor>& tensors) = 0;
+  // Each tensor becomes the sum over all ranks, in place; all ranks get the same bits. They are
+  // read now and written in wait() of what is returned, which must not outlive this. Several may be
+  // under way.
+  virtual std::unique_ptr<PendingSums> start_all_reduce(const std::vector<at::Tensor>& tensors) = 0;
+  void all_reduce_sum(const std::vector<at::Tensor>& tensors) { start_all_reduce(tensors)->wait(); }
   // Every rank's bytes, by rank; lengths may differ.
   virtual std::vector<std::string> all_gather(const std::string& bytes) = 0;
   void barrier() { (void)all_gather(""); }
@@ -40,6 +56,13 @@ class Communicator {
 
   // The one that writes files and talks to the person.
   bool leads() const { return rank() == 0; }
+
+  // From now on every all-reduce leaves a span in it. nullptr: nowhere.
+  void show_in(std::shared_ptr<Timeline> timeline) { timeline_ = std::move(timeline); }
+  Timeline* timeline() const { return timeline_.get(); }
+
+ private:
+  std::shared_ptr<Timeline> timeline_;
 };
 
 // A run of one process.

@@ -1,11 +1,11 @@
 #include "rl/distributed/data_parallel.h"
 
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace leash {
 namespace {
@@ -28,32 +28,6 @@ uint64_t digest(const std::vector<at::Tensor>& tensors) {
 }
 
 }  // namespace
-
-void sum_gradients(Communicator& communicator, const std::vector<at::Tensor>& parameters,
-                   const at::Tensor& table) {
-  const at::Tensor having =
-      at::zeros({std::ssize(parameters)}, at::kLong);  // ranks with a gradient
-  auto* count = having.mutable_data_ptr<int64_t>();
-  std::vector<at::Tensor> sums;
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    const at::Tensor& gradient = parameters[i].grad();
-    count[i] = gradient.defined() ? 1 : 0;
-    sums.push_back(gradient.defined() ? gradient : at::zeros_like(parameters[i].detach()));
-  }
-  sums.push_back(having);
-  sums.push_back(table);
-  communicator.all_reduce_sum(sums);
-  for (size_t i = 0; i < parameters.size(); ++i) {
-    at::Tensor parameter = parameters[i];
-    if (count[i] > 0 && !parameter.grad().defined()) parameter.mutable_grad() = sums[i];
-  }
-}
-
-at::Tensor row_of_bytes(const Communicator& communicator, const void* bytes, size_t size) {
-  at::Tensor table = at::zeros({communicator.size(), static_cast<int64_t>(size)}, at::kByte);
-  std::memcpy(table[communicator.rank()].mutable_data_ptr(), bytes, size);
-  return table;
-}
 
 void require_equal_parameters(Communicator& communicator, const std::vector<at::Tensor>& parameters,
                               const std::string& when) {

@@ -43,11 +43,32 @@ std::string address_towards(const std::string& host) {
   return text;
 }
 
-std::shared_ptr<gloo::transport::Device> listening_device(const Launch& launch) {
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.") || address == "::1" || address.starts_with("::ffff:127.");
+}
+
+// The address towards rank 0. To rank 0's own machine that may be a loopback address (MASTER_ADDR
+// is 127.0.0.1 there, or a name that /etc/hosts gives to 127.0.1.1) although ranks come from
+// elsewhere; then the address towards the first of those. All ranks say theirs in the store.
+std::string listening_address(c10d::Store& store, const Launch& launch) {
+  const auto key = [](int64_t rank) { return fmt::format("address/{}", rank); };
+  const std::string own = address_towards(launch.address);
+  store.set(key(launch.rank), own);
+  if (!is_loopback(own)) return own;
+  for (int64_t rank = 0; rank < launch.size; ++rank) {
+    const std::string other = store.get_to_str(key(rank));
+    if (!is_loopback(other)) return address_towards(other);
+  }
+  return own;
+}
+
+std::shared_ptr<gloo::transport::Device> listening_device(c10d::Store& store,
+                                                          const Launch& launch) {
+  const std::string address = listening_address(store, launch);
   if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME")) {
     return c10d::ProcessGroupGloo::createDeviceForInterface(interface);
   }
-  return c10d::ProcessGroupGloo::createDeviceForHostname(address_towards(launch.address));
+  return c10d::ProcessGroupGloo::createDeviceForHostname(address);
 }
 
 }  // namespace
@@ -55,7 +76,7 @@ std::shared_ptr<gloo::transport::Device> listening_device(const Launch& launch) 
 C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
                       std::chrono::milliseconds timeout) {
   const auto options = c10d::ProcessGroupGloo::Options::create(timeout);
-  options->devices.push_back(listening_device(launch));
+  options->devices.push_back(listening_device(*store, launch));
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(launch.rank),
                                                      static_cast<int>(launch.size), options);
 }

@@ -11,6 +11,7 @@
 
 #include "models/random.h"
 #include "rl/score_head.h"
+#include "tests/support/first_of_two.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -126,6 +127,13 @@ TEST_F(ClassificationUpdate, MicroBatchesAndRecomputationChangeNothing) {
   }
   setup.model.gradient_checkpointing = true;
   expect_close(gradients(adapter), whole);
+}
+
+TEST_F(ClassificationUpdate, GradientsAreSentDuringTheLastBackwardPass) {
+  setup.classification.micro_batch_tokens = 13;
+  testing::FirstOfTwo communicator;
+  (void)accumulate_gradients(text_refs(texts), 1, setup, *decoder, adapter, communicator);
+  testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
 TEST_F(ClassificationUpdate, DropoutDependsOnStepAndTextAlone) {

@@ -16,6 +16,7 @@
 
 #include "models/random.h"
 #include "tests/support/files.h"
+#include "tests/support/first_of_two.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_folder.h"
 
@@ -202,6 +203,20 @@ TEST_F(PpoUpdate, RecomputationChangesNothing) {
   const auto expected = gradients(rows);
   setup.model.gradient_checkpointing = true;
   expect_close(gradients(rows), expected);
+}
+
+// Policy and critic, with blocks that are computed again, and a beginning that all texts share.
+TEST_F(PpoUpdate, GradientsAreSentDuringTheLastBackwardPass) {
+  beginning = 5;
+  setup.ppo.micro_batch_tokens = 24;
+  for (const bool recompute : {false, true}) {
+    setup.model.gradient_checkpointing = recompute;
+    for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
+    testing::FirstOfTwo communicator;
+    (void)accumulate_gradients(experience(beginning), {0, 1, 2, 3, 4, 5}, setup, *roles,
+                               communicator);
+    testing::expect_sent_in_backward(communicator, leaves());
+  }
 }
 
 TEST_F(PpoUpdate, EveryAnswerIsSeenOnceAnEpochInAnOrderOfItsOwn) {

@@ -13,6 +13,7 @@
 #include "models/random.h"
 #include "rl/score_head.h"
 #include "rollout/scoring.h"
+#include "tests/support/first_of_two.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -141,6 +142,14 @@ TEST_F(RewardUpdate, MicroBatchesChangeNothing) {
     setup.reward.micro_batch_tokens = tokens;
     expect_close(gradients(pair_refs(data)), whole, 1e-11);
   }
+}
+
+TEST_F(RewardUpdate, GradientsAreSentDuringTheLastBackwardPass) {
+  const auto data = pairs();
+  setup.reward.micro_batch_tokens = 9;
+  testing::FirstOfTwo communicator;
+  (void)accumulate_gradients(pair_refs(data), 1, setup, *decoder, adapter, communicator);
+  testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
 TEST_F(RewardUpdate, DropoutDependsOnStepAndPairAlone) {

@@ -14,6 +14,7 @@
 #include "models/random.h"
 #include "rl/data/packing.h"
 #include "rl/sft_trainer.h"
+#include "tests/support/first_of_two.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -114,6 +115,14 @@ TEST_F(SftUpdate, MicroBatchesChangeNothing) {
     setup.sft.micro_batch_tokens = tokens;
     expect_close(gradients(sample_refs(data)), whole, 1e-12);
   }
+}
+
+TEST_F(SftUpdate, GradientsAreSentDuringTheLastBackwardPass) {
+  const auto data = samples();
+  setup.sft.micro_batch_tokens = 30;
+  testing::FirstOfTwo communicator;
+  (void)accumulate_gradients(sample_refs(data), 1, setup, *decoder, adapter, communicator);
+  testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
 TEST_F(SftUpdate, NeighboursAndOrderChangeNothing) {

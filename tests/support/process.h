@@ -39,6 +39,7 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   void signal(int number) const;
+  pid_t pid() const { return pid_; }
   bool running();
   Ended wait();
   // Looks every millisecond until `condition` holds; false when the process ended (or the time ran

@@ -9,7 +9,7 @@
 #include <numeric>
 
 #include "models/errors.h"
-#include "rl/distributed/data_parallel.h"
+#include "rl/distributed/gradient_sums.h"
 #include "rl/optim/optimizer.h"
 #include "rl/plan/activations.h"
 #include "rl/plan/fit.h"
@@ -163,8 +163,12 @@ class CountingCommunicator final : public Communicator {
   explicit CountingCommunicator(int64_t size) : size_(size) {}
   int64_t rank() const override { return 0; }
   int64_t size() const override { return size_; }
-  void all_reduce_sum(const std::vector<at::Tensor>& tensors) override {
+  std::unique_ptr<PendingSums> start_all_reduce(const std::vector<at::Tensor>& tensors) override {
     for (const at::Tensor& tensor : tensors) reduced += static_cast<int64_t>(tensor.nbytes());
+    struct Nothing final : PendingSums {
+      void wait() override {}
+    };
+    return std::make_unique<Nothing>();
   }
   std::vector<std::string> all_gather(const std::string& bytes) override {
     gathered += static_cast<int64_t>(bytes.size());
