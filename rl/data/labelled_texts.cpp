@@ -150,10 +150,13 @@ class TextReader {
   std::vector<Label> labels_;
 };
 
-LabelledData read_file(const std::filesystem::path& file, TextReader& reader, ClassNames& classes) {
+// Without classes, those of the file become them; but not those of held-out texts, which are read
+// without any only where the training data could not be.
+LabelledData read_file(const std::filesystem::path& file, TextReader& reader, ClassNames& classes,
+                       bool held_out) {
   const ClassNames* known = classes.empty() ? nullptr : &classes;
   for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line, known); });
-  if (known == nullptr) classes = reader.number_labels();
+  if (known == nullptr && !held_out) classes = reader.number_labels();
   LabelledData data = reader.take();
   if (data.texts.empty()) throw FormatError(file.string() + ": holds no texts");
   return data;
@@ -201,18 +204,18 @@ LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
                                          const Tokenizer& tokenizer, int64_t context,
                                          uint64_t seed) {
   LabelledDataSets sets{.classes = config.labels, .train = {}, .eval = {}};
-  TextReader reader(tokenizer, config, context);
-  sets.train = read_file(config.train, reader, sets.classes);
+  TextReader reader(tokenizer, config, context), held_out(tokenizer, config, context);
+  read_both([&] { sets.train = read_file(config.train, reader, sets.classes, false); },
+            [&] {
+              if (config.eval) sets.eval = read_file(*config.eval, held_out, sets.classes, true);
+            });
   if (sets.classes.size() < 2) {
     throw FormatError(
         fmt::format("{}: all texts have the same label; there is nothing to tell "
                     "apart (data.labels names the classes)",
                     config.train.string()));
   }
-  if (config.eval) {
-    TextReader held_out(tokenizer, config, context);
-    sets.eval = read_file(*config.eval, held_out, sets.classes);
-  } else if (config.eval_split > 0) {
+  if (!config.eval && config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
   return sets;
