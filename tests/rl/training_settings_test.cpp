@@ -33,7 +33,8 @@ class TrainingSettings : public ::testing::Test {
     write_text(folder_ / "train.jsonl", text);
     setup.model.path = (folder_ / "model").string();
     setup.lora.target_modules = "all-linear";
-    setup.data.train = setup.data.eval = folder_ / "train.jsonl";
+    setup.data.train = folder_ / "train.jsonl";
+    setup.data.eval = setup.data.train;
     setup.sft.per_device_train_batch_size = 5;
     setup.sft.learning_rate = 4e-3;
     setup.sft.max_steps = 4;
@@ -98,7 +99,6 @@ TEST_F(TrainingSettings, EachChangesTheRun) {
   const std::vector<Case> cases = {
       {"data_seed", [](SftSetup& s) { s.sft.data_seed = 7; }, true},
       {"shuffle", [](SftSetup& s) { s.data.shuffle = false; }, true},
-      {"group_by_length", [](SftSetup& s) { s.sft.group_by_length = true; }, true},
       {"adam_beta1", [](SftSetup& s) { s.sft.adam_beta1 = 0.5; }, false},
       {"adam_beta2", [](SftSetup& s) { s.sft.adam_beta2 = 0.9; }, false},
       {"adam_epsilon", [](SftSetup& s) { s.sft.adam_epsilon = 1e-2; }, false},
