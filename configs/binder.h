@@ -112,6 +112,10 @@ void read_value(const ConfigValue& value, E& into, const std::string& path, cons
     }
     names.emplace_back(name);
   }
+  if (const auto reason = enum_refusal<E>(value.scalar)) {
+    const std::string problem = choice_problem(describe(value), /*written=*/"", names);
+    return context.problems.add(value.place, path, fmt::format("{}: {}", problem, *reason));
+  }
   context.problems.add(value.place, path, choice_problem(describe(value), value.scalar, names));
 }
 

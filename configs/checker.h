@@ -12,6 +12,7 @@
 #include "models/lora.h"
 #include "models/model_config.h"
 #include "models/quant/load_weight.h"
+#include "rl/run_config.h"
 
 namespace leash {
 
@@ -63,6 +64,11 @@ inline void check_quantize(const ModelConfig& model, Checker& check) {
     return;
   }
   check.require(!problem, "model.quantize", problem.value_or(""));
+}
+
+inline void check_saving(const RunConfig& run, Checker& check) {
+  check.no_effect_unless(run.save_strategy == SaveStrategy::steps, "run.save_steps",
+                         "without run.save_strategy: steps");
 }
 
 }  // namespace leash

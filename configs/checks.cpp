@@ -75,6 +75,9 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_sizes(setup, checker);
   check_schedule(setup.ppo, checker);
   check_data(setup, checker);
+  check_saving(setup.run, checker);
+  checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
+                  "epoch is for the supervised tasks: an iteration of PPO may cross epochs");
   for (const std::string& problem : reward_problems(setup.reward)) {
     const size_t colon = problem.find(": ");
     problems.add(written, problem.substr(0, colon), problem.substr(colon + 2));

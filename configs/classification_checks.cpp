@@ -13,6 +13,7 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
   Checker checker(written, problems);
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
+  check_saving(setup.run, checker);
   checker.require(setup.lora.task_type == TaskType::SEQ_CLS, "lora.task_type",
                   "task: classification trains SEQ_CLS adapters");
   checker.require(!setup.data.train.empty(), "data.train",

@@ -8,8 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "models/model_config.h"
+
 namespace leash {
 namespace {
+
+constexpr std::string_view kBestModel =
+    "the best snapshot is always the one with the lowest held-out loss (ppo: the highest held-out "
+    "reward within ppo.best_max_kl)";
 
 // Optimal string alignment: Levenshtein's distance with neighbours swapped as one slip.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -55,12 +61,12 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
   static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
       {"assistant_only_loss", "data.assistant_only_loss"},
       {"bf16", "model.dtype: bfloat16"},
+      {"bnb_4bit_quant_type", "model.quantize: nf4"},
       {"completion_only_loss", "data.completion_only_loss"},
       {"dataset_name", "data.train"},
-      {"fp16", "model.dtype"},
       {"gradient_checkpointing", "model.gradient_checkpointing"},
       {"init_kl_coef", "ppo.kl_coef"},
-      {"learning_rate", "ppo.learning_rate (or sft., reward., as the task)"},
+      {"learning_rate", "ppo.learning_rate (or sft., reward., classification., as the task)"},
       {"load_in_4bit", "model.quantize: nf4"},
       {"load_in_8bit", "model.quantize: int8"},
       {"logging_steps", "run.logging_steps"},
@@ -72,12 +78,15 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"model_name_or_path", "model.path"},
       {"output_dir", "run.output_dir"},
       {"packing", "data.packing"},
-      {"per_device_train_batch_size", "ppo.batch_size"},
+      {"per_device_train_batch_size",
+       "ppo.batch_size (or sft., reward., classification.per_device_train_batch_size, as the "
+       "task)"},
       {"rank", "lora.r"},
       {"report_to", "run.report_to"},
       {"response_length", "rollout.response_length"},
       {"reward_model_path", "reward: [{kind: model, path: …}]"},
       {"save_steps", "run.save_steps"},
+      {"save_strategy", "run.save_strategy"},
       {"save_total_limit", "run.save_total_limit"},
       {"seed", "run.seed"},
       {"sft_model_path", "model.path, or lora.path for an adapter"},
@@ -86,9 +95,20 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"top_k", "rollout.top_k"},
       {"top_p", "rollout.top_p"},
       {"torch_dtype", "model.dtype"}};
+  // What is no setting here, in words.
+  static constexpr std::pair<std::string_view, std::string_view> kInWords[] = {
+      {"fp16", kNoFloat16},
+      {"greater_is_better", kBestModel},
+      {"metric_for_best_model", kBestModel},
+      {"resume_from_checkpoint",
+       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"}};
   const std::string_view name = path.substr(path.rfind('.') + 1);
-  const auto* found =
-      std::ranges::find(kElsewhere, name, &std::pair<std::string_view, std::string_view>::first);
+  const auto find = [name](const auto& table) {
+    return std::ranges::find(table, name, &std::pair<std::string_view, std::string_view>::first);
+  };
+  const auto* words = find(kInWords);
+  if (words != std::end(kInWords)) return fmt::format("; {}", words->second);
+  const auto* found = find(kElsewhere);
   if (found == std::end(kElsewhere) || found->second == path) return did_you_mean(name, known);
   return fmt::format("; it is `{}` here", found->second);
 }

@@ -47,7 +47,10 @@ class Loader {
   NormWeight norm(const std::string& path, int64_t width) {
     const int64_t module =
         add({.path = path, .kind = ModuleKind::norm, .in_features = width, .out_features = width});
-    return {.weight = read(path + ".weight", {width}).clone(), .module = module};
+    expect(path + ".weight", {width});
+    return {.weight =
+                checkpoint_.tensors->read(path + ".weight", norm_dtype(dtype_, quantize_)).clone(),
+            .module = module};
   }
 
   // Several projections of one input as one product.
@@ -138,6 +141,10 @@ uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
 }
 
 }  // namespace
+
+at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize) {
+  return quantize != Quantize::none && dtype == at::kBFloat16 ? at::kFloat : dtype;
+}
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
                                     Quantize quantize) {

@@ -50,6 +50,10 @@ struct DecoderWeights {
   std::string digest() const;
 };
 
+// The type of norm weights in a decoder of `dtype`: fp32 over a quantised bf16 base, as PEFT
+// prepares a model for k-bit training.
+at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize);
+
 // Throws FormatError where a tensor is missing or has another shape than the configuration says,
 // ConfigError where `quantize` cannot be had.
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,

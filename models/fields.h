@@ -20,6 +20,7 @@
 #include <concepts>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -60,6 +61,18 @@ constexpr std::string_view enum_name(E value) {
     if (known == value) return name;
   }
   return "?";
+}
+
+// Why there is no value of a name that people write elsewhere, where EnumNames has such pairs of
+// name and reason as `refused`.
+template <NamedEnum E>
+constexpr std::optional<std::string_view> enum_refusal([[maybe_unused]] std::string_view written) {
+  if constexpr (requires { EnumNames<E>::refused; }) {
+    for (const auto& [name, reason] : EnumNames<E>::refused) {
+      if (name == written) return reason;
+    }
+  }
+  return std::nullopt;
 }
 
 // A model as a person names it: `smollm2`, or a path (relative to the YAML's folder).

@@ -9,6 +9,10 @@
 
 namespace leash {
 
+inline constexpr std::string_view kNoFloat16 =
+    "training in float16 would need loss scaling, which leash does not have, and CPUs have no fast "
+    "products in it; take bfloat16 where it is fast (a run measures that), or float32";
+
 enum class DtypeChoice { automatic, float32, bfloat16, float64 };
 template <>
 struct EnumNames<DtypeChoice> {
@@ -17,6 +21,12 @@ struct EnumNames<DtypeChoice> {
       {DtypeChoice::float32, "float32"},
       {DtypeChoice::bfloat16, "bfloat16"},
       {DtypeChoice::float64, "float64"}};
+  static constexpr std::pair<std::string_view, std::string_view> refused[] = {
+      {"float16", kNoFloat16},
+      {"fp16", kNoFloat16},
+      {"half", kNoFloat16},
+      {"bf16", "it is `bfloat16` here"},
+      {"fp32", "it is `float32` here"}};
 };
 
 enum class Quantize { none, keep, nf4, int8 };

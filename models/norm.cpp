@@ -38,7 +38,8 @@ at::Tensor rms_norm_plain(const at::Tensor& x, const at::Tensor& weight, double 
   const at::Tensor h = x.to(wide);
   const at::Tensor rstd =
       h.square().mean(at::IntArrayRef{-1}, /*keepdim=*/true).add(epsilon).rsqrt();
-  return h.mul(rstd).to(x.scalar_type()).mul(weight.to(x.scalar_type()));
+  // A wider weight (a norm over a quantised base, a trained copy) counts in its own type.
+  return h.mul(rstd).to(x.scalar_type()).mul(weight).to(x.scalar_type());
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {

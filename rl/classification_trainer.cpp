@@ -42,10 +42,8 @@ BatchOrder order_of(const ClassificationSetup& setup, const std::vector<Labelled
 
 Classifier load_classifier(const ClassificationSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
-  const DecoderConfig& config = decoder->config();
+  const DecoderConfig& config = checkpoint.config;
   LabelledDataSets data =
       read_labelled_data_sets(setup.data, tokenizer, config.max_positions,
                               data_seed_of(setup.classification, setup.run.seed),
@@ -53,6 +51,8 @@ Classifier load_classifier(const ClassificationSetup& setup) {
   check_vocabulary(data.train, setup.data.train, config);
   check_vocabulary(data.eval, setup.data.eval.value_or(setup.data.train), config);
   if (setup.lora.path) check_classes(*setup.lora.path, data.classes);
+  const auto decoder =
+      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
   Adapter adapter =
       start_score_adapter(setup.lora, *decoder, checkpoint, static_cast<uint64_t>(setup.run.seed),
                           static_cast<int64_t>(data.classes.size()));

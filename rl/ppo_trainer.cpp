@@ -65,7 +65,7 @@ RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
     if (evaluates_after(state_.step)) evaluate_and_log(log, metrics);
     log.step(state_.step, metrics);
     stops = any_rank(communicator_, interrupted());
-    const bool due = setup_.run.save_steps > 0 && state_.step % setup_.run.save_steps == 0;
+    const bool due = saves_after(setup_.run, /*steps_per_epoch=*/1, state_.step);
     if (due || state_.step == num_steps() || evaluates_after(state_.step) || stops) {
       log.sync();
       last_snapshot_ = save();

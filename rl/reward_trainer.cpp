@@ -38,10 +38,13 @@ int64_t tokens_of_steps(const BatchOrder& order, const std::vector<PreferencePai
 }  // namespace
 
 PreferenceDataSets read_preferences_for(const RewardSetup& setup, const TrainedModel& model) {
-  const DecoderConfig& config = model.decoder->config();
-  PreferenceDataSets sets =
-      read_preference_data_sets(setup.data, model.tokenizer, config.max_positions,
-                                data_seed_of(setup.reward, setup.run.seed));
+  return read_preferences_for(setup, model.decoder->config(), model.tokenizer);
+}
+
+PreferenceDataSets read_preferences_for(const RewardSetup& setup, const DecoderConfig& config,
+                                        const Tokenizer& tokenizer) {
+  PreferenceDataSets sets = read_preference_data_sets(setup.data, tokenizer, config.max_positions,
+                                                      data_seed_of(setup.reward, setup.run.seed));
   check_vocabulary(sets.train, setup.data.train, config);
   check_vocabulary(sets.eval, setup.data.eval.value_or(setup.data.train), config);
   return sets;
@@ -58,12 +61,21 @@ RewardEvaluation evaluate_pairs(const PreferenceData& pairs, const RewardSetup& 
                                    *model.decoder, model.adapter, communicator)};
 }
 
+namespace {
+
+PreferenceDataSets read_preferences_first(const RewardSetup& setup) {
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
+  return read_preferences_for(setup, checkpoint.config, Tokenizer::load(checkpoint.path));
+}
+
+}  // namespace
+
 RewardTrainer::RewardTrainer(RewardSetup setup, RunFolder& folder, Communicator& communicator,
                              Console& console, bool allow_inexact)
     : setup_(std::move(setup)),
       communicator_(communicator),
+      data_(read_preferences_first(setup_)),
       model_(load_reward_model(setup_)),
-      data_(read_preferences_for(setup_, model_)),
       order_(order_of(setup_, data_.train.pairs)),
       loop_(setup_.reward, setup_.run, model_, order_, folder, communicator, console,
             allow_inexact),

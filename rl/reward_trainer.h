@@ -36,8 +36,8 @@ class RewardTrainer {
 
   RewardSetup setup_;
   Communicator& communicator_;
+  PreferenceDataSets data_;  // read before the model's weights, which take longer
   TrainedModel model_;
-  PreferenceDataSets data_;
   BatchOrder order_;
   TrainingLoop loop_;
   int64_t tokens_seen_ = 0;  // of all sequences in the steps done
@@ -45,6 +45,8 @@ class RewardTrainer {
 
 // data.train and data.eval, read for this model. FormatError when a token is not in the model's
 // vocabulary.
+PreferenceDataSets read_preferences_for(const RewardSetup& setup, const DecoderConfig& config,
+                                        const Tokenizer& tokenizer);
 PreferenceDataSets read_preferences_for(const RewardSetup& setup, const TrainedModel& model);
 
 RewardLossOptions loss_options(const RewardTrainConfig& config);

@@ -21,10 +21,18 @@ struct EnumNames<ReportTo> {
       {ReportTo::tensorboard, "tensorboard"}};
 };
 
+enum class SaveStrategy { no, steps, epoch };
+template <>
+struct EnumNames<SaveStrategy> {
+  static constexpr std::pair<SaveStrategy, std::string_view> values[] = {
+      {SaveStrategy::no, "no"}, {SaveStrategy::steps, "steps"}, {SaveStrategy::epoch, "epoch"}};
+};
+
 struct RunConfig {
   std::optional<std::filesystem::path> output_dir;
   int64_t seed = 42;
   int64_t logging_steps = 1;
+  SaveStrategy save_strategy = SaveStrategy::steps;
   int64_t save_steps = 10;
   int64_t save_total_limit = 3;
   std::vector<ReportTo> report_to;
@@ -41,6 +49,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("seed", c.seed, "key of every random draw", at_least(0));
   visit("logging_steps", c.logging_steps,
         "a console line every so many steps (metrics.jsonl has every step)", at_least(1));
+  visit("save_strategy", c.save_strategy,
+        "snapshots every save_steps steps, after every epoch (not in ppo), or only the last (no); "
+        "an evaluation takes one in any case");
   visit("save_steps", c.save_steps, "a snapshot every so many steps (0: only the last)",
         at_least(0));
   visit("save_total_limit", c.save_total_limit, "snapshots kept, besides the best (0: all)",

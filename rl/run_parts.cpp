@@ -37,6 +37,18 @@ RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t fir
       .writes = communicator.leads()};
 }
 
+bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step) {
+  switch (run.save_strategy) {
+    case SaveStrategy::no:
+      return false;
+    case SaveStrategy::steps:
+      return run.save_steps > 0 && step % run.save_steps == 0;
+    case SaveStrategy::epoch:
+      return step % steps_per_epoch == 0;
+  }
+  return false;
+}
+
 Metrics name_last_snapshot(const std::optional<Snapshot>& last,
                            const std::function<Metrics()>& step) {
   try {

@@ -46,6 +46,9 @@ void require_best_snapshot(const std::filesystem::path& run_dir, std::optional<i
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
                           const Communicator& communicator);
 
+// Whether save_strategy asks for a snapshot after this step (1, 2, …).
+bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step);
+
 // Runs one step; a NonFinite out of it gets the last good snapshot's name.
 Metrics name_last_snapshot(const std::optional<Snapshot>& last,
                            const std::function<Metrics()>& step);

@@ -68,11 +68,11 @@ const std::vector<KnownChart>& known_charts() {
        true},
       {"Gradient norm",
        "before clipping",
-       {{"policy/grad_norm", "policy"}, {"critic/grad_norm", "critic"}, {"grad_norm", "all"}},
+       {{"policy/grad_norm", "policy"}, {"critic/grad_norm", "critic"}, {"grad_norm", ""}},
        true},
       {"Learning rate",
        "",
-       {{"lr", "policy"}, {"learning_rate", "policy"}, {"critic/lr", "critic"}},
+       {{"lr", "policy"}, {"critic/lr", "critic"}, {"learning_rate", ""}},
        true},
   };
   return charts;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -53,20 +54,33 @@ std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples)
 }
 
 SftDataSets read_data_for(const SftSetup& setup, const SftModel& model) {
-  const DecoderConfig& config = model.decoder->config();
-  SftDataSets sets = read_sft_data_sets(setup.data, model.tokenizer, config.max_positions,
+  return read_data_for(setup, model.decoder->config(), model.tokenizer);
+}
+
+SftDataSets read_data_for(const SftSetup& setup, const DecoderConfig& config,
+                          const Tokenizer& tokenizer) {
+  SftDataSets sets = read_sft_data_sets(setup.data, tokenizer, config.max_positions,
                                         data_seed_of(setup.sft, setup.run.seed));
   check_vocabulary(sets.train, setup.data.train, config);
   check_vocabulary(sets.eval, setup.data.eval.value_or(setup.data.train), config);
   return sets;
 }
 
+namespace {
+
+SftDataSets read_data_first(const SftSetup& setup) {
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
+  return read_data_for(setup, checkpoint.config, Tokenizer::load(checkpoint.path));
+}
+
+}  // namespace
+
 SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator,
                        Console& console, bool allow_inexact)
     : setup_(std::move(setup)),
       communicator_(communicator),
+      data_(read_data_first(setup_)),
       model_(load_sft_model(setup_)),
-      data_(read_data_for(setup_, model_)),
       rows_(rows_of(setup_, model_, data_.train.samples)),
       order_(order_of(setup_, data_.train.samples, rows_)),
       loop_(setup_.sft, setup_.run, model_, order_, folder, communicator, console, allow_inexact) {
@@ -105,11 +119,12 @@ BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step
   }
   const SftSums sums =
       accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter, communicator_);
-  const auto tokens = static_cast<double>(sums.tokens);
+  // A batch without a trained token, which reading the data never makes, is no NaN either.
+  const auto tokens = static_cast<double>(std::max<int64_t>(sums.tokens, 1));
   return {.loss = sums.loss,
           .rows = sums.rows,
           .metrics = {{"mean_token_accuracy", static_cast<double>(sums.correct) / tokens},
-                      {"trained_tokens", tokens}}};
+                      {"trained_tokens", static_cast<double>(sums.tokens)}}};
 }
 
 double SftTrainer::evaluate(RunLog& log, Metrics& metrics) {
@@ -121,7 +136,7 @@ double SftTrainer::evaluate(RunLog& log, Metrics& metrics) {
        answer_held_out(model_, data_.eval.samples, num_answers, loop_.state().step)) {
     log.sample(answer);
   }
-  return sums.nll / static_cast<double>(sums.tokens);
+  return sums.nll / static_cast<double>(std::max<int64_t>(sums.tokens, 1));
 }
 
 // Held-out figures at the first and the last evaluation, and at the best where it is another.

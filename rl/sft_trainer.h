@@ -36,8 +36,8 @@ class SftTrainer {
 
   SftSetup setup_;
   Communicator& communicator_;
+  SftDataSets data_;  // read before the model's weights, which take longer
   SftModel model_;
-  SftDataSets data_;
   std::vector<std::vector<int64_t>>
       rows_;  // samples (indices) of each row; more than one if packed
   BatchOrder order_;
@@ -49,6 +49,8 @@ std::vector<const SftSample*> sample_refs(const std::vector<SftSample>& samples)
 
 // data.train and data.eval, read for this model. FormatError when a token is not in the model's
 // vocabulary.
+SftDataSets read_data_for(const SftSetup& setup, const DecoderConfig& config,
+                          const Tokenizer& tokenizer);
 SftDataSets read_data_for(const SftSetup& setup, const SftModel& model);
 
 }  // namespace leash

@@ -75,7 +75,7 @@ RunOutcome TrainingLoop::train(const TrainingTask& task, const std::function<boo
     if (evaluates) evaluate(task, log, metrics);
     log.step(state_.step, metrics);
     stops = any_rank(communicator_, interrupted());
-    const bool due = run_.save_steps > 0 && state_.step % run_.save_steps == 0;
+    const bool due = saves_after(run_, order_.batches_per_epoch(), state_.step);
     if (due || evaluates || done() || stops) {
       log.sync();
       last_snapshot_ = save(task);

@@ -9,8 +9,16 @@ import sys
 
 import rule
 
-# Student's 97.5 % points for n - 1 degrees of freedom, as far as they are needed.
-T = {39: 2.0227, 38: 2.0244, 37: 2.0262}
+
+
+def student(freedom):
+    """Student's 97.5 % point: exact for 1 and 2 degrees of freedom, else Abramowitz and Stegun 26.7.5 (0.004 off at 3, 3e-5 at 8)."""
+    if freedom < 3:
+        return {1: 12.7062, 2: 4.3027}[freedom]
+    z = 1.959963985
+    terms = (z, (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96, (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+             (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160)
+    return sum(term / freedom**power for power, term in enumerate(terms))
 
 
 def lines_of(path):
@@ -19,8 +27,10 @@ def lines_of(path):
 
 def interval(values):
     n, mean = len(values), sum(values) / len(values)
+    if n < 2:
+        return mean, math.nan, math.nan
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    half = T[n - 1] * deviation / math.sqrt(n)
+    half = student(n - 1) * deviation / math.sqrt(n)
     return mean, mean - half, mean + half
 
 
@@ -67,7 +77,21 @@ def links(run, seed):
           f"[{reward[-1]['eval/accuracy_low']:.3f}, {reward[-1]['eval/accuracy_high']:.3f}]")
 
 
-def plot(rows, path):
+def drift(run, seed):
+    """Exact KL of the trained policy from the warm start, as `leash kl-report` found it; None where there is no report."""
+    report = run / "drift/report.json"
+    if not report.is_file():
+        print(f"seed {seed}: no drift report")
+        return None
+    policy, = json.loads(report.read_text())["policies"]
+    kl = policy["kl"]
+    low, high = kl["ci95"] or (math.nan, math.nan)
+    print(f"seed {seed}: drift report, exact KL {kl['mean_sequence']:.3f} [{low:.3f}, {high:.3f}] nats per answer, "
+          f"{kl['mean_token']:.4f} per token ({policy['num_texts']} answers sampled at temperature 1)")
+    return kl["mean_sequence"]
+
+
+def plot(rows, drifts, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
@@ -77,30 +101,35 @@ def plot(rows, path):
             own = [row for row in rows if row["seed"] == seed and row["decoding"] == "sampled"]
             kl, mean = [row["kl"] for row in own], [row[name] for row in own]
             line, = axis.plot(kl, mean, marker="o", markersize=4, label=f"seed {seed}")
+            if drifts.get(seed) is not None:
+                axis.axvline(drifts[seed], color=line.get_color(), linestyle=":", linewidth=1)
             axis.fill_between(kl, [row[f"{name}_low"] for row in own], [row[f"{name}_high"] for row in own], alpha=0.12,
                               color=line.get_color(), linewidth=0)
         axis.set_title(title)
         axis.set_xlabel("exact KL from the warm start, nats per answer")
         axis.grid(alpha=0.3)
     left.legend()
-    figure.suptitle("40 held-out prompts, sampled answers; bands are 95 % intervals over prompts", fontsize=9)
+    answers = max(row["answers"] for row in rows)
+    figure.suptitle(f"{answers} held-out prompts, sampled answers; bands are 95 % intervals over prompts; dotted: the drift report's KL",
+                    fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
 
 def main(folder, results):
-    rows = []
+    rows, drifts = [], {}
     for run in sorted(pathlib.Path(folder).glob("seed*")):
         if not (run / "ppo/adapter").is_dir():
             continue
         links(run, run.name[4:])
         rows += rows_of(run, run.name[4:])
+        drifts[run.name[4:]] = drift(run, run.name[4:])
     with open(results + ".csv", "w") as out:
         out.write(",".join(rows[0]) + "\n")
         for row in rows:
             out.write(",".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in row.values()) + "\n")
     try:
-        plot(rows, results + ".png")
+        plot(rows, drifts, results + ".png")
     except ImportError:
         print("no plot: matplotlib is not installed")
 

@@ -59,8 +59,9 @@ DtypeChoice parse_dtype(const std::string& name) {
   for (const auto& [choice, known] : EnumNames<DtypeChoice>::values) {
     if (known == name) return choice;
   }
-  throw ConfigError(
-      fmt::format("--dtype must be auto, float32, bfloat16 or float64, not `{}`", name));
+  const auto reason = enum_refusal<DtypeChoice>(name);
+  throw ConfigError(fmt::format("--dtype must be auto, float32, bfloat16 or float64, not `{}`{}{}",
+                                name, reason ? ": " : "", reason.value_or("")));
 }
 
 Quantize parse_quantize(const std::string& name) {

@@ -220,6 +220,14 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
     console.message(fmt::format("{} processes divide the work", communicator.size()));
   }
 
+  const auto dtype =
+      std::visit([](const auto& setup) { return setup.model.dtype; }, experiment.setup);
+  if (communicator.leads() && dtype == DtypeChoice::bfloat16) {
+    if (const auto warning = slow_bfloat16(measure_products())) {
+      console.message("warning: " + *warning);
+    }
+  }
+
   std::optional<PhaseProfile> profile;
   if (values["profile"].as<bool>()) {
     profile.emplace("loading");

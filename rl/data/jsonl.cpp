@@ -79,6 +79,18 @@ void for_each_json_line(const std::filesystem::path& file,
   if (!problems.empty()) throw FormatError(fmt::format("{}", fmt::join(problems, "\n")));
 }
 
+void read_both(const std::function<void()>& train, const std::function<void()>& held_out) {
+  std::vector<std::string> problems;
+  for (const auto* read : {&train, &held_out}) {
+    try {
+      (*read)();
+    } catch (const FormatError& error) {
+      problems.emplace_back(error.what());
+    }
+  }
+  if (!problems.empty()) throw FormatError(fmt::format("{}", fmt::join(problems, "\n")));
+}
+
 std::vector<ChatMessage> messages_of(const Json& list, std::string_view name) {
   if (!list.is_array() || list.empty()) {
     throw FormatError(fmt::format("`{}` has to be a list with at least one message", name));

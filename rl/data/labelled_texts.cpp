@@ -172,12 +172,13 @@ class TextReader {
   std::vector<Label> labels_;
 };
 
-// With classes of no names, those that the file names become the classes.
+// With classes of no names, those that the file names become the classes; but not those of held-out
+// texts, which are read without any only where the training data could not be.
 LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Classes& classes,
-                       const KnownClasses& known_before = {}) {
+                       bool held_out, const KnownClasses& known_before = {}) {
   const Classes* known = classes.names.empty() ? nullptr : &classes;
   for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line, known); });
-  if (known == nullptr) classes = reader.number_labels(known_before);
+  if (known == nullptr && !held_out) classes = reader.number_labels(known_before);
   LabelledData data = reader.take();
   if (data.texts.empty()) throw FormatError(file.string() + ": holds no texts");
   return data;
@@ -234,19 +235,19 @@ LabelledDataSets read_labelled_data_sets(const LabelledDataConfig& config,
     classes.origin = known.origin;
   }
   LabelledDataSets sets;
-  TextReader reader(tokenizer, config, context);
+  TextReader reader(tokenizer, config, context), held_out(tokenizer, config, context);
   sets.limit = reader.limit();
-  sets.train = read_file(config.train, reader, classes, known);
+  read_both([&] { sets.train = read_file(config.train, reader, classes, false, known); },
+            [&] {
+              if (config.eval) sets.eval = read_file(*config.eval, held_out, classes, true);
+            });
   if (classes.names.size() < 2) {
     throw FormatError(
         fmt::format("{}: all texts have the same label; there is nothing to tell "
                     "apart (data.labels names the classes)",
                     config.train.string()));
   }
-  if (config.eval) {
-    TextReader held_out(tokenizer, config, context);
-    sets.eval = read_file(*config.eval, held_out, classes);
-  } else if (config.eval_split > 0) {
+  if (!config.eval && config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
   sets.classes = std::move(classes.names);

@@ -250,11 +250,14 @@ PreferenceData read_preferences(const std::filesystem::path& file, const Tokeniz
 PreferenceDataSets read_preference_data_sets(const PreferenceDataConfig& config,
                                              const Tokenizer& tokenizer, int64_t context,
                                              uint64_t seed) {
-  PreferenceDataSets sets{.train = read_preferences(config.train, tokenizer, config, context),
-                          .eval = {}};
-  if (config.eval) {
-    sets.eval = read_preferences(*config.eval, tokenizer, config, context);
-  } else if (config.eval_split > 0) {
+  PreferenceDataSets sets;
+  read_both([&] { sets.train = read_preferences(config.train, tokenizer, config, context); },
+            [&] {
+              if (config.eval) {
+                sets.eval = read_preferences(*config.eval, tokenizer, config, context);
+              }
+            });
+  if (!config.eval && config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
   return sets;

@@ -232,10 +232,12 @@ SftData read_sft_data(const std::filesystem::path& file, const Tokenizer& tokeni
 
 SftDataSets read_sft_data_sets(const SftDataConfig& config, const Tokenizer& tokenizer,
                                int64_t context, uint64_t seed) {
-  SftDataSets sets{.train = read_sft_data(config.train, tokenizer, config, context)};
-  if (config.eval) {
-    sets.eval = read_sft_data(*config.eval, tokenizer, config, context);
-  } else if (config.eval_split > 0) {
+  SftDataSets sets;
+  read_both([&] { sets.train = read_sft_data(config.train, tokenizer, config, context); },
+            [&] {
+              if (config.eval) sets.eval = read_sft_data(*config.eval, tokenizer, config, context);
+            });
+  if (!config.eval && config.eval_split > 0) {
     sets.eval = hold_out(sets.train, config.eval_split, seed);
   }
   return sets;

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "models/decoder_modules.h"
+#include "models/decoder_weights.h"
 #include "models/errors.h"
 #include "models/families.h"
 #include "models/io/json_file.h"
@@ -116,8 +117,9 @@ int64_t kept_bytes(const ModelFacts& model, const Group& group, at::ScalarType d
 int64_t group_bytes(const ModelFacts& model, const Group& group, at::ScalarType dtype,
                     Quantize quantize) {
   const bool norm = group.modules[0].kind == ModuleKind::norm;
+  if (norm) return dense_bytes(group, norm_dtype(dtype, quantize));
   const int64_t biases = bias_bytes(group, dtype);
-  if (quantize == Quantize::keep && !norm) return kept_bytes(model, group, dtype) + biases;
+  if (quantize == Quantize::keep) return kept_bytes(model, group, dtype) + biases;
   if (quantize == Quantize::none || !group.quantisable) return dense_bytes(group, dtype) + biases;
   int64_t sum = biases;
   for (const ModuleInfo& module : group.modules) {

@@ -78,6 +78,34 @@ TEST(SftRecipe, ContradictionsAndSettingsWithoutEffectAreNamed) {
             "no error");
 }
 
+TEST(SftRecipe, SnapshotsByStrategy) {
+  const auto setup = std::get<SftSetup>(parse(kShort, {"run.save_strategy=epoch"}).setup);
+  EXPECT_EQ(setup.run.save_strategy, SaveStrategy::epoch);
+  EXPECT_EQ(std::get<SftSetup>(parse(kShort).setup).run.save_strategy, SaveStrategy::steps);
+  EXPECT_THAT(error(kShort, {"run.save_strategy=no", "run.save_steps=3"}),
+              HasSubstr("run.save_steps: has no effect without run.save_strategy: steps"));
+  EXPECT_THAT(resolved_yaml(parse(kShort, {"run.save_strategy=no"})), Not(HasSubstr("save_steps")));
+  EXPECT_THAT(error("task: ppo\ndata: {train: p.jsonl}\nreward: [{kind: function, name: length, "
+                    "parameters: {target: 5}}]\n",
+                    {"run.save_strategy=epoch"}),
+              HasSubstr("run.save_strategy: epoch is for the supervised tasks"));
+}
+
+// What a person who comes from transformers writes.
+TEST(SftRecipe, SettingsThatAreElsewhereOrNowhereAreExplained) {
+  EXPECT_THAT(error(kShort, {"run.resume_from_checkpoint=true"}),
+              HasSubstr("`leash train RECIPE --run-dir DIR --resume`"));
+  EXPECT_THAT(error(kShort, {"sft.metric_for_best_model=eval_accuracy"}),
+              HasSubstr("the one with the lowest held-out loss"));
+  EXPECT_THAT(error(kShort, {"run.per_device_train_batch_size=4"}),
+              HasSubstr("or sft., reward., classification.per_device_train_batch_size"));
+  EXPECT_THAT(error(kShort, {"sft.save_strategy=no"}), HasSubstr("it is `run.save_strategy` here"));
+  EXPECT_THAT(error(kShort, {"model.dtype=half"}),
+              HasSubstr("not `half`: training in float16 would need loss scaling"));
+  EXPECT_THAT(error(kShort, {"sft.fp16=true"}),
+              HasSubstr("sft.fp16: there is no such setting; training in float16"));
+}
+
 TEST(SftRecipe, DocsHaveBothTasks) {
   const std::string docs = settings_markdown();
   EXPECT_THAT(docs, HasSubstr("# `task: ppo`"));

@@ -1,6 +1,10 @@
 """Loads the adapter of a `task: classification` run with transformers and PEFT and compares its probabilities with the run's.
 
-Run by hand: python tests/golden/check_classification_adapter.py BASE_FOLDER RUN_DIR HELD_OUT.jsonl STEP   (exit 1 when they differ)
+Run by the suite Peers of cli_test, or by hand:
+
+    python tests/golden/check_classification_adapter.py BASE_FOLDER RUN_DIR HELD_OUT.jsonl STEP
+
+The exit code is 1 when they differ.
 
 BASE_FOLDER is the Hugging Face folder that the run's model.path names, HELD_OUT.jsonl its data.eval (lines with `text`), and STEP an
 evaluated step whose adapter the run exported (the last one, unless load_best_model_at_end). Texts go through transformers padded,

@@ -1,6 +1,10 @@
 """Reads a run's folder with TensorBoard's own reader and compares it with metrics.jsonl.
 
-Run by hand: python tests/golden/check_tensorboard.py RUN_DIR   (exit 1 when they differ)
+Run by the suite Peers of cli_test, or by hand:
+
+    python tests/golden/check_tensorboard.py RUN_DIR
+
+The exit code is 1 when they differ.
 """
 import json
 import math

@@ -2,8 +2,8 @@
 
     python tests/golden/make_sft.py
 
-Writes sft/train.jsonl (the samples, as text), sft/start and sft/final (adapters in PEFT's format) and sft/log.json (what
-Trainer logged at every step). Tokens are bytes: byte b has the id 3 + b, and 2 is EOS (tests/rl/byte_tokenizer.h); capital
+Writes sft/train.jsonl (the samples, as text), sft/start and sft/final (adapters in PEFT's format), sft/log.json (what
+Trainer logged at every step) and sft/log_smoothed.json (the same from sft/start with label smoothing). Tokens are bytes: byte b has the id 3 + b, and 2 is EOS (tests/rl/byte_tokenizer.h); capital
 letters keep the ids below tiny_llama's vocabulary of 96.
 """
 import json
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
 
 HERE = Path(__file__).parent
@@ -57,13 +57,34 @@ class InOrder(Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
+def train(peft, data, **more):
+    """Ten steps; what was logged at each."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(folder, warmup_steps=0.25, logging_steps=1, save_strategy="no", report_to=[], use_cpu=True,
+                                      remove_unused_columns=False, **SETTINGS, **more)
+        trainer = InOrder(peft, arguments, train_dataset=[features(s) for s in data], data_collator=collate)
+        trainer.train()
+    return [entry for entry in trainer.state.log_history if "loss" in entry]
+
+
+def base():
+    return AutoModelForCausalLM.from_pretrained(HERE / "tiny_llama", dtype=torch.float32, attn_implementation="eager")
+
+
+def smoothed():
+    """The same steps with label smoothing."""
+    data = samples()
+    peft = PeftModel.from_pretrained(base(), OUT / "start", is_trainable=True)
+    log = train(peft, data, label_smoothing_factor=0.2)
+    (OUT / "log_smoothed.json").write_text(json.dumps(dict(label_smoothing_factor=0.2, steps=log), indent=1))
+
+
 def main():
     torch.manual_seed(11)
     OUT.mkdir(exist_ok=True)
     data = samples()
     (OUT / "train.jsonl").write_text("".join(json.dumps(s) + "\n" for s in data))
-    model = AutoModelForCausalLM.from_pretrained(HERE / "tiny_llama", dtype=torch.float32, attn_implementation="eager")
-    peft = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, task_type="CAUSAL_LM",
+    peft = get_peft_model(base(), LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, task_type="CAUSAL_LM",
                                             target_modules=["q_proj", "v_proj", "o_proj", "up_proj", "down_proj"]))
     peft.peft_config["default"].base_model_name_or_path = "tiny_llama"
     with torch.no_grad():
@@ -71,16 +92,12 @@ def main():
             if "lora_B" in name:
                 parameter.normal_(0, 0.05)
     peft.save_pretrained(OUT / "start")
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(folder, warmup_steps=0.25, logging_steps=1, save_strategy="no", report_to=[], use_cpu=True,
-                                      remove_unused_columns=False, **SETTINGS)
-        trainer = InOrder(peft, arguments, train_dataset=[features(s) for s in data], data_collator=collate)
-        trainer.train()
-    log = [entry for entry in trainer.state.log_history if "loss" in entry]
+    log = train(peft, data)
     (OUT / "log.json").write_text(json.dumps(dict(settings=dict(SETTINGS, warmup_ratio=0.25), steps=log), indent=1))
     peft.save_pretrained(OUT / "final")
     for folder in ("start", "final"):
         (OUT / folder / "README.md").unlink(missing_ok=True)
+    smoothed()
 
 
 if __name__ == "__main__":

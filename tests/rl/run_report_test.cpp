@@ -145,6 +145,35 @@ TEST(RunReport, HoldsCurvesAnswersAndConfiguration) {
   }
 }
 
+// What a person looks for first stands above what is folded away; nobody is called the policy.
+TEST(RunReport, SupervisedCurvesStandAboveTheFold) {
+  RunReport report;
+  for (int64_t step = 1; step <= 3; ++step) {
+    const double s = static_cast<double>(step);
+    report.metrics.push_back({step,
+                              {{"loss", 3 - s},
+                               {"grad_norm", s},
+                               {"learning_rate", 1e-3},
+                               {"epoch", s / 10},
+                               {"eval/loss", 4 - s},
+                               {"eval/perplexity", std::exp(4 - s)},
+                               {"trained_tokens", 12},
+                               {"perf/seconds", 1}}});
+  }
+  const std::string html = run_report_html(report);
+  const size_t fold = html.find("<details><summary>All other metrics");
+  ASSERT_NE(fold, std::string::npos);
+  for (const char* above : {">Loss<", "held out", ">Learning rate<", ">Gradient norm<",
+                            ">eval/perplexity<", "<h2>Held-out data</h2>"}) {
+    EXPECT_LT(html.find(above), fold) << above;
+  }
+  for (const char* below : {">trained_tokens<", ">epoch<", ">perf/seconds<"}) {
+    EXPECT_GT(html.find(below), fold) << below;
+    EXPECT_NE(html.find(below), std::string::npos) << below;
+  }
+  EXPECT_THAT(html, Not(HasSubstr("policy")));
+}
+
 TEST(RunReport, GivenFiguresAreShown) {
   RunReport report = small_report();
   report.figures = {{"held-out <reward>", "0.4 → 1.6", "95 % 1.4 … 1.8"}};

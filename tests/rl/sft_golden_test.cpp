@@ -15,13 +15,12 @@ namespace {
 using testing::repository;
 using testing::ScratchFolder;
 
-TEST(GoldenSft, TenStepsOfTrainerAndPeft) {
-  const nlohmann::json golden = testing::read_golden("sft/log.json");
-  const auto& settings = golden["settings"];
-  ScratchFolder folder;
-  testing::make_model(folder / "model");
+// What tests/golden/make_sft.py told transformers.
+SftSetup golden_setup(const std::filesystem::path& model) {
+  const nlohmann::json settings = testing::read_golden("sft/log.json")["settings"];
+  testing::make_model(model);
   SftSetup setup;
-  setup.model.path = (folder / "model").string();
+  setup.model.path = model.string();
   setup.lora.path = repository("tests/golden/sft/start");
   setup.data.train = repository("tests/golden/sft/train.jsonl");
   setup.data.shuffle = false;
@@ -35,19 +34,30 @@ TEST(GoldenSft, TenStepsOfTrainerAndPeft) {
   setup.sft.adam_beta2 = settings["adam_beta2"];
   setup.sft.max_grad_norm = settings["max_grad_norm"];
   setup.sft.micro_batch_tokens = 100;  // several passes a step
-  const testing::SftRun run = testing::run_sft(setup, folder / "run");
+  return setup;
+}
 
+void expect_steps(const testing::SftRun& run, const nlohmann::json& steps) {
   ASSERT_EQ(run.rows.size(), 10u);
-  int clipped = 0;
   for (size_t i = 0; i < 10; ++i) {
-    const auto& expected = golden["steps"][i];
     for (const char* name : {"loss", "grad_norm"}) {
-      const double value = expected[name];
+      const double value = steps[i][name];
       EXPECT_NEAR(run.metric(i, name), value, 1e-4 * value) << name << " of step " << i + 1;
     }
     for (const char* name : {"learning_rate", "epoch"}) {
-      EXPECT_NEAR(run.metric(i, name), expected[name].get<double>(), 1e-12) << name;
+      EXPECT_NEAR(run.metric(i, name), steps[i][name].get<double>(), 1e-12) << name;
     }
+  }
+}
+
+TEST(GoldenSft, TenStepsOfTrainerAndPeft) {
+  const nlohmann::json golden = testing::read_golden("sft/log.json");
+  const ScratchFolder folder;
+  const SftSetup setup = golden_setup(folder / "model");
+  const testing::SftRun run = testing::run_sft(setup, folder / "run");
+  expect_steps(run, golden["steps"]);
+  int clipped = 0;
+  for (size_t i = 0; i < 10; ++i) {
     clipped += run.metric(i, "grad_norm") > setup.sft.max_grad_norm ? 1 : 0;
   }
   EXPECT_GT(clipped, 0);
@@ -69,6 +79,14 @@ TEST(GoldenSft, TenStepsOfTrainerAndPeft) {
   }
   EXPECT_LT(std::sqrt(distance / size), 1e-4);
   EXPECT_GT(std::sqrt(moved / size), 1e-2);  // there was something to learn
+}
+
+TEST(GoldenSft, TenStepsOfTrainerWithLabelSmoothing) {
+  const nlohmann::json golden = testing::read_golden("sft/log_smoothed.json");
+  const ScratchFolder folder;
+  SftSetup setup = golden_setup(folder / "model");
+  setup.sft.label_smoothing_factor = golden["label_smoothing_factor"];
+  expect_steps(testing::run_sft(setup, folder / "run"), golden["steps"]);
 }
 
 }  // namespace

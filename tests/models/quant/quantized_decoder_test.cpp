@@ -167,6 +167,11 @@ TEST(QuantizedDecoder, Bfloat16) {
     const at::Tensor expected = logits_of(*wide, kTexts);
     const at::Tensor error = logits_of(*narrow, kTexts) - expected;
     EXPECT_LT((error.norm() / expected.norm()).item<double>(), 0.03) << enum_name(quantize);
+    for (size_t i = 0; i < narrow->modules().size(); ++i) {
+      if (narrow->modules()[i].kind != ModuleKind::norm) continue;
+      const auto module = static_cast<int64_t>(i);  // of the file's precision, as with PEFT
+      EXPECT_TRUE(same_bits(narrow->base_value(module, false), wide->base_value(module, false)));
+    }
   }
 }
 

@@ -161,6 +161,15 @@ TEST_F(LabelledTexts, BadLinesAreAllNamed) {
   EXPECT_THAT(error("\n"), HasSubstr("holds no texts"));
 }
 
+TEST_F(LabelledTexts, BadLinesOfBothFilesAreNamedTogether) {
+  const std::string held_out = "{\"text\": \"c\", \"label\": 9}\n{\"text\": 1, \"label\": 9}\n";
+  const std::string both = error("{\"text\": \"a\", \"label\": 0}\n[]\n", held_out);
+  EXPECT_THAT(both, HasSubstr("t.jsonl:2: is not a JSON object\n"));
+  EXPECT_THAT(both, HasSubstr("e.jsonl:2: "));
+  // Which classes there are is not known then.
+  EXPECT_THAT(both, ::testing::Not(HasSubstr("e.jsonl:1: ")));
+}
+
 TEST_F(LabelledTexts, LongTextsAreCutOnOneSide) {
   config.max_length = 3;
   const std::string text =

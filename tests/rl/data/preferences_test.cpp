@@ -14,6 +14,7 @@
 namespace leash {
 namespace {
 
+using ::testing::AllOf;
 using testing::byte_tokenizer_json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -157,6 +158,14 @@ TEST_F(PreferencesTest, BadLinesAreAllNamed) {
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 19);
   has_eos = false;
   EXPECT_THAT(error("{\"chosen\": \"a\", \"rejected\": \"b\"}"), HasSubstr("names no EOS token"));
+}
+
+TEST_F(PreferencesTest, BadLinesOfBothFilesAreNamedTogether) {
+  write_text(folder_ / "e.jsonl", "{\"chosen\": \"a\"}\n");
+  config.eval = folder_ / "e.jsonl";
+  EXPECT_THAT(error("{\"chosen\": \"xa\", \"rejected\": \"xb\"}\n7\n"),
+              AllOf(HasSubstr("p.jsonl:2: is not a JSON object\n"),
+                    HasSubstr("e.jsonl:1: needs `chosen` and `rejected`")));
 }
 
 TEST_F(PreferencesTest, WhatIsTooLongIsDroppedOrCutAndCounted) {

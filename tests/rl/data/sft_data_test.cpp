@@ -80,6 +80,31 @@ TEST_F(SftDataTest, CompletionsTrainAloneUnlessToldOtherwise) {
   EXPECT_THAT(read(line).samples[0].trained, ElementsAre(0, 1, 1, 1, 1));
 }
 
+// "bend" is b + end, "be" is b + e: what the prompt alone would not have does train.
+TEST_F(SftDataTest, TrainingBeginsWhereAMergedBorderDiffers) {
+  const Tokenizer merging = Tokenizer::load(testing::repository("tests/golden/tiny_tokenizer"));
+  config.append_eos = false;
+  write_text(folder_ / "s.jsonl",
+             "{\"prompt\": \"xu be\", \"completion\": \"nd it\"}\n"
+             "{\"prompt\": \"xu \", \"completion\": \"be\"}\n"
+             "{\"prompt\": \"xu\", \"completion\": \" be\"}\n");
+  const SftData data = read_sft_data(folder_ / "s.jsonl", merging, config, 200);
+  const auto trained = [&](const SftSample& sample) {
+    std::vector<int64_t> ids;
+    for (size_t i = 0; i < sample.ids.size(); ++i) {
+      if (sample.trained[i] == 1) ids.push_back(sample.ids[i]);
+    }
+    return merging.decode(ids);
+  };
+  EXPECT_EQ(trained(data.samples.at(0)), "end it");
+  EXPECT_EQ(data.samples[0].prompt_tokens,
+            static_cast<int64_t>(merging.encode("xu be").size()) - 1);
+  EXPECT_EQ(trained(data.samples.at(1)), " be");
+  EXPECT_EQ(trained(data.samples.at(2)), " be");
+  EXPECT_EQ(data.counts.merged_borders, 2);
+  EXPECT_THAT(data.counts.text(), HasSubstr("in 2 the prompt's last token merges"));
+}
+
 TEST_F(SftDataTest, MessagesTrainWholeOrTheAssistantsPartAlone) {
   const std::string line =
       "{\"messages\": [{\"role\": \"system\", \"content\": \"S\"}, {\"role\": \"user\", "
@@ -187,6 +212,20 @@ TEST_F(SftDataTest, EveryBadLineIsNamed) {
   EXPECT_THAT(what, Not(HasSubstr("s.jsonl:2:")));
   config.assistant_only_loss = true;
   EXPECT_THAT(error("{\"text\": \"a\"}"), HasSubstr("needs chat messages"));
+}
+
+TEST_F(SftDataTest, BadLinesOfBothFilesAreNamedTogether) {
+  write_text(folder_ / "train.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
+  write_text(folder_ / "eval.jsonl", "[1]\n");
+  config.train = folder_ / "train.jsonl";
+  config.eval = folder_ / "eval.jsonl";
+  try {
+    read_sft_data_sets(config, tokenizer(), 200, 1);
+    FAIL() << "no error";
+  } catch (const FormatError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("train.jsonl:2: `text` has to be a text"));
+    EXPECT_THAT(error.what(), HasSubstr("\n" + (folder_ / "eval.jsonl").string() + ":1: is not"));
+  }
 }
 
 TEST_F(SftDataTest, WhatIsWrongWithTheWholeFileIsSaidOnce) {

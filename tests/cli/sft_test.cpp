@@ -1,0 +1,175 @@
+// leash train with task: sft, from JSON lines to an adapter that answers.
+#include <csignal>
+#include <fstream>
+
+#include "tests/cli/run_workspace.h"
+
+namespace leash::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class SftWorkspace : public RunWorkspace {
+ public:
+  SftWorkspace() {
+    write_text(*this / "train.jsonl", samples(0, 24) + "{\"text\": \"\"}\n");
+    write_text(*this / "held_out.jsonl", samples(24, 6));
+    write_text(*this / "sft.yaml",
+               "task: sft\n"
+               "model: {path: model}\n"
+               "lora: {r: 4, lora_alpha: 8, target_modules: all-linear, lora_dropout: 0.1}\n"
+               "data: {train: train.jsonl, eval: held_out.jsonl, max_length: 12}\n"
+               "sft: {max_steps: 6, per_device_train_batch_size: 8, learning_rate: 1.0e-2,\n"
+               "      eval_strategy: steps, eval_steps: 3, eval_on_start: true, eval_answers: 2,\n"
+               "      micro_batch_tokens: 40}\n"
+               "run: {seed: 5, save_steps: 2, save_total_limit: 0, threads: 1}\n");
+  }
+  Lines sft_args(const std::string& command, const std::string& folder,
+                 const Lines& more = {}) const {
+    Lines args = {command, (*this / "sft.yaml").string(), "--run-dir", (*this / folder).string()};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  Ended sft(const std::string& command, const std::string& folder, const Lines& more = {}) const {
+    return run_leash(sft_args(command, folder, more));
+  }
+  void expect_equal_sft_runs(const std::string& a, const std::string& b) const {
+    for (const char* file :
+         {"adapter/adapter_model.safetensors", "samples.jsonl",
+          "snapshots/step-6/adapter_model.safetensors", "snapshots/step-6/optimizer.safetensors",
+          "snapshots/step-6/state.json", "resolved.yaml"}) {
+      EXPECT_TRUE(read_text(*this / a / file) == read_text(*this / b / file)) << file;
+    }
+    EXPECT_EQ(metrics(a), metrics(b));
+  }
+  // Kills a run as soon as `step` stands in metrics.jsonl; again when it was over before.
+  void kill_after(const std::string& folder, int64_t step) const {
+    const ProcessOptions one_thread{.environment = {{"OMP_NUM_THREADS", "1"}}};
+    for (int attempt = 0; attempt < 6; ++attempt) {
+      std::filesystem::remove_all(*this / folder);
+      Process process(leash_command(sft_args("train", folder)), one_thread);
+      process.wait_until([&] { return steps_written(folder) >= step + 1; });  // with step 0
+      process.signal(SIGKILL);
+      if (process.wait().signal == SIGKILL && steps_written(folder) < 7) return;
+    }
+    ADD_FAILURE() << "the run was always over before the signal reached it";
+  }
+
+ private:
+  static std::string samples(int first, int count) {
+    std::string text;
+    for (int i = first; i < first + count; ++i) {
+      text += Json{{"prompt", "q" + std::to_string(i) + "? "},
+                   {"completion", std::string(1 + i % 3, 'y') + "es"}}
+                  .dump() +
+              "\n";
+    }
+    return text;
+  }
+};
+
+TEST(SftCommand, TrainsReportsAndEvaluates) {
+  const SftWorkspace work;
+  const std::string weights = read_text(work.model() / "model.safetensors");
+  const Ended whole = work.sft("train", "whole");
+  expect_done(whole);
+  EXPECT_THAT(whole.err, HasSubstr("training data: 24 samples, "));
+  EXPECT_THAT(whole.err, HasSubstr("1 dropped: no trained token left"));
+  EXPECT_THAT(whole.err, HasSubstr("held-out data: 6 samples, "));
+  EXPECT_THAT(whole.err, HasSubstr("trainable params: "));
+  EXPECT_THAT(whole.err, HasSubstr("6 steps of 8 rows: 2.00 epochs"));
+  EXPECT_THAT(whole.out, HasSubstr("held-out loss"));
+  EXPECT_TRUE(read_text(work.model() / "model.safetensors") == weights);
+  EXPECT_THAT(read_text(work / "whole/report.html"),
+              AllOf(HasSubstr("Learning rate"), HasSubstr("Answers before and after")));
+  const auto rows = json_lines(read_text(work / "whole/metrics.jsonl"));
+  ASSERT_EQ(rows.size(), 7u);
+  for (const char* key : {"step", "loss", "grad_norm", "learning_rate", "epoch"}) {
+    EXPECT_TRUE(rows[6].contains(key)) << key;
+  }
+  EXPECT_LT(rows[6]["eval/loss"].get<double>(), rows[0]["eval/loss"].get<double>());
+
+  // evaluate finds what the run found.
+  for (const auto& [row, more] :
+       std::vector<std::pair<size_t, Lines>>{{6, {"--json"}},
+                                             {3, {"--json", "--snapshot", "3"}},
+                                             {0, {"--json", "--snapshot", "0"}}}) {
+    const Ended ended = work.sft("evaluate", "whole", more);
+    expect_done(ended);
+    const Json figures = json_lines(ended.out).at(0);
+    EXPECT_EQ(figures["step"], rows[row]["step"]);
+    EXPECT_EQ(figures["loss"], rows[row]["eval/loss"]);
+    EXPECT_EQ(figures["perplexity"], rows[row]["eval/perplexity"]);
+    EXPECT_EQ(figures["mean_token_accuracy"], rows[row]["eval/mean_token_accuracy"]);
+    EXPECT_EQ(figures["tokens"], rows[row]["eval/tokens"]);
+    EXPECT_EQ(figures["samples"], 6);
+  }
+  EXPECT_THAT(work.sft("evaluate", "whole").out, HasSubstr("held-out data: 6 samples"));
+
+  // The adapter changes what is generated.
+  const Lines ask = {"--prompt", "q7? ", "--greedy", "--max-new-tokens", "8", "--json"};
+  Lines adapted = ask;
+  adapted.insert(adapted.end(), {"--adapter", "whole/adapter"});
+  const Ended plain = work.run("generate", ask), tuned = work.run("generate", adapted);
+  expect_done(plain);
+  expect_done(tuned);
+  EXPECT_NE(json_lines(plain.out).at(0)["logprobs"], json_lines(tuned.out).at(0)["logprobs"]);
+}
+
+TEST(SftCommand, AfterSigkillTheRunEndsAsIfNothingHadHappened) {
+  const SftWorkspace work;
+  expect_done(work.sft("train", "whole"));
+  work.kill_after("killed", 3);
+  expect_error(work.sft("train", "killed"), 2, "--resume");
+  expect_done(work.sft("train", "killed", {"--resume"}));
+  work.expect_equal_sft_runs("whole", "killed");
+}
+
+// All bad lines of both files, before the weights are read: this model has none that fit.
+TEST(SftCommand, BadDataIsNamedByLineBeforeTheModelIsLoaded) {
+  const SftWorkspace work;
+  write_tiny_folder(work.model(), tiny_byte_options(),
+                    [](NamedTensors& tensors) { tensors.pop_back(); });
+  EXPECT_THAT(work.sft("train", "run").err, HasSubstr("has no tensor"));
+  std::ofstream(work / "train.jsonl", std::ios::app) << "{\"prompt\": \"a\"}\nnot json\n";
+  write_text(work / "held_out.jsonl", "{\"text\": 5}\n");
+  const Ended ended = work.sft("train", "other");
+  expect_error(ended, 3, "train.jsonl:26: needs either `text`");
+  EXPECT_THAT(ended.err, HasSubstr("train.jsonl:27: is not valid JSON"));
+  EXPECT_THAT(ended.err, HasSubstr("held_out.jsonl:1: `text` has to be a text"));
+  EXPECT_THAT(ended.err, Not(HasSubstr("has no tensor")));
+}
+
+TEST(SftCommand, HalfPrecisionIsRefusedInWords) {
+  const SftWorkspace work;
+  const auto with = [&](const std::string& setting) {
+    return work.sft("train", "run", {"--set", setting});
+  };
+  for (const char* name : {"fp16", "float16"}) {
+    expect_error(with(std::string("model.dtype=") + name), 2, "loss scaling");
+    expect_error(work.run("generate", {"--prompt", "x", "--dtype", name}), 2, "loss scaling");
+  }
+  const Ended flag = with("sft.fp16=true");
+  expect_error(flag, 2, "sft.fp16: there is no such setting; training in float16 would need");
+  EXPECT_THAT(flag.err, Not(HasSubstr("model.dtype` here")));
+  expect_error(with("sft.bf16=true"), 2, "it is `model.dtype: bfloat16` here");
+  expect_error(with("model.dtype=bf16"), 2, "it is `bfloat16` here");
+}
+
+// A machine without instructions for it says so with both figures; another may.
+TEST(SftCommand, Bfloat16IsMeasured) {
+  const SftWorkspace work;
+  const Ended ended = work.sft("train", "run", {"--set", "model.dtype=bfloat16"});
+  expect_done(ended);
+  const std::string cpu = read_text("/proc/cpuinfo");
+  const bool slow =
+      cpu.find("avx512_bf16") == std::string::npos && cpu.find("amx_bf16") == std::string::npos;
+  const bool said = ended.err.find("GFLOP/s in it and ") != std::string::npos;
+  EXPECT_TRUE(said || !slow) << ended.err;
+  EXPECT_THAT(work.sft("train", "wide").err, Not(HasSubstr("GFLOP/s")));
+}
+
+}  // namespace
+}  // namespace leash::testing
