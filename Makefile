@@ -30,7 +30,8 @@ format: setup    ## rewrite the sources with clang-format
 format-check:
 	@$(SOURCES) | xargs clang-format --dry-run --Werror
 
-lint: setup      ## clang-tidy with the short list in .clang-tidy
+lint:            ## clang-tidy with the short list in .clang-tidy
+	@.ci/setup clang-tidy
 	@cmake --preset release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >/dev/null
 	@git ls-files 'models/*.cpp' 'rollout/*.cpp' 'rl/*.cpp' 'configs/*.cpp' 'experiments/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/release
 

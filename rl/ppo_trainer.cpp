@@ -160,6 +160,9 @@ Metrics PpoTrainer::iterate() {
                {"perf/seconds_scoring", scoring_seconds},
                {"perf/seconds_update", update_seconds},
                {"perf/sampling_tokens_per_second", tokens / sampling_seconds},
+               {"perf/scoring_tokens_per_second", tokens / scoring_seconds},
+               {"perf/update_tokens_per_second",
+                tokens * static_cast<double>(setup_.ppo.num_ppo_epochs) / update_seconds},
                {"perf/eps", static_cast<double>(experience.batch()) / seconds},
                {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}}) {
     metrics.emplace_back(name, value);

@@ -3,8 +3,8 @@
 #include <ATen/ops/equal.h>
 
 #include "configs/experiment.h"
-#include "rl/ppo_experience.h"
 #include "rl/ppo_update.h"
+#include "tests/cli/ppo_iteration.h"
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {
@@ -34,22 +34,8 @@ std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
 }
 
 void iterate(const PpoSetup& setup, PpoRoles& roles, PpoOptimizers& optimizers, int64_t step) {
-  const auto prompts = read_prompts(setup.data.train, roles.tokenizer, prompt_limits(setup, roles));
-  Lanes lanes(setup.lanes);
-  const std::vector<int64_t> rows =
-      PromptOrder(static_cast<int64_t>(prompts.size()), true, 1).next(0, setup.ppo.batch_size);
-  std::vector<Prompt> batch;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    batch.push_back({.ids = prompts[static_cast<size_t>(rows[i])].ids, .sample = i});
-  }
-  const LinearHead* head = roles.critic.kind == CriticKind::shared ? &roles.critic.head : nullptr;
-  const auto answers =
-      RolloutEngine(roles.decoder, roles.tokenizer)
-          .generate(batch, &roles.policy, generation_config(setup, roles, step), head);
-  Experience experience = assemble(judge(answers, prompts, rows, setup, roles, lanes), setup.ppo);
-  shape(experience, setup.ppo, setup.ppo.kl_coef);
-  update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2},
-         *single_communicator());
+  update(sampled_experience(setup, roles, step), step, setup, roles, optimizers,
+         {.policy = 1e-2, .critic = 1e-2}, *single_communicator());
 }
 
 TEST(BaseWeights, KeepTheirBitsWhateverTrains) {

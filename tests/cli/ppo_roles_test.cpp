@@ -1,13 +1,146 @@
 // Who takes part in a PPO run, as a recipe says it.
 #include "rl/ppo_roles.h"
 
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
 #include "configs/experiment.h"
 #include "models/errors.h"
+#include "models/io/peft_adapter.h"
+#include "models/random.h"
+#include "rl/ppo_update.h"
+#include "rollout/scoring.h"
+#include "tests/cli/ppo_iteration.h"
 #include "tests/cli/run_workspace.h"
 #include "tests/rl/byte_tokenizer.h"
+#include "tests/support/tensors.h"
 
 namespace leash::testing {
 namespace {
+
+PpoSetup setup_of(const RunWorkspace& work, const Lines& overrides) {
+  return std::get<PpoSetup>(load_experiment(work.recipe(), overrides).experiment.setup);
+}
+
+// The largest exact KL(policy ‖ reference) of a position of some texts.
+double largest_kl(const PpoRoles& roles) {
+  const std::vector<ScoredText> texts = {{ids_of("alpha beta"), 1}, {ids_of("gamma"), 2}};
+  double largest = 0;
+  for (const auto& text : exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference_decoder,
+                                         roles.reference(), texts)) {
+    for (const double kl : text) largest = std::max(largest, std::abs(kl));
+  }
+  return largest;
+}
+
+// Noise on every tensor, so that nothing that starts at zero hides.
+void disturb(const std::vector<at::Tensor>& parameters, double size) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    parameters[i].detach().add_(
+        normal_tensor({23, Purpose::noise, i}, parameters[i].sizes(), 0, size));
+  }
+}
+
+// Without anything said the policy is held to where it started, which is not the base.
+TEST(PpoRoles, WithAnAdapterToGoOnFromTheReferenceIsAFrozenCopyOfIt) {
+  const RunWorkspace work;
+  write_tiny_adapter(work / "warm", work / "model");
+  for (const Lines& reference : {Lines{}, Lines{"reference.kind=adapter"}}) {
+    Lines overrides = {"lora={path: " + (work / "warm").string() + "}"};
+    overrides.insert(overrides.end(), reference.begin(), reference.end());
+    const PpoRoles roles = load_ppo_roles(setup_of(work, overrides));
+    ASSERT_NE(roles.reference(), nullptr);
+    EXPECT_TRUE(roles.reference()->parameters().empty()) << "frozen";
+    EXPECT_LT(largest_kl(roles), 1e-5);
+    disturb(roles.policy.parameters(), 0.1);
+    EXPECT_GT(largest_kl(roles), 1e-2) << "the reference moved with the policy";
+  }
+}
+
+TEST(PpoRoles, AReferenceIsWhatTheRecipeSays) {
+  const RunWorkspace work;
+  write_tiny_adapter(work / "warm", work / "model");
+  write_tiny_adapter(work / "other", work / "model", /*seed=*/9);
+  const std::string warm = "lora={path: " + (work / "warm").string() + "}";
+  const PpoRoles off = load_ppo_roles(setup_of(work, {warm, "reference.kind=adapter_off"}));
+  EXPECT_EQ(off.reference(), nullptr);
+  EXPECT_EQ(off.reference_decoder, off.decoder);
+  EXPECT_GT(largest_kl(off), 1e-2);
+
+  const std::string path = "reference={kind: adapter, path: " + (work / "other").string() + "}";
+  for (const Lines& overrides :
+       {Lines{path}, Lines{path, warm}, Lines{path, "model.dtype=float64"}}) {
+    const PpoRoles roles = load_ppo_roles(setup_of(work, overrides));
+    ASSERT_NE(roles.reference(), nullptr);
+    EXPECT_TRUE(roles.reference()->parameters().empty());
+    const auto loaded = load_adapter(work / "other", roles.decoder->modules()).named_tensors();
+    const auto used = roles.reference()->named_tensors();
+    ASSERT_EQ(used.size(), loaded.size());
+    for (size_t i = 0; i < used.size(); ++i) {
+      EXPECT_TRUE(all_close(used[i].second.to(at::kFloat), loaded[i].second, 0)) << used[i].first;
+    }
+    EXPECT_GT(largest_kl(roles), 1e-2);
+  }
+}
+
+// What the critic said while sampling is what it says in the first minibatch: V = V_old, so that
+// with G = V_old + 0.5 the loss is ½ · 0.25.
+TEST(PpoRoles, ValuesInTheFirstMinibatchAreThoseOfSampling) {
+  at::set_num_threads(1);
+  const RunWorkspace work;
+  write_tiny_folder(work / "second",
+                    {.vocab_size = kTinyVocabulary, .max_positions = 128, .seed = 8});
+  const std::string separate = "critic={kind: separate, path: " + (work / "second").string();
+  for (const std::string& critic :
+       {std::string("critic.kind=shared"), std::string("critic.kind=adapter"),
+        separate + ", train: head}", separate + ", train: lora}", separate + ", train: all}"}) {
+    const PpoSetup setup = setup_of(work, {critic});
+    const PpoRoles roles = load_ppo_roles(setup);
+    disturb(roles.policy.parameters(), 0.1);
+    disturb(roles.critic.parameters(), 0.1);
+    Experience experience = sampled_experience(setup, roles, 1);
+    EXPECT_GT(experience.values.masked_select(experience.mask).std().item<double>(), 0.1) << critic;
+    experience.returns = experience.values + 0.5;
+    const UpdateSums sums = accumulate_gradients(experience, {0, 1, 2, 3, 4, 5, 6, 7}, setup, roles,
+                                                 *single_communicator());
+    EXPECT_NEAR(sums.value_loss, 0.125, 1e-5) << critic;
+    EXPECT_LT(sums.gap_max, 1e-4) << critic;
+  }
+}
+
+// One setting of `rollout:` at a time, and what the engine is told.
+TEST(PpoRoles, RolloutSettingsReachTheEngine) {
+  const RunWorkspace work;
+  const auto config = [&](const std::string& setting) {
+    const PpoSetup setup = setup_of(work, {"rollout." + setting, "run.seed=17"});
+    return generation_config(setup, load_ppo_roles(setup), /*step=*/4);
+  };
+  const GenerationConfig plain = config("response_length=24");
+  EXPECT_EQ(plain.sampling.temperature, 0.7);
+  EXPECT_EQ(plain.max_new_tokens, 24);
+  EXPECT_EQ(plain.seed, 17u);
+  EXPECT_EQ(plain.step, 4u);
+  EXPECT_EQ(plain.purpose, Purpose::sampling);
+  EXPECT_EQ(plain.eos_token_ids, std::vector<int64_t>{2});
+  EXPECT_EQ(config("temperature=1.25").sampling.temperature, 1.25);
+  EXPECT_EQ(config("top_k=7").sampling.top_k, 7);
+  EXPECT_EQ(config("top_p=0.75").sampling.top_p, 0.75);
+  EXPECT_EQ(config("min_p=0.125").sampling.min_p, 0.125);
+  EXPECT_EQ(config("repetition_penalty=1.5").sampling.repetition_penalty, 1.5);
+  EXPECT_EQ(config("response_length=9").max_new_tokens, 9);
+  EXPECT_EQ(config("min_new_tokens=5").min_new_tokens, 5);
+  EXPECT_EQ(config("max_batch=3").max_batch, 3);
+  EXPECT_EQ(config("stop_texts=[ab, c]").stop_texts, (Lines{"ab", "c"}));
+  const GenerationConfig never = config("stop_token=null"), own = config("stop_token=\"!\"");
+  EXPECT_TRUE(never.eos_token_ids.empty());
+  EXPECT_TRUE(never.stop_token_ids.empty());
+  EXPECT_TRUE(own.eos_token_ids.empty());
+  EXPECT_EQ(own.stop_token_ids, ids_of("!"));
+}
 
 TEST(PpoRoles, WithAnAdapterToGoOnFromTheCriticHasItsRankAndTargets) {
   const RunWorkspace work;

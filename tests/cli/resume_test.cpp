@@ -56,7 +56,74 @@ TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
   work.expect_equal_runs("whole", "killed");
 }
 
-TEST(Resume, AfterTwoInterruptionsAndASecondSignal) {
+// A reward program that, at its N-th call (N in the file `hold`), touches `reached` and waits until
+// `hold` is gone. Scores are the lengths of the lines that it reads.
+void write_reward_that_holds(const RunWorkspace& work) {
+  write_text(work / "reward.sh",
+             "cd \"$(dirname \"$0\")\"\n"
+             "echo >>calls\n"
+             "if [ -e hold ] && [ \"$(wc -l <calls)\" -eq \"$(cat hold)\" ]; then\n"
+             "  echo >reached\n"
+             "  while [ -e hold ]; do sleep 0.02; done\n"
+             "fi\n"
+             "while read -r line; do echo $((${#line} % 7)); done\n");
+}
+
+// Killed while the answers of step 3 wait for their scores: sampled, but not learnt from.
+TEST(Resume, AfterSigkillInTheMiddleOfAStep) {
+  const RunWorkspace work;
+  write_reward_that_holds(work);
+  const Lines reward = {
+      "--set", "reward=[{kind: command, command: sh " + (work / "reward.sh").string() + "}]"};
+  expect_done(work.train("whole", reward));
+
+  std::filesystem::remove(work / "calls");
+  write_text(work / "hold", "5");  // greedy and sampled before training, steps 1, 2 and 3
+  Process process(leash_command(work.train_args("killed", reward)), kOneThread);
+  EXPECT_TRUE(process.wait_until([&] { return std::filesystem::exists(work / "reached"); }));
+  process.signal(SIGKILL);
+  EXPECT_EQ(process.wait().signal, SIGKILL);
+  std::filesystem::remove(work / "hold");
+  EXPECT_EQ(work.steps_written("killed"), 3);
+  EXPECT_TRUE(std::filesystem::exists(work / "killed/snapshots/step-2"));
+  Lines resume = reward;
+  resume.push_back("--resume");
+  expect_done(work.train("killed", resume));
+  work.expect_equal_runs("whole", "killed");
+}
+
+// Reference, critic and reward model as models of their own, and a critic with LoRA beside a
+// reference adapter.
+TEST(Resume, WithEveryOtherRole) {
+  const RunWorkspace work;
+  TinyOptions second = tiny_byte_options(), judge = second;
+  second.seed = 8;
+  judge.seed = 9;
+  judge.num_labels = 1;
+  write_tiny_folder(work / "second", second);
+  write_tiny_folder(work / "judge", judge);
+  write_tiny_adapter(work / "held_to", work / "model", /*seed=*/4, /*scale=*/0.1);
+  const auto path = [&](const char* name) { return "path: " + (work / name).string(); };
+  for (const Lines& roles : {Lines{"reference={kind: model, " + path("second") + "}",
+                                   "critic={kind: separate, train: head, " + path("second") + "}",
+                                   "reward=[{kind: model, " + path("judge") + "}]"},
+                             Lines{"reference={kind: adapter, " + path("held_to") + "}",
+                                   "critic={kind: separate, train: lora, learning_rate: 1.0e-2, " +
+                                       path("second") + "}"}}) {
+    Lines args;
+    for (const std::string& role : roles) args.insert(args.end(), {"--set", role});
+    for (const char* folder : {"whole", "run"}) std::filesystem::remove_all(work / folder);
+    expect_done(work.train("whole", args));
+    EXPECT_GT(Json::parse(work.metrics("whole").at(0)).at("eval/greedy/kl").get<double>(), 0.1)
+        << "the reference is another than the start";
+    interrupted(work, "run", 3, SIGKILL, args);
+    args.push_back("--resume");
+    expect_done(work.train("run", args));
+    work.expect_equal_runs("whole", "run");
+  }
+}
+
+TEST(Resume, AfterSigintAndThenSigkillOfTheResumedRun) {
   const RunWorkspace work;
   expect_done(work.train("whole"));
   interrupted(work, "run", 1, SIGINT);

@@ -1,9 +1,11 @@
 // leash train: what a run leaves behind, and everything that must not go wrong silently.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <limits>
+#include <map>
 #include <set>
 
 #include "tests/cli/run_workspace.h"
@@ -47,8 +49,173 @@ TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
   std::filesystem::rename(work / "elsewhere/again", work / "again");
   work.expect_equal_runs("run", "again");
 
+  // TensorBoard's events hold the same names.
+  std::string events;
+  for (const auto& entry : std::filesystem::directory_iterator(work / "run")) {
+    if (entry.path().filename().string().starts_with("events.out.tfevents."))
+      events += read_text(entry.path());
+  }
+  // Every name is explained in docs/algorithms/ppo.md.
+  const std::string docs = read_text(repository("docs/algorithms/ppo.md"));
+  for (const Json& step : {steps[0], steps[6]}) {
+    for (const std::string& key : keys_of(step)) {
+      if (key == "step") continue;
+      EXPECT_THAT(events, HasSubstr(key));
+      EXPECT_THAT(docs, HasSubstr("`" + key + "`"));
+    }
+  }
+
   // The trained adapter is one that other commands read.
   expect_done(work.run("generate", {"--prompt", "x", "--adapter", "run/adapter"}));
+}
+
+// What one line of metrics.jsonl says under perf/: each phase's seconds add up, and tokens per
+// second are the answers' tokens (in the update, once per epoch) over them.
+TEST(Train, EveryPhaseHasItsSecondsAndTokensPerSecond) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=8"}));
+  const Json step = json_lines(read_text(work / "run/metrics.jsonl")).at(1);
+  const auto perf = [&](const std::string& name) { return step.at("perf/" + name).get<double>(); };
+  const double tokens = 8 * step.at("val/response_length").get<double>();
+  for (const auto& [phase, passes] :
+       {std::pair<std::string, double>{"sampling", 1}, {"scoring", 1}, {"update", 2}}) {
+    const double rate = passes * tokens / perf("seconds_" + phase);
+    EXPECT_NEAR(perf(phase + "_tokens_per_second"), rate, 1e-6 * rate) << phase;
+  }
+  EXPECT_NEAR(perf("seconds_sampling") + perf("seconds_scoring") + perf("seconds_update"),
+              perf("seconds"), 1e-9);
+  EXPECT_NEAR(perf("eps"), 8 / perf("seconds"), 1e-6 * perf("eps"));
+  EXPECT_GT(perf("peak_memory_mb"), 10);
+}
+
+// A run that goes on from an adapter is held to that adapter, or to the base when the recipe says
+// so.
+TEST(Train, KlStartsAtZeroFromAnAdapterAndNotFromTheBase) {
+  const RunWorkspace work;
+  write_tiny_adapter(work / "warm", work.model(), /*seed=*/3, /*scale=*/0.1);
+  const std::string warm = "lora={path: " + (work / "warm").string() + "}";
+  expect_done(work.train("held", {"--set", warm}));
+  const auto held = json_lines(read_text(work / "held/metrics.jsonl"));
+  EXPECT_NEAR(held.at(1).at("objective/kl").get<double>(), 0, 1e-5 * 24);
+  for (const char* way : {"eval/greedy/kl", "eval/sampled/kl"}) {
+    EXPECT_NEAR(held.at(0).at(way).get<double>(), 0, 1e-5);
+    EXPECT_GT(held.at(3).at(way).get<double>(), 1e-3);
+    EXPECT_GT(held.at(6).at(way).get<double>(), 1e-3);
+  }
+  expect_done(work.train("free", {"--set", warm, "--set", "reference.kind=adapter_off", "--set",
+                                  "ppo.total_episodes=8"}));
+  const auto free = json_lines(read_text(work / "free/metrics.jsonl"));
+  EXPECT_GT(free.at(0).at("eval/sampled/kl").get<double>(), 0.1);
+  EXPECT_GT(std::abs(free.at(1).at("objective/kl").get<double>()), 0.1);
+}
+
+TEST(Train, PpoRunsWithoutDropout) {
+  const RunWorkspace work;
+  write_tiny_adapter(work / "warm", work.model());
+  const std::string config = read_text(work / "warm/adapter_config.json");
+  Json changed = Json::parse(config);
+  changed["lora_dropout"] = 0.5;
+  write_text(work / "dropping/adapter_config.json", changed.dump());
+  write_text(work / "dropping/adapter_model.safetensors",
+             read_text(work / "warm/adapter_model.safetensors"));
+  // A fresh adapter, whose update is zero at first, and one whose update is not.
+  const std::string path = (work / "dropping").string();
+  for (const auto& [folder, setting] :
+       {std::pair<std::string, std::string>{"fresh", "lora.lora_dropout=0.5"},
+        {"loaded", "lora={path: " + path + "}"}}) {
+    const Ended ended = work.train(folder, {"--set", setting, "--set", "ppo.total_episodes=24"});
+    expect_done(ended);
+    EXPECT_EQ(ended.err.find("without dropout") != std::string::npos, folder == "fresh");
+    for (int64_t step = 1; step <= 3; ++step) {
+      const Json row = json_lines(read_text(work / folder / "metrics.jsonl")).at(step);
+      EXPECT_LT(row.at("policy/logprob_gap_max").get<double>(), 1e-4) << folder << step;
+    }
+  }
+}
+
+// One rate per iteration, the same shape for policy (1e-2 at most) and critic (1e-4).
+TEST(Train, LearningRatesFollowTheSchedule) {
+  const RunWorkspace work;
+  const auto expect_rates = [&](const std::string& folder, const Lines& settings,
+                                const std::vector<double>& factors) {
+    Lines args = {"--set", "critic.learning_rate=1.0e-4"};
+    for (const std::string& setting : settings) args.insert(args.end(), {"--set", setting});
+    expect_done(work.train(folder, args));
+    const auto rows = json_lines(read_text(work / folder / "metrics.jsonl"));
+    for (size_t i = 0; i < factors.size(); ++i) {
+      EXPECT_NEAR(rows.at(i + 1).at("lr").get<double>(), 1e-2 * factors[i], 1e-12) << folder << i;
+      EXPECT_NEAR(rows.at(i + 1).at("critic/lr").get<double>(), 1e-4 * factors[i], 1e-14);
+    }
+  };
+  expect_rates("linear", {"ppo.warmup_steps=2"}, {0, 0.5, 1, 0.75, 0.5, 0.25});
+  // 0.5 of six iterations rise, then (1 + cos πt) / 2.
+  expect_rates("cosine", {"ppo.lr_scheduler_type=cosine", "ppo.warmup_ratio=0.5"},
+               {0, 1.0 / 3, 2.0 / 3, 1, 0.75, 0.25});
+}
+
+TEST(Train, EvaluationsTakeSeveralSamples) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.eval_samples=3", "--set", "ppo.total_episodes=8"}));
+  const Json evaluations = Json::parse(read_text(work / "run/evaluations/step-0.json"));
+  std::map<std::string, std::map<int64_t, std::multiset<std::string>>> answers;
+  for (const Json& evaluation : evaluations) {
+    for (const Json& answer : evaluation.at("answers")) {
+      answers[evaluation.at("decoding")][answer.at("prompt")].insert(answer.at("text"));
+    }
+  }
+  for (const int64_t prompt : {0, 1}) {
+    EXPECT_EQ(answers.at("greedy").at(prompt).size(), 1u);
+    const auto& sampled = answers.at("sampled").at(prompt);
+    EXPECT_EQ(sampled.size(), 3u);
+    EXPECT_EQ(std::set(sampled.begin(), sampled.end()).size(), 3u) << "draws of their own";
+  }
+}
+
+TEST(Train, WithoutAFolderTheRunIsNamedAfterItsRecipeAndTheTime) {
+  const RunWorkspace work;
+  std::filesystem::create_directories(work / "here");
+  ProcessOptions here;
+  here.folder = work / "here";
+  expect_done(run_leash({"train", work.recipe().string(), "--set", "ppo.total_episodes=8"}, here));
+  Lines names;
+  for (const auto& entry : std::filesystem::directory_iterator(work / "here/runs")) {
+    names.push_back(entry.path().filename());
+    EXPECT_TRUE(std::filesystem::exists(entry.path() / "metrics.jsonl"));
+  }
+  ASSERT_EQ(names.size(), 1u);
+  EXPECT_THAT(names[0], ::testing::MatchesRegex("recipe-[0-9]{8}-[0-9]{6}"));
+}
+
+// What `make demo` ends with: the table of both ways of decoding, three answers side by side, and
+// where adapter and report lie.
+TEST(Train, EndsWithATableAndThreeAnswersSideBySide) {
+  const RunWorkspace work;
+  std::string held_out;
+  for (const char* prompt : {"theta", "iota", "kappa", "lambda", "mu"}) {
+    held_out += Json{{"prompt", prompt}}.dump() + "\n";
+  }
+  write_text(work / "held_out.jsonl", held_out);
+  const Ended ended = work.train("run");
+  expect_done(ended);
+  Lines lines = lines_of(ended.out);
+  const auto beginning = [&](const std::string& with) {
+    return std::ranges::count_if(lines, [&](const std::string& l) { return l.starts_with(with); });
+  };
+  EXPECT_THAT(lines.at(0), ::testing::MatchesRegex("step [36] .best held-out reward within the KL "
+                                                   "bound. against the start"));
+  EXPECT_THAT(lines.at(1), ::testing::MatchesRegex("held-out prompts: 5 +before +after"));
+  for (const std::string way : {"greedy: ", "sampled: "}) {
+    for (const char* row :
+         {"reward [95 %] ", "gain, paired [95 %] ", "exact KL, nats per answer ",
+          "perplexity under reference ", "distinct bigrams ", "tokens per answer "}) {
+      EXPECT_EQ(beginning(way + row), 1) << way << row;
+    }
+  }
+  EXPECT_EQ(beginning("prompt: "), 3);
+  EXPECT_EQ(beginning("  before ("), 3);
+  EXPECT_EQ(beginning("  after  ("), 3);
+  EXPECT_EQ(beginning("adapter: " + (work / "run/adapter").string()), 1);
+  EXPECT_EQ(beginning("report:  " + (work / "run/report.html").string()), 1);
 }
 
 TEST(Train, AProfileAccountsForTheTime) {

@@ -225,7 +225,8 @@ TEST(Warnings, SayWhatIsProbablyNotMeant) {
   EXPECT_THAT(warnings("lora: {lora_dropout: 0.1}"),
               ElementsAre(::testing::StartsWith("lora.lora_dropout: ")));
   EXPECT_THAT(warnings("lora: {lora_dropout: 0}"), IsEmpty());
-  for (const char* setting : {"top_k: 5", "top_p: 0.9", "min_p: 0.1", "repetition_penalty: 1.1"}) {
+  for (const char* setting :
+       {"top_k: 5", "top_p: 0.9", "min_p: 0.1", "repetition_penalty: 1.1", "min_new_tokens: 1"}) {
     EXPECT_THAT(warnings(std::string("rollout: {") + setting + "}"),
                 ElementsAre(::testing::StartsWith("rollout: ")))
         << setting;

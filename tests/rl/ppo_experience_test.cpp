@@ -4,10 +4,16 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <map>
+#include <thread>
 
+#include "models/errors.h"
+#include "tests/support/files.h"
 #include "tests/support/tensors.h"
+#include "tests/support/tiny_folder.h"
 
 namespace leash {
 namespace {
@@ -30,54 +36,106 @@ Experience experience() {
   return result;
 }
 
+double estimate(KlEstimator estimator, double log_ratio) {
+  if (estimator == KlEstimator::k1) return log_ratio;
+  if (estimator == KlEstimator::k2) return log_ratio * log_ratio / 2;
+  return std::exp(-log_ratio) - 1 + log_ratio;
+}
+
 // The same with plain loops: what PPO's papers say.
 struct WrittenOut {
   std::vector<std::vector<double>> advantages, returns;
-  double kl = 0;  // mean over answers
+  double kl = 0;           // mean over answers
+  double return_mean = 0;  // over tokens
 
-  WrittenOut() {
+  explicit WrittenOut(const PpoConfig& config = {}) {
     const std::vector<std::vector<double>> p = {{-1.0, -2.0, -0.5}, {-3.0, -1.5}};
     const std::vector<std::vector<double>> q = {{-1.5, -1.0, -0.5}, {-2.0, -2.5}};
     const std::vector<std::vector<double>> v = {{0.5, 0.25, -0.5}, {1.0, 2.0}};
     const std::vector<double> scores = {2.0, -1.0};
-    double sum = 0, squares = 0, count = 0;
+    std::vector<std::vector<double>> rewards(2);
+    for (size_t row = 0; row < 2; ++row) {
+      for (size_t t = 0; t < p[row].size(); ++t) {
+        const double distance = estimate(config.kl_estimator, p[row][t] - q[row][t]);
+        const bool ends = t + 1 == p[row].size();
+        rewards[row].push_back(-kKl * distance + (ends ? scores[row] : 0));
+        kl += distance / 2;
+      }
+    }
+    if (config.whiten_rewards) {
+      const auto [mean, deviation] = moments(rewards);
+      for (auto& row : rewards) {
+        for (double& reward : row) reward = (reward - mean) / deviation + mean;
+      }
+    }
     for (size_t row = 0; row < 2; ++row) {
       const size_t length = p[row].size();
       std::vector<double> advantage(length), target(length);
       double last = 0;
       for (size_t t = length; t-- > 0;) {
         const bool ends = t + 1 == length;
-        const double reward = -kKl * (p[row][t] - q[row][t]) + (ends ? scores[row] : 0);
-        const double delta = reward + (ends ? 0 : kGamma * v[row][t + 1]) - v[row][t];
+        const double delta = rewards[row][t] + (ends ? 0 : kGamma * v[row][t + 1]) - v[row][t];
         last = delta + (ends ? 0 : kGamma * kLambda * last);
         advantage[t] = last;
         target[t] = last + v[row][t];
-        sum += last;
-        ++count;
-        kl += (p[row][t] - q[row][t]) / 2;
       }
       advantages.push_back(advantage);
       returns.push_back(target);
     }
-    for (const auto& row : advantages) {
-      for (const double a : row) squares += (a - sum / count) * (a - sum / count);
-    }
-    const double deviation = std::sqrt(squares / (count - 1) + 1e-8);
+    return_mean = moments(returns).first;
+    const auto [mean, deviation] = moments(advantages);
     for (auto& row : advantages) {
-      for (double& a : row) a = (a - sum / count) / deviation;
+      for (double& a : row) a = (a - mean) / deviation;
     }
+  }
+
+  // Mean, and sqrt(unbiased variance + 1e-8).
+  static std::pair<double, double> moments(const std::vector<std::vector<double>>& rows) {
+    double sum = 0, squares = 0, count = 0;
+    for (const auto& row : rows) {
+      for (const double x : row) sum += x, ++count;
+    }
+    for (const auto& row : rows) {
+      for (const double x : row) squares += (x - sum / count) * (x - sum / count);
+    }
+    return {sum / count, std::sqrt(squares / (count - 1) + 1e-8)};
   }
 };
 
 TEST(PpoExperience, IsShapedAsWrittenOut) {
-  Experience actual = experience();
-  shape(actual, {.gamma = kGamma, .lam = kLambda}, kKl);
-  const WrittenOut expected;
-  const at::Tensor mask = actual.mask;
-  EXPECT_TRUE(all_close(actual.advantages.masked_select(mask),
-                        pad_rows(expected.advantages).masked_select(mask), 1e-5, 1e-6));
-  EXPECT_TRUE(all_close(actual.returns.masked_select(mask),
-                        pad_rows(expected.returns).masked_select(mask), 1e-5, 1e-6));
+  for (const KlEstimator estimator : {KlEstimator::k1, KlEstimator::k2, KlEstimator::k3}) {
+    for (const bool whiten : {false, true}) {
+      const PpoConfig config{
+          .kl_estimator = estimator, .gamma = kGamma, .lam = kLambda, .whiten_rewards = whiten};
+      Experience actual = experience();
+      shape(actual, config, kKl);
+      const WrittenOut expected(config);
+      const at::Tensor mask = actual.mask;
+      EXPECT_TRUE(all_close(actual.advantages.masked_select(mask),
+                            pad_rows(expected.advantages).masked_select(mask), 1e-5, 1e-6));
+      EXPECT_TRUE(all_close(actual.returns.masked_select(mask),
+                            pad_rows(expected.returns).masked_select(mask), 1e-5, 1e-6));
+      EXPECT_NEAR(actual.kl.sum().item<double>() / 2, expected.kl, 1e-5);
+    }
+  }
+}
+
+TEST(PpoExperience, AnswersWithoutAnEndPayTheirPenalty) {
+  const auto scores = [](const PpoConfig& config) {
+    std::vector<JudgedAnswer> judged;
+    for (const StopReason stop : {StopReason::eos, StopReason::length, StopReason::stop_text,
+                                  StopReason::context, StopReason::stop_token}) {
+      judged.push_back(
+          {.answer = {.token_ids = {1}, .logprobs = {-1}, .entropies = {1}, .stop = stop},
+           .reference_logprobs = {-1},
+           .values = {0},
+           .score = 2});
+    }
+    return assemble(judged, config).scores;
+  };
+  EXPECT_TRUE(all_close(scores({}), at::tensor({2.0, 2.0, 2.0, 2.0, 2.0}, at::kFloat), 0));
+  EXPECT_TRUE(all_close(scores({.missing_eos_penalty = 0.5}),
+                        at::tensor({2.0, 1.5, 2.0, 1.5, 2.0}, at::kFloat), 0));
 }
 
 TEST(PpoExperience, MetricsAreMasked) {
@@ -96,6 +154,7 @@ TEST(PpoExperience, MetricsAreMasked) {
   EXPECT_NEAR(metrics.at("val/response_length"), 2.5, 1e-6);
   EXPECT_NEAR(metrics.at("val/num_eos_tokens"), 1, 1e-6);
   EXPECT_NEAR(metrics.at("val/value_mean"), 3.25 / 5, 1e-6);
+  EXPECT_NEAR(metrics.at("val/return_mean"), expected.return_mean, 1e-6);
   // 1 - Var(R - V) / Var(R) over the five tokens.
   double mean_r = 0, mean_e = 0, var_r = 0, var_e = 0;
   const std::vector<std::vector<double>> values = {{0.5, 0.25, -0.5}, {1.0, 2.0}};
@@ -112,6 +171,37 @@ TEST(PpoExperience, MetricsAreMasked) {
     }
   }
   EXPECT_NEAR(metrics.at("val/explained_variance"), 1 - var_e / var_r, 1e-5);
+}
+
+// Takes its time, and says when it is done.
+struct SlowReward final : RewardSource {
+  std::atomic<bool>* done;
+  explicit SlowReward(std::atomic<bool>* flag) : done(flag) {}
+  std::vector<double> score(const std::vector<RewardSample>& samples) const override {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    *done = true;
+    return std::vector<double>(samples.size(), 0.0);
+  }
+};
+
+// The tasks of all lanes read what stands on judge's stack: none may still run when it throws.
+TEST(PpoExperience, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
+  const testing::ScratchFolder folder;
+  testing::write_tiny_folder(folder.path());
+  const auto decoder = testing::tiny_decoder();
+  std::atomic<bool> done = false;
+  const PpoRoles roles{.checkpoint = {},
+                       .decoder = decoder,
+                       .tokenizer = Tokenizer::load(folder.path()),
+                       .policy = testing::tiny_adapter(*decoder),
+                       .reference_decoder = decoder,
+                       .reference_adapter = {},
+                       .critic = {.kind = CriticKind::shared, .decoder = decoder},
+                       .reward = std::make_unique<SlowReward>(&done)};
+  Lanes lanes({.threads_per_lane = 1});
+  const Completion unknown{.prompt_ids = {1}, .token_ids = {1000}};  // no token of the reference's
+  EXPECT_THROW(judge({unknown}, {PromptRecord{}}, {0}, {}, roles, lanes), FormatError);
+  EXPECT_TRUE(done);
 }
 
 }  // namespace

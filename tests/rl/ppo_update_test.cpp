@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
 
 #include "models/random.h"
 #include "tests/support/files.h"
@@ -87,6 +89,8 @@ class PpoUpdate : public ::testing::Test {
     setup.rollout.temperature = 0.7;
     setup.ppo.micro_batch_tokens = 1000;
     setup.ppo.vf_coef = 0.3;
+    setup.ppo.cliprange = 0.15;  // unequal, so that neither stands in for the other
+    setup.ppo.cliprange_value = 0.3;
     setup.ppo.batch_size = kAnswers;
   }
 
@@ -108,11 +112,18 @@ class PpoUpdate : public ::testing::Test {
     return values;
   }
 
-  // Token by token from whole logits, as the papers write it.
-  at::Tensor loss_written_out(const std::vector<int64_t>& rows) const {
-    const Experience known = experience(beginning);
+  // What a minibatch's losses and metrics are, as sums over its tokens.
+  struct WrittenOut {
     at::Tensor policy = at::zeros(at::IntArrayRef{}, at::kDouble), value = policy;
-    double tokens = 0;
+    double tokens = 0, clipped = 0, value_clipped = 0, log_ratio_squares = 0, entropy = 0;
+    double ratio = 0, ratio_squares = 0, gap = 0, gap_max = 0;
+  };
+
+  // Token by token from whole logits, as the papers write it.
+  WrittenOut written_out(const std::vector<int64_t>& rows) const {
+    const Experience known = experience(beginning);
+    WrittenOut sums;
+    const double clip = setup.ppo.cliprange, clip_value = setup.ppo.cliprange_value;
     for (const int64_t row : rows) {
       std::vector<int64_t> text = known.answers[row].prompt_ids;
       const auto prompt = static_cast<int64_t>(text.size());
@@ -123,17 +134,43 @@ class PpoUpdate : public ::testing::Test {
           roles->decoder->logits(hidden, roles->policy).div(setup.rollout.temperature), -1);
       const at::Tensor states = roles->critic.backprop_to_policy ? hidden : hidden.detach();
       for (int64_t j = 0; j < static_cast<int64_t>(answer.size()); ++j) {
-        const at::Tensor ratio = at::exp(log_p[prompt - 1 + j][answer[j]] - known.logprobs[row][j]);
+        const at::Tensor here = log_p[prompt - 1 + j];
+        const at::Tensor log_ratio = here[answer[j]] - known.logprobs[row][j];
+        const at::Tensor ratio = at::exp(log_ratio);
         const at::Tensor gain = -known.advantages[row][j];
-        policy = policy + at::maximum(gain * ratio, gain * at::clamp(ratio, 0.8, 1.2));
+        const at::Tensor plain = gain * ratio;
+        const at::Tensor clipped = gain * at::clamp(ratio, 1 - clip, 1 + clip);
+        sums.policy = sums.policy + at::maximum(plain, clipped);
         const at::Tensor v = roles->critic.head(states.narrow(0, prompt - 1 + j, 1)).squeeze();
         const at::Tensor old = known.values[row][j], target = known.returns[row][j];
-        const at::Tensor near = at::clamp(v, old - 0.2, old + 0.2);
-        value = value + at::maximum((v - target).square(), (near - target).square()) * 0.5;
-        ++tokens;
+        const at::Tensor near = at::clamp(v, old - clip_value, old + clip_value);
+        const at::Tensor far_loss = (v - target).square(), near_loss = (near - target).square();
+        sums.value = sums.value + at::maximum(far_loss, near_loss) * 0.5;
+        const double d = log_ratio.item<double>();
+        ++sums.tokens;
+        sums.clipped += (clipped > plain).item<bool>() ? 1 : 0;
+        sums.value_clipped += (near_loss > far_loss).item<bool>() ? 1 : 0;
+        sums.log_ratio_squares += d * d;
+        sums.entropy -= (here.exp() * here).sum().item<double>();
+        sums.ratio += std::exp(d);
+        sums.ratio_squares += std::exp(2 * d);
+        sums.gap += std::abs(d);
+        sums.gap_max = std::max(sums.gap_max, std::abs(d));
       }
     }
-    return (policy + value * setup.ppo.vf_coef) / tokens;
+    return sums;
+  }
+
+  at::Tensor loss_written_out(const std::vector<int64_t>& rows) const {
+    const WrittenOut sums = written_out(rows);
+    return (sums.policy + sums.value * setup.ppo.vf_coef) / sums.tokens;
+  }
+
+  std::map<std::string, double> metrics_of_update() const {
+    PpoOptimizers optimizers(setup.ppo, *roles);
+    const Metrics metrics =
+        update(experience(), 1, setup, *roles, optimizers, rates, *single_communicator());
+    return {metrics.begin(), metrics.end()};
   }
 
   static void expect_close(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
@@ -145,6 +182,7 @@ class PpoUpdate : public ::testing::Test {
   }
 
   PpoSetup setup;
+  LearningRates rates{.policy = 1e-3, .critic = 1e-3};
   int64_t beginning = 0;  // tokens that all prompts begin with
   std::unique_ptr<PpoRoles> roles;
 };
@@ -260,6 +298,120 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
     }
   }
   EXPECT_EQ(counted, static_cast<int64_t>(leaves().size()));
+}
+
+double norm(const std::vector<at::Tensor>& gradients) {
+  double squares = 0;
+  for (const at::Tensor& gradient : gradients) squares += gradient.square().sum().item<double>();
+  return std::sqrt(squares);
+}
+
+// With a learning rate of 0 each minibatch sees the same parameters.
+TEST_F(PpoUpdate, MetricsEqualTheLoopsWrittenOut) {
+  rates = {.policy = 0, .critic = 0};
+  setup.ppo.num_ppo_epochs = 1;
+  setup.ppo.max_grad_norm = 1e-3;  // norms are those before clipping
+  for (const int64_t steps : {1, 2}) {
+    setup.ppo.num_mini_batches = steps;
+    WrittenOut first, all;
+    double policy_loss = 0, value_loss = 0, policy_norm = 0, critic_norm = 0;
+    for (int64_t index = 0; index < steps; ++index) {
+      const auto rows =
+          minibatch_rows(setup.ppo, static_cast<uint64_t>(setup.run.seed), 1, 0, index);
+      const WrittenOut sums = written_out(rows);
+      if (index == 0) first = sums;
+      const auto n = static_cast<double>(steps);
+      policy_loss += sums.policy.item<double>() / sums.tokens / n;
+      value_loss += sums.value.item<double>() / sums.tokens / n;
+      policy_norm +=
+          norm(torch::autograd::grad({sums.policy / sums.tokens}, roles->policy.parameters())) / n;
+      critic_norm += norm(torch::autograd::grad({sums.value * setup.ppo.vf_coef / sums.tokens},
+                                                roles->critic.parameters())) /
+                     n;
+      all.tokens += sums.tokens;
+      all.clipped += sums.clipped;
+      all.value_clipped += sums.value_clipped;
+      all.log_ratio_squares += sums.log_ratio_squares;
+      all.entropy += sums.entropy;
+      all.ratio += sums.ratio;
+      all.ratio_squares += sums.ratio_squares;
+    }
+    const double mean_ratio = all.ratio / all.tokens;
+    const std::map<std::string, double> expected = {
+        {"policy/approxkl_avg", all.log_ratio_squares / 2 / all.tokens},
+        {"policy/clipfrac_avg", all.clipped / all.tokens},
+        {"policy/entropy_avg", all.entropy / all.tokens},
+        {"loss/policy_avg", policy_loss},
+        {"loss/value_avg", value_loss},
+        {"val/clipfrac_avg", all.value_clipped / all.tokens},
+        {"val/ratio", mean_ratio},
+        {"val/ratio_var", all.ratio_squares / all.tokens - mean_ratio * mean_ratio},
+        {"policy/logprob_gap_max", first.gap_max},
+        {"policy/logprob_gap_mean", first.gap / first.tokens},
+        {"policy/grad_norm", policy_norm},
+        {"critic/grad_norm", critic_norm}};
+    const auto actual = metrics_of_update();
+    ASSERT_EQ(actual.size(), expected.size());
+    for (const auto& [name, value] : expected) {
+      EXPECT_NEAR(actual.at(name), value, 1e-10 * std::max(1.0, std::abs(value))) << name;
+    }
+    EXPECT_GT(all.clipped, 0);
+    EXPECT_GT(all.value_clipped, 0);
+  }
+}
+
+// Every setting of an update, and whom it reaches: the policy, the critic (here one with a trunk of
+// its own), both or nobody.
+TEST_F(PpoUpdate, SettingsReachWhomTheyAreFor) {
+  struct Case {
+    const char* name;
+    std::function<void(PpoSetup&)> change;
+    bool policy, critic;
+  };
+  const std::vector<Case> cases = {
+      {"nothing", [](PpoSetup&) {}, false, false},
+      {"micro_batch_tokens", [](PpoSetup& s) { s.ppo.micro_batch_tokens = 17; }, false, false},
+      {"temperature", [](PpoSetup& s) { s.rollout.temperature = 1.3; }, true, false},
+      {"cliprange", [](PpoSetup& s) { s.ppo.cliprange = 0.9; }, true, false},
+      {"cliprange_value", [](PpoSetup& s) { s.ppo.cliprange_value = 0.01; }, false, true},
+      {"vf_coef", [](PpoSetup& s) { s.ppo.vf_coef = 0.9; }, false, true},
+      {"max_grad_norm", [](PpoSetup& s) { s.ppo.max_grad_norm = 1e-3; }, true, true},
+      {"weight_decay", [](PpoSetup& s) { s.ppo.weight_decay = 0.5; }, true, true},
+      {"adam_beta1", [](PpoSetup& s) { s.ppo.adam_beta1 = 0.5; }, true, true},
+      {"adam_beta2", [](PpoSetup& s) { s.ppo.adam_beta2 = 0.5; }, true, true},
+      {"adam_epsilon", [](PpoSetup& s) { s.ppo.adam_epsilon = 1e-3; }, true, true},
+      {"num_ppo_epochs", [](PpoSetup& s) { s.ppo.num_ppo_epochs = 3; }, true, true},
+      {"num_mini_batches", [](PpoSetup& s) { s.ppo.num_mini_batches = 2; }, true, true}};
+  rates = {.policy = 1e-2, .critic = 1e-2};
+  setup.ppo.num_ppo_epochs = 2;
+  setup.ppo.adam_epsilon = 0.1;  // else AdamW would hide the gradients' size
+  roles->critic.kind = CriticKind::adapter;
+  roles->critic.adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
+  const PpoSetup plain = setup;
+  const Adapter policy = roles->policy, critic = *roles->critic.adapter;
+  const at::Tensor head = roles->critic.head.weight;
+  const auto trained = [&] {
+    roles->policy = policy.clone();
+    roles->critic.adapter = critic.clone();
+    roles->critic.head.weight = head.detach().clone().requires_grad_(true);
+    (void)metrics_of_update();
+    return std::pair{roles->policy.parameters(), roles->critic.parameters()};
+  };
+  const auto moved = [](const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
+    double most = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      most = std::max(most, (a[i] - b[i]).abs().max().item<double>());
+    }
+    return most > 1e-12;
+  };
+  const auto expected = trained();
+  for (const Case& c : cases) {
+    setup = plain;
+    c.change(setup);
+    const auto actual = trained();
+    EXPECT_EQ(moved(actual.first, expected.first), c.policy) << c.name;
+    EXPECT_EQ(moved(actual.second, expected.second), c.critic) << c.name;
+  }
 }
 
 }  // namespace

@@ -270,6 +270,29 @@ TEST_F(Engine, CallsBackInAnOrderOfItsOwnAndLetsACallerStop) {
   EXPECT_EQ(cut[5].token_ids, full[5].token_ids);
 }
 
+// Three slots: the fourth prompt takes the one that is free first, while the others go on.
+TEST_F(Engine, AFreeSlotIsTakenBeforeTheOthersEnd) {
+  GenerationConfig config;
+  config.max_batch = 3;
+  config.max_new_tokens = 20;
+  std::vector<Prompt> prompts = some_prompts();
+  prompts.resize(4);
+  std::vector<int64_t> drawn;  // whose token it was, in order
+  RolloutEngine::Callbacks callbacks;
+  callbacks.on_token = [&](int64_t prompt, int64_t) {
+    drawn.push_back(prompt);
+    return prompt != 1 || std::ranges::count(drawn, 1) < 5;
+  };
+  (void)engine.generate(prompts, nullptr, config, nullptr, callbacks);
+  const auto first_of_fourth = std::ranges::find(drawn, 3) - drawn.begin();
+  for (const int64_t prompt : {0, 2}) {
+    EXPECT_EQ(std::ranges::count(drawn, prompt), 20);
+    EXPECT_EQ(std::count(drawn.begin(), drawn.begin() + first_of_fourth, prompt), 5)
+        << "tokens of prompt " << prompt << " when the fourth entered";
+  }
+  EXPECT_EQ(std::ranges::count(drawn, 3), 20);
+}
+
 TEST_F(Engine, PenaltySeesPromptAndAnswer) {
   GenerationConfig config;
   config.sampling = {.temperature = 0.0, .repetition_penalty = 1e6};

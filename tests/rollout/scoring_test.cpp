@@ -94,6 +94,25 @@ TEST(Scoring, AgreesWithPlainForwards) {
   }
 }
 
+TEST(Scoring, ValuesAloneAreThoseBesideLogprobs) {
+  const auto decoder = tiny_decoder();
+  const Adapter adapter = tiny_adapter(*decoder);
+  const LinearHead head = value_head();
+  for (const auto& all : both_kinds()) {
+    const auto scored = score_texts(*decoder, &adapter, all, {.value_head = &head});
+    for (const int64_t tokens : {1, 16, 4096}) {
+      const auto values = value_texts(*decoder, &adapter, head, all, tokens);
+      ASSERT_EQ(values.size(), all.size());
+      for (size_t t = 0; t < values.size(); ++t) {
+        ASSERT_EQ(values[t].size(), scored[t].values.size());
+        for (size_t j = 0; j < values[t].size(); ++j) {
+          EXPECT_NEAR(values[t][j], scored[t].values[j], 1e-5) << "text " << t << ", token " << j;
+        }
+      }
+    }
+  }
+}
+
 TEST(Scoring, ValuesOnlyWithAHead) {
   const auto decoder = tiny_decoder();
   for (const auto& scores : score_texts(*decoder, nullptr, texts())) {
@@ -125,6 +144,32 @@ TEST(Scoring, ExactKlIsTheSumOverTheVocabulary) {
         }
         EXPECT_GT(largest, 0.1) << "the adapters differ";
       }
+    }
+  }
+}
+
+// A reference of other weights, with an adapter of its own.
+TEST(Scoring, ExactKlAgainstAnotherModel) {
+  const auto decoder = tiny_decoder(), second = tiny_decoder(at::kFloat, {.seed = 8});
+  const Adapter policy = tiny_adapter(*decoder, 3), own = tiny_adapter(*second, 4);
+  for (const Adapter* reference : {static_cast<const Adapter*>(nullptr), &own}) {
+    for (const int64_t tokens : {1, 40, 4096}) {
+      const auto kl = exact_kl_texts(*decoder, &policy, *second, reference, texts(),
+                                     {.temperature = 1.3, .micro_batch_tokens = tokens});
+      double largest = 0;
+      for (size_t t = 0; t < kl.size(); ++t) {
+        const ScoredText text = texts()[t];
+        const auto p = plain_logprobs(*decoder, &policy, text.ids, 1.3);
+        const auto q = plain_logprobs(*second, reference, text.ids, 1.3);
+        ASSERT_EQ(kl[t].size(), text.ids.size() - static_cast<size_t>(text.answer_begin));
+        for (size_t j = 0; j < kl[t].size(); ++j) {
+          const int64_t row = text.answer_begin + static_cast<int64_t>(j) - 1;
+          const double expected = (p[row].exp() * (p[row] - q[row])).sum().item<double>();
+          EXPECT_NEAR(kl[t][j], expected, 2e-5 * std::max(1.0, expected));
+          largest = std::max(largest, expected);
+        }
+      }
+      EXPECT_GT(largest, 1.0) << "the models differ";
     }
   }
 }
