@@ -23,8 +23,8 @@ using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
 struct Problem {
   const float* x;       // [rows, in], `x_stride` apart
   const float* weight;  // [out, in]
-  float* y;             // [rows, out]
-  int64_t rows, in, out, x_stride;
+  float* y;             // [rows, out], `y_stride` apart
+  int64_t rows, in, out, x_stride, y_stride;
 };
 
 #define LEASH_INLINE __attribute__((always_inline)) inline
@@ -80,7 +80,7 @@ LEASH_INLINE void tile(const Problem& p, int64_t row, int64_t output) {
   for (int r = 0; r < Rows; ++r) {
     Floats total;
     sum_lanes(sums[r][0], sums[r][1], sums[r][2], sums[r][3], total);
-    float* y = p.y + (row + r) * p.out + output;
+    float* y = p.y + (row + r) * p.y_stride + output;
     for (int64_t o = 0; o < std::min(kOutputs, p.out - output); ++o) {
       float value = total[o * 4];
       for (int64_t j = i; j < p.in; ++j) value += x[r][j] * w[o][j];
@@ -149,10 +149,15 @@ Kernel best_kernel() {
 
 }  // namespace
 
-bool small_product_fits(const at::Tensor& x, const at::Tensor& weight) {
+bool has_small_product() {
   static const bool able = best_kernel() != nullptr;
-  return able && x.size(0) <= kSmallProductRows && x.scalar_type() == at::kFloat && x.is_cpu() &&
-         x.stride(1) == 1 && weight.scalar_type() == at::kFloat && weight.is_contiguous();
+  return able;
+}
+
+bool small_product_fits(const at::Tensor& x, const at::Tensor& weight) {
+  return has_small_product() && x.size(0) <= kSmallProductRows && x.scalar_type() == at::kFloat &&
+         x.is_cpu() && x.stride(1) == 1 && weight.scalar_type() == at::kFloat &&
+         weight.is_contiguous();
 }
 
 at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
@@ -164,13 +169,28 @@ at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
                         .rows = x.size(0),
                         .in = x.size(1),
                         .out = weight.size(0),
-                        .x_stride = x.stride(0)};
+                        .x_stride = x.stride(0),
+                        .y_stride = weight.size(0)};
   const int64_t tiles = (problem.out + kOutputs - 1) / kOutputs;
   RECORD_USER_SCOPE("leash::small_product");
   at::parallel_for(0, tiles, /*grain_size=*/8, [&](int64_t begin, int64_t end) {
     kernel(problem, begin * kOutputs, std::min(end * kOutputs, problem.out));
   });
   return y;
+}
+
+void small_product_here(const float* x, int64_t rows, const float* weight, int64_t out, int64_t in,
+                        float* y, int64_t y_stride) {
+  static const Kernel kernel = best_kernel();
+  kernel({.x = x,
+          .weight = weight,
+          .y = y,
+          .rows = rows,
+          .in = in,
+          .out = out,
+          .x_stride = in,
+          .y_stride = y_stride},
+         0, out);
 }
 
 }  // namespace leash

@@ -4,11 +4,16 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace leash {
 
 // Rows up to which this is faster than LibTorch's product (measured on a two-core EPYC with
 // AVX-512).
 constexpr int64_t kSmallProductRows = 512;
+
+// AVX-512 in this machine.
+bool has_small_product();
 
 // Whether small_product takes these: fp32 on the CPU, rows contiguous, AVX-512 in this machine.
 bool small_product_fits(const at::Tensor& x, const at::Tensor& weight);
@@ -16,5 +21,10 @@ bool small_product_fits(const at::Tensor& x, const at::Tensor& weight);
 // x [rows, in], weight [out, in] -> [rows, out], fp32 throughout. A row's result does not depend on
 // the other rows, nor on the number of threads. No gradients.
 at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight);
+
+// The same on the calling thread, for x [rows, in], weight [out, in] and y [rows, out] with rows
+// `y_stride` apart. Only where has_small_product().
+void small_product_here(const float* x, int64_t rows, const float* weight, int64_t out, int64_t in,
+                        float* y, int64_t y_stride);
 
 }  // namespace leash

@@ -1,5 +1,6 @@
-// labels.json beside an adapter: the names of its classes under transformers' keys, so that
-// from_pretrained(base, num_labels=…, **json.load(open("labels.json"))) gives the model its names.
+// labels.json beside an adapter: the names of its classes as transformers' config.json has them.
+// from_pretrained(base, id2label=…, label2id=…) gives the model its names, once the keys of
+// id2label, which JSON makes texts, are integers again.
 #pragma once
 
 #include <cstdint>

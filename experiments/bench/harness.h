@@ -58,11 +58,17 @@ double median(std::vector<double> values);
 // Cases. Each returns the median over options.repeats after one run that is not counted.
 std::vector<Row> run_decode(const Options& options, int64_t sequences, bool with_adapter);
 std::vector<Row> run_score(const Options& options);
-std::vector<Row> run_ppo(const Options& options, const std::string& critic);
+// An iteration of PPO. `work` is "shared", "shared-adapter-reward" (the reward model is an adapter
+// on the policy's base), "shared-ragged" (prompts and answers of unequal lengths) or "separate-"
+// and what of the critic trains.
+std::vector<Row> run_ppo(const Options& options, const std::string& work);
 std::vector<Row> run_update(const Options& options);
 // texts: "8x256" or "ragged".
 std::vector<Row> run_supervised(const Options& options, const std::string& texts,
                                 bool checkpointing);
+// Of what grows: "batch" (of sampling), "answer" (its length), "length" (of scored texts),
+// "training" (length of a text) or "vocabulary" (log-probs and their backward pass).
+std::vector<Row> run_growth(const Options& options, const std::string& what);
 // What a quantised base costs in quality: exact KL(baseline || model) and the largest difference of
 // a logit over the demo's held-out prompts, and the bytes of the weights.
 std::vector<Row> run_quality(const Options& options);

@@ -1,6 +1,7 @@
 // A PPO iteration, its update phase alone, and a supervised step: the work of DESIGN.md's table.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <numeric>
 
 #include "experiments/bench/harness.h"
@@ -14,11 +15,29 @@ namespace {
 
 constexpr int64_t kBatch = 16, kPrompt = 32, kNew = 64, kEpochs = 4;
 
-// A sequence-classification model of the policy's size with weights of its own.
+// 0 … 1, evenly spread and shuffled, the same in peers/ppo.py.
+double spread(int64_t i) { return static_cast<double>((i * 7) % kBatch) / (kBatch - 1); }
+
+// Prompts of 8 to 128 tokens, answers of 8 to 64, long ones beside short ones.
+std::vector<int64_t> ragged_prompts() {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < kBatch; ++i) lengths.push_back(std::llround(8 + 120 * spread(i)));
+  return lengths;
+}
+std::vector<int64_t> ragged_answers() {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < kBatch; ++i) lengths.push_back(std::llround(8 + 56 * spread(3 * i + 5)));
+  return lengths;
+}
+
+// A sequence-classification model of the policy's size: weights of its own, or an adapter on the
+// policy's base.
 class FullSizeReward final : public RewardSource {
  public:
-  explicit FullSizeReward(std::shared_ptr<const Decoder> decoder)
-      : decoder_(std::move(decoder)), head_(LinearHead::zeros(decoder_->config().hidden_size)) {
+  FullSizeReward(std::shared_ptr<const Decoder> decoder, std::optional<Adapter> adapter)
+      : decoder_(std::move(decoder)),
+        adapter_(std::move(adapter)),
+        head_(LinearHead::zeros(decoder_->config().hidden_size)) {
     head_.weight.fill_(0.01);
   }
   std::vector<double> score(const std::vector<RewardSample>& samples) const override {
@@ -28,17 +47,19 @@ class FullSizeReward final : public RewardSource {
       sequences.back().insert(sequences.back().end(), sample.token_ids.begin(),
                               sample.token_ids.end());
     }
-    const at::Tensor scores = score_sequences(*decoder_, nullptr, head_, sequences);
+    const at::Tensor scores =
+        score_sequences(*decoder_, adapter_ ? &*adapter_ : nullptr, head_, sequences);
     const float* data = scores.const_data_ptr<float>();
     return {data, data + scores.numel()};
   }
 
  private:
   std::shared_ptr<const Decoder> decoder_;
+  std::optional<Adapter> adapter_;
   LinearHead head_;
 };
 
-PpoSetup ppo_setup(const Options& options, const std::string& critic) {
+PpoSetup ppo_setup(const Options& options, const std::string& work) {
   PpoSetup setup;
   setup.model.path.name = options.model;
   setup.model.quantize = options.quantize;
@@ -53,27 +74,44 @@ PpoSetup ppo_setup(const Options& options, const std::string& critic) {
   setup.ppo.num_mini_batches = 1;
   setup.ppo.num_ppo_epochs = kEpochs;
   if (options.micro_batch_tokens > 0) setup.ppo.micro_batch_tokens = options.micro_batch_tokens;
-  setup.critic.kind = critic == "shared" ? CriticKind::shared : CriticKind::separate;
-  if (critic == "separate-head") setup.critic.train = CriticTrain::head;
-  if (critic == "separate-lora") setup.critic.train = CriticTrain::lora;
-  if (critic == "separate-all") setup.critic.train = CriticTrain::all;
+  setup.critic.kind = work.starts_with("shared") ? CriticKind::shared : CriticKind::separate;
+  if (work == "separate-head") setup.critic.train = CriticTrain::head;
+  if (work == "separate-lora") setup.critic.train = CriticTrain::lora;
+  if (work == "separate-all") setup.critic.train = CriticTrain::all;
   return setup;
 }
 
 // One iteration as PpoTrainer::iterate does it, without its files.
 class Iteration {
  public:
-  Iteration(const Options& options, const std::string& critic)
-      : setup_(ppo_setup(options, critic)),
+  Iteration(const Options& options, const std::string& work)
+      : setup_(ppo_setup(options, work)),
         roles_(load_ppo_roles(setup_)),
         optimizers_(setup_.ppo, roles_),
         lanes_(setup_.lanes),
-        engine_(roles_.decoder, std::nullopt) {
-    roles_.reward = std::make_unique<FullSizeReward>(load_decoder(options));
+        engine_(roles_.decoder, std::nullopt),
+        ragged_(work == "shared-ragged") {
+    if (work == "shared-adapter-reward") {
+      roles_.reward =
+          std::make_unique<FullSizeReward>(roles_.decoder, bench_adapter(*roles_.decoder));
+    } else {
+      roles_.reward = std::make_unique<FullSizeReward>(load_decoder(options), std::nullopt);
+    }
   }
 
   Experience sample(int64_t step) {
-    const auto ids = random_ids(kBatch, kPrompt, static_cast<uint64_t>(step));
+    auto ids = random_ids(kBatch, ragged_ ? 128 : kPrompt, static_cast<uint64_t>(step));
+    const std::vector<int64_t> answer_lengths = ragged_answers();
+    RolloutEngine::Callbacks callbacks;
+    std::vector<int64_t> drawn(kBatch);
+    if (ragged_) {
+      const std::vector<int64_t> lengths = ragged_prompts();
+      for (size_t i = 0; i < ids.size(); ++i) ids[i].resize(static_cast<size_t>(lengths[i]));
+      callbacks.on_token = [&](int64_t prompt, int64_t) {
+        const auto i = static_cast<size_t>(prompt);
+        return ++drawn[i] < answer_lengths[i];
+      };
+    }
     std::vector<PromptRecord> records(kBatch);
     std::vector<int64_t> rows;
     for (int64_t i = 0; i < kBatch; ++i) rows.push_back(i);
@@ -82,7 +120,7 @@ class Iteration {
     const LinearHead* head =
         roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
     Stopwatch clock;
-    auto answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head);
+    auto answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head, callbacks);
     sampling_seconds = clock.lap();
     Experience experience =
         assemble(judge(std::move(answers), records, rows, setup_, roles_, lanes_), setup_.ppo);
@@ -109,6 +147,7 @@ class Iteration {
   PpoOptimizers optimizers_;
   Lanes lanes_;
   RolloutEngine engine_;
+  bool ragged_ = false;
   std::unique_ptr<Communicator> communicator_ = single_communicator();
 };
 
@@ -134,19 +173,23 @@ double useful_flop(const DecoderConfig& c) {
 
 }  // namespace
 
-std::vector<Row> run_ppo(const Options& options, const std::string& critic) {
-  Iteration iteration(options, critic);
+std::vector<Row> run_ppo(const Options& options, const std::string& work) {
+  Iteration iteration(options, work);
+  const std::vector<int64_t> ragged = ragged_answers();
+  const int64_t expected = work == "shared-ragged"
+                               ? std::accumulate(ragged.begin(), ragged.end(), int64_t{0})
+                               : kBatch * kNew;
   std::vector<double> sampling, scoring, updating, whole;
   for (int64_t step = 1; step <= options.repeats; ++step) {
     const Experience experience = iteration.sample(step);
-    TORCH_CHECK(iteration.tokens == kBatch * kNew, "an answer ended early");
+    TORCH_CHECK(iteration.tokens == expected, iteration.tokens, " tokens, not ", expected);
     iteration.learn(experience, step);
     sampling.push_back(iteration.sampling_seconds);
     scoring.push_back(iteration.scoring_seconds);
     updating.push_back(iteration.update_seconds);
     whole.push_back(sampling.back() + scoring.back() + updating.back());
   }
-  const std::string name = "ppo-" + critic;
+  const std::string name = "ppo-" + work;
   return {{name, median(whole), "s"},
           {name + "-sampling", median(sampling), "s"},
           {name + "-scoring", median(scoring), "s"},

@@ -9,12 +9,13 @@
 #include <utility>
 
 #include "models/quant/row_products.h"
+#include "models/small_product.h"
 
 namespace leash {
 namespace {
 
-constexpr int64_t kFewRows = 32;          // up to here decoded rows are used while in the L1 cache
-constexpr int64_t kTileValues = 1 << 19;  // of a dense tile: 2 MB
+constexpr int64_t kFewRows = 32;  // up to here decoded rows are used while in the nearest caches
+constexpr int64_t kTileValues = 1 << 19;     // of a dense tile: 2 MB
 constexpr int64_t kValuesPerTask = 1 << 14;  // that a thread is worth being woken for
 
 class QuantizedWeight final : public WeightSource {
@@ -40,7 +41,7 @@ class QuantizedWeight final : public WeightSource {
   at::Tensor multiply(const at::Tensor& x) const override {
     const at::Tensor input = activations(x, in_features());
     at::Tensor y = at::empty({x.size(0), out_features_}, input.options());
-    if (x.size(0) <= kFewRows && input.scalar_type() == at::kFloat) {
+    if (x.size(0) <= few_rows() && input.scalar_type() == at::kFloat) {
       multiply_few(input, y);
     } else {
       for_each_tile(input.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
@@ -83,6 +84,7 @@ class QuantizedWeight final : public WeightSource {
   }
 
  private:
+  static int64_t few_rows() { return has_small_product() ? kSmallProductRows : kFewRows; }
   int64_t grain() const { return std::max<int64_t>(kValuesPerTask / in_features(), 1); }
 
   static at::Tensor activations(const at::Tensor& x, int64_t features) {
@@ -130,17 +132,21 @@ class QuantizedWeight final : public WeightSource {
 
   // Decoding shapes: each thread decodes a few weight rows and uses them before the next.
   void multiply_few(const at::Tensor& x, const at::Tensor& y) const {
-    constexpr int64_t kTogether = 4;
+    const int64_t together = has_small_product() ? 32 : 4;  // in the second cache, or the first
     const int64_t n = in_features();
     const float* px = x.const_data_ptr<float>();
     float* py = y.mutable_data_ptr<float>();
     RECORD_USER_SCOPE("leash::quantized_product");
     at::parallel_for(0, out_features_, grain(), [&](int64_t begin, int64_t end) {
-      std::vector<float> scratch(static_cast<size_t>(kTogether * n));
-      for (int64_t row = begin; row < end; row += kTogether) {
-        const int64_t count = std::min(kTogether, end - row);
+      std::vector<float> scratch(static_cast<size_t>(together * n));
+      for (int64_t row = begin; row < end; row += together) {
+        const int64_t count = std::min(together, end - row);
         decode_some(row, count, scratch.data());
-        row_products(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
+        if (has_small_product()) {
+          small_product_here(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
+        } else {
+          row_products(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
+        }
       }
     });
   }

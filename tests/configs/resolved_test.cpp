@@ -90,11 +90,11 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
       unchanged.push_back(line);
     }
   }
-  // `quantize` has one value, an adapter folder would exclude the fields of lora, and the two
-  // rewards have what the other kind lacks.
+  // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
+  // have what the other kind lacks, and `save_steps` is for that strategy alone.
   EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
                                      "    path: null", "    quantize: none", "    words: []",
-                                     "    command: null"));
+                                     "    command: null", "  save_strategy: steps"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }

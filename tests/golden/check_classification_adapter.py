@@ -23,6 +23,7 @@ def main(base, run_dir, held_out, step):
     tokenizer = AutoTokenizer.from_pretrained(base)
     with open(f"{run_dir}/adapter/labels.json", encoding="utf-8") as file:
         labels = json.load(file)
+    labels["id2label"] = {int(key): name for key, name in labels["id2label"].items()}  # JSON has no integer keys
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels["id2label"]), dtype=torch.float32,
                                                                attn_implementation="eager", pad_token_id=0, **labels)
     with warnings.catch_warnings():
