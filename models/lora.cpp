@@ -6,6 +6,7 @@
 
 #include <cmath>
 
+#include "models/grouped_digits.h"
 #include "models/random.h"
 
 namespace leash {
@@ -46,14 +47,6 @@ LoraWeights fresh_weights(const LoraConfig& config, const LoraTarget& target,
   weights.b = trainable_leaf(at::zeros({module.out_features, target.r}, at::kFloat));
   weights.scaling = lora_scaling(config, target);
   return weights;
-}
-
-std::string with_commas(int64_t count) {
-  std::string text = std::to_string(count);
-  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(static_cast<size_t>(at), ",");
-  }
-  return text;
 }
 
 }  // namespace
@@ -221,7 +214,7 @@ std::string trainable_parameters_line(const Adapter& adapter, int64_t base_param
   const double percent =
       all > 0 ? 100.0 * static_cast<double>(trainable) / static_cast<double>(all) : 0.0;
   return fmt::format("trainable params: {} || all params: {} || trainable%: {:.4f}",
-                     with_commas(trainable), with_commas(all), percent);
+                     grouped_digits(trainable), grouped_digits(all), percent);
 }
 
 }  // namespace leash

@@ -5,23 +5,17 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "models/grouped_digits.h"
+
 namespace leash::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string with_commas(int64_t count) {
-  std::string text = std::to_string(count);
-  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) {
-    text.insert(static_cast<size_t>(at), ",");
-  }
-  return text;
-}
-
 // Decimal megabytes, as perf/peak_memory_mb.
 std::string megabytes(double bytes) {
   const int64_t tenths = static_cast<int64_t>(bytes / 1e5 + 0.5);
-  return fmt::format("{}.{}", with_commas(tenths / 10), tenths % 10);
+  return fmt::format("{}.{}", grouped_digits(tenths / 10), tenths % 10);
 }
 std::string megabytes(int64_t bytes) { return megabytes(static_cast<double>(bytes)); }
 
@@ -60,8 +54,8 @@ std::string transfers_text(const Plan& plan) {
       fmt::format("\nsent by each rank in one {}, MB\n", plan.task == "ppo" ? "iteration" : "step");
   for (const PlanTransfer& transfer : plan.transfers) {
     text += line(transfer.name, megabytes(transfer.sent_bytes),
-                 fmt::format("{} x {} B, {}", transfer.calls, with_commas(transfer.message_bytes),
-                             transfer.note));
+                 fmt::format("{} x {} B, {}", transfer.calls,
+                             grouped_digits(transfer.message_bytes), transfer.note));
   }
   return text + line("together", megabytes(plan.sent_bytes()), "");
 }
@@ -74,7 +68,7 @@ std::string fit_text(const Fit& fit) {
       fit.known ? fmt::format("{} ({} MB)", *fit.known, megabytes(fit.known_peak_bytes)) : "none");
   if (fit.layers) {
     text += fmt::format("  most layers of this model's widths: {} ({} parameters)\n", *fit.layers,
-                        with_commas(fit.layers_parameters));
+                        grouped_digits(fit.layers_parameters));
   }
   return text;
 }
@@ -105,8 +99,8 @@ std::string plan_text(const Plan& plan, const ModelFacts& model, const std::opti
       fmt::format("{}: {} ({}, {} layers), {} {}\n", plan.task, model.name, model.config.family,
                   model.config.num_layers, plan.ranks, plan.ranks == 1 ? "rank" : "ranks");
   text += fmt::format("trainable params: {} || all params: {} || trainable%: {:.4f}\n",
-                      with_commas(plan.trainable_parameters), with_commas(plan.all_parameters),
-                      percent);
+                      grouped_digits(plan.trainable_parameters),
+                      grouped_digits(plan.all_parameters), percent);
   text += memory_text(plan) + transfers_text(plan);
   if (fit) text += fit_text(*fit);
   return text;

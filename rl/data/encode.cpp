@@ -6,12 +6,6 @@
 
 namespace leash {
 
-std::string grouped_digits(int64_t number) {
-  std::string text = std::to_string(number);
-  for (auto at = static_cast<int64_t>(text.size()) - 3; at > 0; at -= 3) text.insert(at, ",");
-  return text;
-}
-
 int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
   const auto [end, ignored] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
   return end - a.begin();

@@ -9,9 +9,6 @@
 
 namespace leash {
 
-// 1,234,567
-std::string grouped_digits(int64_t number);
-
 // How many tokens both begin with.
 int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b);
 

@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "models/errors.h"
+#include "models/grouped_digits.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/cut_text.h"
 #include "rl/data/encode.h"

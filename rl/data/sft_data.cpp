@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "models/grouped_digits.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/encode.h"
 #include "rl/data/held_out.h"
