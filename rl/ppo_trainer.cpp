@@ -96,6 +96,7 @@ RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
 Metrics PpoTrainer::iterate() {
   const int64_t step = state_.step + 1;
   PhaseClock clock;
+  const double gathered_before = gathered_megabytes(communicator_);
 
   // 1. Sample: the next prompts, divided between the ranks, answered by the policy. A shared critic
   // reads its values from the same states.
@@ -177,6 +178,9 @@ Metrics PpoTrainer::iterate() {
                {"perf/eps", static_cast<double>(experience.batch()) / seconds},
                {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}}) {
     metrics.emplace_back(name, value);
+  }
+  if (communicator_.gathers() != nullptr) {
+    metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
   }
   return metrics;
 }

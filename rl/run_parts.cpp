@@ -42,6 +42,11 @@ std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& co
   return communicator.gathers();
 }
 
+double gathered_megabytes(const Communicator& communicator) {
+  if (communicator.gathers() == nullptr) return 0;
+  return static_cast<double>(communicator.gathers()->counts().bytes) / 1e6;
+}
+
 GatherQueue::Keep kept_without_gradients(const RunConfig& run) {
   return run.gather_for_generation ? GatherQueue::Keep::all : GatherQueue::Keep::next;
 }

@@ -52,6 +52,9 @@ RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t fir
 // All ranks call it once, before they load models.
 std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& communicator);
 
+// Weights that came to this rank so far, 10⁶ bytes.
+double gathered_megabytes(const Communicator& communicator);
+
 // What stays of gathered weights in work without gradients.
 GatherQueue::Keep kept_without_gradients(const RunConfig& run);
 
