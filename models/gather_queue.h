@@ -34,7 +34,7 @@ class GatherQueue {
  public:
   // What stays of a unit after its use.
   enum class Keep {
-    next,  // the unit in use and the one that is fetched ahead: at most two
+    next,  // the unit in use and the one that is fetched ahead
     all    // every unit that was used, until leave()
   };
   // What happened so far on this rank.
