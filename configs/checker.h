@@ -66,6 +66,17 @@ inline void check_quantize(const ModelConfig& model, Checker& check) {
   check.require(!problem, "model.quantize", problem.value_or(""));
 }
 
+// `generates`: whether the task ever samples answers.
+inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool generates,
+                       Checker& check) {
+  const bool divides = run.fsdp == Fsdp::full_shard;
+  check.require(!divides || model.quantize == Quantize::none, "run.fsdp",
+                "full_shard divides dense weights alone; with model.quantize each process keeps "
+                "all of them");
+  check.no_effect_unless(divides, "run.gather_for_generation", "without run.fsdp: full_shard");
+  check.no_effect_unless(generates, "run.gather_for_generation", "where no answers are sampled");
+}
+
 inline void check_saving(const RunConfig& run, Checker& check) {
   check.no_effect_unless(run.save_strategy == SaveStrategy::steps, "run.save_steps",
                          "without run.save_strategy: steps");

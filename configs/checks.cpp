@@ -76,6 +76,7 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_schedule(setup.ppo, checker);
   check_data(setup, checker);
   check_saving(setup.run, checker);
+  check_fsdp(setup.run, setup.model, /*generates=*/true, checker);
   checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
                   "epoch is for the supervised tasks: an iteration of PPO may cross epochs");
   for (const std::string& problem : reward_problems(setup.reward)) {

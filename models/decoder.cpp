@@ -12,6 +12,7 @@
 #include "models/attention.h"
 #include "models/cross_entropy.h"
 #include "models/decoder_weights.h"
+#include "models/gather_queue.h"
 #include "models/io/checkpoint.h"
 #include "models/mlp.h"
 #include "models/norm.h"
@@ -63,14 +64,17 @@ at::Tensor embedding_noise(const EmbeddingNoise& noise, const PackedTokens& toke
 }  // namespace
 
 struct Decoder::State : DecoderWeights {
-  State(DecoderConfig config_, at::ScalarType dtype_, DecoderWeights weights)
+  State(DecoderConfig config_, at::ScalarType dtype_, DecoderWeights weights,
+        std::shared_ptr<GatherQueue> gathers_)
       : DecoderWeights(std::move(weights)),
         config(std::move(config_)),
         dtype(dtype_),
+        gathers(std::move(gathers_)),
         rope(config.rope, config.max_positions) {}
 
   DecoderConfig config;
   at::ScalarType dtype;
+  std::shared_ptr<GatherQueue> gathers;  // nullptr: all weights are here
   GrowingRopeTable rope;
 
   at::Tensor norm(const at::Tensor& x, const NormWeight& norm, const AdapterRows& adapters) const {
@@ -158,9 +162,11 @@ Decoder::Decoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decoder::~Decoder() = default;
 
 std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                             Quantize quantize) {
-  auto state = std::make_unique<State>(checkpoint.config, dtype,
-                                       load_decoder_weights(checkpoint, dtype, quantize));
+                                             Quantize quantize,
+                                             std::shared_ptr<GatherQueue> gathers) {
+  DecoderWeights weights = load_decoder_weights(checkpoint, dtype, quantize, gathers);
+  auto state =
+      std::make_unique<State>(checkpoint.config, dtype, std::move(weights), std::move(gathers));
   return std::shared_ptr<const Decoder>(new Decoder(std::move(state)));
 }
 
@@ -185,6 +191,7 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
   TORCH_CHECK(options.cache == nullptr || tokens.prefixes.empty(),
               "forward: sequences that share a prefix have no cache");
   state_->rope.cover(last + 1);
+  if (state_->gathers != nullptr) state_->gathers->begin_pass();
   at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
                                [this](const at::Tensor& ids, const at::Tensor* copy) {
                                  const at::Tensor rows = copy != nullptr

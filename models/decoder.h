@@ -21,6 +21,7 @@
 namespace leash {
 
 struct Checkpoint;
+class GatherQueue;
 
 // Sequences end to end, without padding.
 struct PackedTokens {
@@ -78,13 +79,16 @@ struct ForwardOptions {
 
 class Decoder {
  public:
-  // Loads the frozen weights. `dtype` is the type that weights and activations have; float64 is for
-  // tests. `quantize` is how the weights of linear modules are kept: dense; `keep`: blocks as they
-  // are in a GGUF, embedding and lm_head included (ConfigError where none are quantised); nf4 and
-  // int8: quantised here, embedding and lm_head stay dense. Norms and biases are always dense.
+  // Loads the frozen weights: with `gathers`, this rank's part of them, and what is computed with
+  // them comes from all ranks (all of which load the same). `dtype` is the type that weights and
+  // activations have; float64 is for tests. `quantize` is how the weights of linear modules are
+  // kept: dense; `keep`: blocks as they are in a GGUF, embedding and lm_head included (ConfigError
+  // where none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense.
+  // Norms and biases are always dense.
   static std::shared_ptr<const Decoder> load(const Checkpoint& checkpoint,
                                              at::ScalarType dtype = at::kFloat,
-                                             Quantize quantize = Quantize::none);
+                                             Quantize quantize = Quantize::none,
+                                             std::shared_ptr<GatherQueue> gathers = nullptr);
   ~Decoder();
 
   const DecoderConfig& config() const;
@@ -93,7 +97,7 @@ class Decoder {
   // not tied.
   const std::vector<ModuleInfo>& modules() const;
   int64_t num_parameters() const;
-  // Memory of all frozen weights.
+  // Memory of all frozen weights; of this rank's part where they are divided.
   int64_t weight_bytes() const;
   // A copy of a module's frozen weight or bias: where trained copies start (Adapter::create's
   // BaseValues), and what is merged on export.

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "models/errors.h"
+#include "models/sharded_weights.h"
 
 namespace leash {
 namespace {
@@ -127,6 +128,16 @@ BlockWeights load_block(Loader& loader, const DecoderConfig& config, int64_t lay
   return block;
 }
 
+// Only this rank's part of the block's matrices stays.
+void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gathers) {
+  const std::vector<LinearGroup*> groups = {&block.qkv, &block.attention_output, &block.gate_up,
+                                            &block.down};
+  std::vector<std::shared_ptr<const WeightSource>> matrices;
+  for (const LinearGroup* group : groups) matrices.push_back(group->weight);
+  matrices = shard(gathers, matrices);
+  for (size_t i = 0; i < groups.size(); ++i) groups[i]->weight = matrices[i];
+}
+
 uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
   const at::Tensor contiguous = tensor.contiguous();
   const auto* bytes = static_cast<const unsigned char*>(contiguous.const_data_ptr());
@@ -147,7 +158,8 @@ at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize) {
 }
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                    Quantize quantize) {
+                                    Quantize quantize,
+                                    const std::shared_ptr<GatherQueue>& gathers) {
   const DecoderConfig& config = checkpoint.config;
   check(config, checkpoint.path.string());
   if (config.norm != NormKind::rms || !config.gated_mlp) {
@@ -157,16 +169,21 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType
   if (quantize == Quantize::keep) {
     if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
   }
+  if (gathers != nullptr && quantize != Quantize::none) {
+    throw ConfigError("quantised weights are not divided between ranks");
+  }
   Loader loader(checkpoint, dtype, quantize);
   DecoderWeights weights;
   weights.embedding =
       loader.vocabulary("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
+  if (gathers != nullptr) weights.embedding = shard(gathers, {weights.embedding})[0];
   weights.embedding_module = loader.add({.path = "model.embed_tokens",
                                          .kind = ModuleKind::embedding,
                                          .in_features = config.vocab_size,
                                          .out_features = config.hidden_size});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     weights.blocks.push_back(load_block(loader, config, layer));
+    if (gathers != nullptr) shard_block(weights.blocks.back(), gathers);
   }
   weights.final_norm = loader.norm("model.norm", config.hidden_size);
   // A sequence-classification checkpoint has no projection onto the vocabulary; the embedding
@@ -176,6 +193,7 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType
   if (own_head) {
     weights.head.weight =
         loader.vocabulary("lm_head.weight", config.vocab_size, config.hidden_size);
+    if (gathers != nullptr) weights.head.weight = shard(gathers, {weights.head.weight})[0];
   } else if (!config.tie_word_embeddings && config.num_labels == 0) {
     throw FormatError(checkpoint.path.string() + ": has no tensor lm_head.weight");
   } else {

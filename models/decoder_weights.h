@@ -16,6 +16,8 @@
 
 namespace leash {
 
+class GatherQueue;
+
 struct NormWeight {
   at::Tensor weight;  // [hidden]
   int64_t module = 0;
@@ -56,7 +58,10 @@ at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize);
 
 // Throws FormatError where a tensor is missing or has another shape than the configuration says,
 // ConfigError where `quantize` cannot be had.
+// With `gathers`, each block's matrices are a unit of it, so are the embedding and a head of its
+// own; norms and biases, thousandths of the whole, stay with every rank. Dense weights only.
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                    Quantize quantize);
+                                    Quantize quantize,
+                                    const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 }  // namespace leash

@@ -40,7 +40,8 @@ BatchOrder order_of(const ClassificationSetup& setup, const std::vector<Labelled
 
 }  // namespace
 
-Classifier load_classifier(const ClassificationSetup& setup) {
+Classifier load_classifier(const ClassificationSetup& setup,
+                           const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   const DecoderConfig& config = checkpoint.config;
@@ -52,7 +53,7 @@ Classifier load_classifier(const ClassificationSetup& setup) {
   check_vocabulary(data.eval, setup.data.eval.value_or(setup.data.train), config);
   if (setup.lora.path) check_classes(*setup.lora.path, data.classes);
   const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
+      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
   Adapter adapter =
       start_score_adapter(setup.lora, *decoder, checkpoint, static_cast<uint64_t>(setup.run.seed),
                           static_cast<int64_t>(data.classes.size()));
@@ -83,7 +84,7 @@ ClassificationTrainer::ClassificationTrainer(ClassificationSetup setup, RunFolde
                                              bool allow_inexact)
     : setup_(std::move(setup)),
       communicator_(communicator),
-      classifier_(load_classifier(setup_)),
+      classifier_(load_classifier(setup_, divided_base(setup_.run, communicator_))),
       order_(order_of(setup_, data().train.texts)),
       loop_(setup_.classification, setup_.run, classifier_.model, order_, folder, communicator,
             console, allow_inexact) {

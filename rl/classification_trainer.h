@@ -23,8 +23,9 @@ struct Classifier {
 
 // The base of model.path, the data, and the adapter of `lora:` with its score head. FormatError
 // when a token is not in the model's vocabulary, or when lora.path is a classifier of other
-// classes; ConfigError.
-Classifier load_classifier(const ClassificationSetup& setup);
+// classes; ConfigError. With `gathers`, the base is divided between the ranks.
+Classifier load_classifier(const ClassificationSetup& setup,
+                           const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 // Copies a snapshot's adapter and head into `classifier`. FormatError when it tells other classes
 // apart than the data, or the same in another order.

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "models/gather_queue.h"
 #include "rl/classification_loss.h"
 #include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
@@ -103,6 +104,7 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
   const bool drops = adapter.config().lora_dropout > 0;
   const ClassificationConfig& config = setup.classification;
   GradientSums gradients(communicator, adapter.parameters());
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   ClassificationSums sums;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), config.micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
@@ -115,6 +117,7 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
     sums.add(run_micro_batch(part, normalizer, config.label_smoothing_factor, decoder, adapter,
                              options));
   }
+  scope.finish();
   return gradients.finish(sums);
 }
 
@@ -124,6 +127,7 @@ std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_t
   const c10::AutoGradMode no_grad(false);
   const std::vector<const LabelledText*> own = own_texts(all, communicator);
   const TextRefs texts = own;
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   std::vector<ClassifiedText> classified;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
@@ -139,6 +143,7 @@ std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_t
                             .confidence = std::exp(log_probs[row][likeliest].item<double>())});
     }
   }
+  scope.finish();
   return gather_shares<ClassifiedText>(lengths_of(all), classified, communicator);
 }
 

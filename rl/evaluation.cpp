@@ -12,6 +12,7 @@
 #include "models/io/json_file.h"
 #include "rl/distributed/gather_json.h"
 #include "rl/ppo_experience.h"
+#include "rl/run_parts.h"
 #include "rl/words.h"
 #include "rollout/scoring.h"
 
@@ -98,6 +99,7 @@ Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
   const std::vector<Prompt> prompts = prompts_of(records, samples);
   const auto own = own_prompts(prompts, setup.rollout.response_length, communicator);
   const RolloutEngine engine(roles.decoder, roles.tokenizer);
+  GatherScope scope(communicator.gathers().get(), kept_without_gradients(setup.run));
   const std::vector<Completion> completions =
       lanes[Role::actor]
           .run([&] {
@@ -130,6 +132,7 @@ Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
   const auto reference_scores = reference.get();
   const auto rewards = reward.get();
   const auto kls = kl.get();
+  scope.finish();
 
   std::vector<EvaluatedAnswer> answers;
   for (size_t i = 0; i < completions.size(); ++i) {

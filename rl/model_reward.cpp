@@ -32,7 +32,9 @@ ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext&
   if (!context.tokenizer || !same_vocabulary(tokenizer, *context.tokenizer)) {
     tokenizer_ = std::move(tokenizer);
   }
-  decoder_ = Decoder::load(checkpoint, context.dtype, quantize);
+  // What is quantised is small already, and stays whole.
+  decoder_ = Decoder::load(checkpoint, context.dtype, quantize,
+                           quantize == Quantize::none ? context.gathers : nullptr);
 }
 
 std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {

@@ -45,15 +45,18 @@ void check_second_model(const Checkpoint& second, const PpoRoles& roles, const s
 
 // A second model is quantised like the base; `keep` where its file has anything to keep.
 std::shared_ptr<const Decoder> load_second_model(const std::string& path, const ModelConfig& model,
+                                                 const std::shared_ptr<GatherQueue>& gathers,
                                                  const PpoRoles& roles, const std::string& key) {
   const at::ScalarType dtype = scalar_type(model.dtype);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
   check_second_model(checkpoint, roles, key);
   const bool nothing_to_keep = model.quantize == Quantize::keep && keep_problem(checkpoint);
-  return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize);
+  return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize,
+                       gathers);
 }
 
-Critic make_critic(const PpoSetup& setup, const PpoRoles& roles) {
+Critic make_critic(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers,
+                   const PpoRoles& roles) {
   const CriticConfig& config = setup.critic;
   const std::shared_ptr<const Decoder>& base = roles.decoder;
   // The policy's: with lora.path, rank, alpha and targets are those of that adapter.
@@ -69,8 +72,8 @@ Critic make_critic(const PpoSetup& setup, const PpoRoles& roles) {
       critic.adapter = fresh_adapter(lora, *base, seed);
       break;
     case CriticKind::separate:
-      critic.decoder = load_second_model(config.path.value_or(setup.model.path), setup.model, roles,
-                                         "critic.path");
+      critic.decoder = load_second_model(config.path.value_or(setup.model.path), setup.model,
+                                         gathers, roles, "critic.path");
       if (config.train == CriticTrain::lora)
         critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
       if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
@@ -81,7 +84,8 @@ Critic make_critic(const PpoSetup& setup, const PpoRoles& roles) {
   return critic;
 }
 
-void set_reference(const PpoSetup& setup, PpoRoles& roles) {
+void set_reference(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers,
+                   PpoRoles& roles) {
   roles.reference_decoder = roles.decoder;
   switch (reference_kind(setup)) {
     case ReferenceKind::adapter_off:
@@ -94,7 +98,7 @@ void set_reference(const PpoSetup& setup, PpoRoles& roles) {
       return;
     case ReferenceKind::model:
       roles.reference_decoder =
-          load_second_model(*setup.reference.path, setup.model, roles, "reference.path");
+          load_second_model(*setup.reference.path, setup.model, gathers, roles, "reference.path");
       return;
   }
 }
@@ -123,22 +127,23 @@ ReferenceKind reference_kind(const PpoSetup& setup) {
                                                        : ReferenceKind::adapter_off);
 }
 
-PpoRoles load_ppo_roles(const PpoSetup& setup) {
+PpoRoles load_ppo_roles(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder = Decoder::load(checkpoint, dtype, setup.model.quantize);
+  const auto decoder = Decoder::load(checkpoint, dtype, setup.model.quantize, gathers);
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   Adapter policy = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
   PpoRoles roles{.checkpoint = checkpoint,
                  .decoder = decoder,
                  .tokenizer = tokenizer,
                  .policy = std::move(policy)};
-  set_reference(setup, roles);
-  roles.critic = make_critic(setup, roles);
+  set_reference(setup, gathers, roles);
+  roles.critic = make_critic(setup, gathers, roles);
   roles.reward = make_reward(setup.reward, {.tokenizer = tokenizer,
                                             .decoder = decoder,
                                             .dtype = dtype,
-                                            .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+                                            .micro_batch_tokens = setup.ppo.micro_batch_tokens,
+                                            .gathers = gathers});
   roles.environment =
       NumericEnvironment::current(checkpoint, setup.model, setup.lanes.threads_per_lane);
   roles.environment.others = second_models(setup);

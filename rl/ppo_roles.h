@@ -66,7 +66,9 @@ struct PpoRoles {
 // policy must stay close to.
 ReferenceKind reference_kind(const PpoSetup& setup);
 
-PpoRoles load_ppo_roles(const PpoSetup& setup);
+// With `gathers`, all frozen weights are divided between the ranks.
+PpoRoles load_ppo_roles(const PpoSetup& setup,
+                        const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 // How answers are sampled in iteration `step`. ConfigError where stop_token is not one token.
 GenerationConfig generation_config(const PpoSetup& setup, const PpoRoles& roles, int64_t step);

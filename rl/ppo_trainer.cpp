@@ -24,6 +24,15 @@ std::optional<std::filesystem::path> timeline_file(const PpoSetup& setup, const 
                               : fmt::format("timeline-rank-{}.json", communicator.rank()));
 }
 
+// Roles that gather block by block take turns: side by side they would ask for different blocks.
+LanesConfig lanes_of(const PpoSetup& setup) {
+  LanesConfig lanes = setup.lanes;
+  if (setup.run.fsdp == Fsdp::full_shard && !setup.run.gather_for_generation) {
+    lanes.concurrent = false;
+  }
+  return lanes;
+}
+
 }  // namespace
 
 PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator,
@@ -32,9 +41,9 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
       folder_(folder),
       communicator_(communicator),
       console_(console),
-      roles_(load_ppo_roles(setup_)),
+      roles_(load_ppo_roles(setup_, divided_base(setup_.run, communicator_))),
       optimizers_(setup_.ppo, roles_),
-      lanes_(setup_.lanes, timeline_file(setup_, folder_, communicator_), communicator_.rank()),
+      lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank()),
       prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
       state_({.kl_coef = setup_.ppo.kl_coef}) {
   if (setup_.data.eval)
@@ -87,6 +96,7 @@ RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
 Metrics PpoTrainer::iterate() {
   const int64_t step = state_.step + 1;
   PhaseClock clock;
+  const double gathered_before = gathered_megabytes(communicator_);
 
   // 1. Sample: the next prompts, divided between the ranks, answered by the policy. A shared critic
   // reads its values from the same states.
@@ -103,6 +113,7 @@ Metrics PpoTrainer::iterate() {
       roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
   const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
   const GenerationConfig generation = generation_config(setup_, roles_, step);
+  GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
   std::vector<Completion> answers =
       lanes_[Role::actor]
           .run("sample",
@@ -114,6 +125,7 @@ Metrics PpoTrainer::iterate() {
   // every rank knows the whole batch.
   console_.phase("scoring");
   const auto judged = judge(std::move(answers), prompts_, rows, setup_, roles_, lanes_);
+  scope.finish();
   Experience experience = assemble(gather(communicator_, judged), setup_.ppo);
 
   // 3. Shape: KL-penalised rewards, advantages, returns.
@@ -166,6 +178,9 @@ Metrics PpoTrainer::iterate() {
                {"perf/eps", static_cast<double>(experience.batch()) / seconds},
                {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}}) {
     metrics.emplace_back(name, value);
+  }
+  if (communicator_.gathers() != nullptr) {
+    metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
   }
   return metrics;
 }

@@ -12,6 +12,7 @@
 #include <iterator>
 
 #include "models/errors.h"
+#include "models/gather_queue.h"
 #include "models/packed_texts.h"
 #include "models/random.h"
 #include "rl/distributed/gradient_sums.h"
@@ -196,6 +197,7 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
     texts.push_back(tokens_read(experience.answers[rows[index]]));
   }
   GradientSums gradients(communicator, trained_parameters(roles));
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   UpdateSums sums;
   for (const auto& [begin, end] : micro_batches(std::vector<TokenSpan>(texts.begin(), texts.end()),
                                                 setup.ppo.micro_batch_tokens)) {
@@ -203,6 +205,7 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
     sums.add(run_micro_batch(experience, std::span(own_rows).subspan(begin, end - begin),
                              num_tokens, setup, roles));
   }
+  scope.finish();
   return gradients.finish(sums);
 }
 

@@ -43,6 +43,7 @@ struct RewardContext {
   std::shared_ptr<const Decoder> decoder = {};  // the policy's base, for reward adapters
   at::ScalarType dtype = at::kFloat;            // of a reward model
   int64_t micro_batch_tokens = 4096;
+  std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are divided
 };
 
 // What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no

@@ -75,7 +75,7 @@ RewardTrainer::RewardTrainer(RewardSetup setup, RunFolder& folder, Communicator&
     : setup_(std::move(setup)),
       communicator_(communicator),
       data_(read_preferences_first(setup_)),
-      model_(load_reward_model(setup_)),
+      model_(load_reward_model(setup_, divided_base(setup_.run, communicator_))),
       order_(order_of(setup_, data_.train.pairs)),
       loop_(setup_.reward, setup_.run, model_, order_, folder, communicator, console,
             allow_inexact),

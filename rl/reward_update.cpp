@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "models/device.h"
+#include "models/gather_queue.h"
 #include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/reward_losses.h"
@@ -112,10 +113,11 @@ RewardSums run_micro_batch(PairRefs pairs, double normalizer, const RewardTrainC
 
 }  // namespace
 
-TrainedModel load_reward_model(const RewardSetup& setup) {
+TrainedModel load_reward_model(const RewardSetup& setup,
+                               const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
   const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
+      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
@@ -180,6 +182,7 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
   const bool drops = !setup.reward.disable_dropout && adapter.config().lora_dropout > 0;
   const auto normalizer = static_cast<double>(all.size());
   GradientSums gradients(communicator, adapter.parameters());
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   RewardSums sums;
   for (const auto& [begin, end] : passes_of(pairs, setup.reward.micro_batch_tokens)) {
     const PairRefs part = pairs.subspan(begin, end - begin);
@@ -191,6 +194,7 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
     if (end == std::ssize(pairs)) gradients.next_backward_is_last();
     sums.add(run_micro_batch(part, normalizer, setup.reward, decoder, adapter, options));
   }
+  scope.finish();
   return gradients.finish(sums);
 }
 
@@ -209,6 +213,7 @@ std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens
   const c10::AutoGradMode no_grad(false);
   const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
   const PairRefs pairs = own;
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   std::vector<ScoredPair> scored;
   for (const auto& [begin, end] : passes_of(pairs, micro_batch_tokens)) {
     const PairRefs part = pairs.subspan(begin, end - begin);
@@ -223,6 +228,7 @@ std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens
                         .rejected_length = part[i]->rejected_length()});
     }
   }
+  scope.finish();
   return gather_shares(costs_of(all), scored, communicator);
 }
 

@@ -19,7 +19,9 @@
 namespace leash {
 
 // The base of model.path, and the adapter with its score head. FormatError, ConfigError.
-TrainedModel load_reward_model(const RewardSetup& setup);
+// With `gathers`, the frozen base is divided between the ranks.
+TrainedModel load_reward_model(const RewardSetup& setup,
+                               const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 using PairRefs = std::span<const PreferencePair* const>;
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs);

@@ -28,6 +28,14 @@ struct EnumNames<SaveStrategy> {
       {SaveStrategy::no, "no"}, {SaveStrategy::steps, "steps"}, {SaveStrategy::epoch, "epoch"}};
 };
 
+// FSDP's strategies, as far as they are meant here: nothing is divided, or the frozen base is.
+enum class Fsdp { no_shard, full_shard };
+template <>
+struct EnumNames<Fsdp> {
+  static constexpr std::pair<Fsdp, std::string_view> values[] = {{Fsdp::no_shard, "no_shard"},
+                                                                 {Fsdp::full_shard, "full_shard"}};
+};
+
 struct RunConfig {
   std::optional<std::filesystem::path> output_dir;
   int64_t seed = 42;
@@ -40,6 +48,8 @@ struct RunConfig {
   int64_t threads = 0;
   CommunicationBackend ddp_backend = CommunicationBackend::gloo;
   int64_t ddp_timeout = 1800;
+  Fsdp fsdp = Fsdp::no_shard;
+  bool gather_for_generation = true;
 };
 template <class Config, class Visitor>
 requires Describes<Config, RunConfig>
@@ -69,6 +79,13 @@ void visit_fields(Config& c, Visitor&& visit) {
         "how several processes talk: gloo, or nccl (builds with CUDA and NCCL)");
   visit("ddp_timeout", c.ddp_timeout,
         "seconds that a process waits for the others before it gives up", at_least(1));
+  visit("fsdp", c.fsdp,
+        "full_shard: each process keeps its part of every frozen block and gathers a block just "
+        "before its use; results are those of no_shard");
+  visit(
+      "gather_for_generation", c.gather_for_generation,
+      "with fsdp: full_shard, a phase that samples answers holds the whole base, which it gathers "
+      "once; false: it gathers block by block, for every token");
 }
 
 struct DataConfig {

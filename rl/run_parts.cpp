@@ -37,6 +37,20 @@ RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t fir
       .writes = communicator.leads()};
 }
 
+std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& communicator) {
+  if (run.fsdp == Fsdp::full_shard) communicator.divide_weights();
+  return communicator.gathers();
+}
+
+double gathered_megabytes(const Communicator& communicator) {
+  if (communicator.gathers() == nullptr) return 0;
+  return static_cast<double>(communicator.gathers()->counts().bytes) / 1e6;
+}
+
+GatherQueue::Keep kept_without_gradients(const RunConfig& run) {
+  return run.gather_for_generation ? GatherQueue::Keep::all : GatherQueue::Keep::next;
+}
+
 bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step) {
   switch (run.save_strategy) {
     case SaveStrategy::no:

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "models/gather_queue.h"
 #include "models/io/snapshot.h"
 #include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
@@ -45,6 +47,16 @@ void require_best_snapshot(const std::filesystem::path& run_dir, std::optional<i
 // Of several ranks only the leader writes.
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
                           const Communicator& communicator);
+
+// What the ranks of this run gather frozen weights through; nullptr where each has all of them.
+// All ranks call it once, before they load models.
+std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& communicator);
+
+// Weights that came to this rank so far, 10⁶ bytes.
+double gathered_megabytes(const Communicator& communicator);
+
+// What stays of gathered weights in work without gradients.
+GatherQueue::Keep kept_without_gradients(const RunConfig& run);
 
 // Whether save_strategy asks for a snapshot after this step (1, 2, …).
 bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step);

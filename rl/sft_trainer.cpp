@@ -80,7 +80,7 @@ SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communic
     : setup_(std::move(setup)),
       communicator_(communicator),
       data_(read_data_first(setup_)),
-      model_(load_sft_model(setup_)),
+      model_(load_sft_model(setup_, divided_base(setup_.run, communicator_))),
       rows_(rows_of(setup_, model_, data_.train.samples)),
       order_(order_of(setup_, data_.train.samples, rows_)),
       loop_(setup_.sft, setup_.run, model_, order_, folder, communicator, console, allow_inexact) {
@@ -132,10 +132,10 @@ double SftTrainer::evaluate(RunLog& log, Metrics& metrics) {
                                      *model_.decoder, &model_.adapter, communicator_);
   for (const auto& metric : held_out_metrics(sums)) metrics.push_back(metric);
   const int64_t num_answers = communicator_.leads() ? setup_.sft.eval_answers : 0;
-  for (const SampleRecord& answer :
-       answer_held_out(model_, data_.eval.samples, num_answers, loop_.state().step)) {
-    log.sample(answer);
-  }
+  GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
+  const auto answers = answer_held_out(model_, data_.eval.samples, num_answers, loop_.state().step);
+  scope.finish();
+  for (const SampleRecord& answer : answers) log.sample(answer);
   return sums.nll / static_cast<double>(std::max<int64_t>(sums.tokens, 1));
 }
 

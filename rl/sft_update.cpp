@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "models/device.h"
+#include "models/gather_queue.h"
 #include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/start_adapter.h"
@@ -118,10 +119,10 @@ double trained_tokens(SampleRefs samples) {
 
 }  // namespace
 
-SftModel load_sft_model(const SftSetup& setup) {
+SftModel load_sft_model(const SftSetup& setup, const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
   const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize);
+      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
@@ -145,6 +146,7 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
   const SampleRefs samples = own;
   const double normalizer = trained_tokens(kept);
   GradientSums gradients(communicator, adapter.parameters());
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, setup.sft.micro_batch_tokens)) {
     const SampleRefs part = samples.subspan(begin, end - begin);
@@ -156,6 +158,7 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
     sums.add(run_micro_batch(part, normalizer, setup.sft.label_smoothing_factor, decoder, &adapter,
                              options));
   }
+  scope.finish();
   return gradients.finish(sums);
 }
 
@@ -166,11 +169,13 @@ SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder&
   const SampleRefs samples = own;
   const c10::AutoGradMode no_grad(false);
   const double normalizer = trained_tokens(kept);
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, micro_batch_tokens)) {
     sums.add(run_micro_batch(samples.subspan(begin, end - begin), normalizer,
                              /*label_smoothing=*/0.0, decoder, adapter, {}));
   }
+  scope.finish();
   return sum_over_ranks(communicator, {}, sums);
 }
 

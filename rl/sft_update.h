@@ -15,7 +15,9 @@
 namespace leash {
 
 using SftModel = TrainedModel;
-SftModel load_sft_model(const SftSetup& setup);
+// With `gathers`, the frozen base is divided between the ranks.
+SftModel load_sft_model(const SftSetup& setup,
+                        const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 // Sums over trained tokens.
 struct SftSums {

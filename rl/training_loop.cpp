@@ -99,6 +99,7 @@ RunOutcome TrainingLoop::train(const TrainingTask& task, const std::function<boo
 Metrics TrainingLoop::iterate(const TrainingTask& task) {
   const int64_t step = state_.step + 1;
   PhaseClock clock;
+  const double gathered_before = gathered_megabytes(communicator_);
 
   // 1. Take the batch: its rows by seed and epoch.
   const std::vector<int64_t> rows = order_.batch(state_.step);
@@ -129,6 +130,9 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   metrics.emplace_back("perf/seconds", seconds);
   metrics.emplace_back("perf/tokens_per_second", static_cast<double>(batch.rows) / seconds);
   metrics.emplace_back("perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6);
+  if (communicator_.gathers() != nullptr) {
+    metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
+  }
   return metrics;
 }
 

@@ -9,34 +9,25 @@
 
 #include <algorithm>
 #include <atomic>
-#include <functional>
+#include <chrono>
 #include <map>
-#include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
 #include "rl/distributed/c10d_backend.h"
+#include "rl/distributed/c10d_gatherer.h"
+#include "rl/distributed/c10d_waits.h"
 #include "rl/distributed/peer_watch.h"
 #include "rollout/timeline.h"
 
 namespace leash {
 namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
-using Work = c10::intrusive_ptr<c10d::Work>;
 
 constexpr int64_t kBucketBytes = 25 << 20;
-
-// LibTorch's messages without their stack traces.
-std::string message_of(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  std::string text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
-  text = text.substr(0, text.find("\nException raised from"));
-  std::ranges::replace(text, '\n', ' ');
-  return text;
-}
+constexpr milliseconds kLongestPause(2);
 
 // When a collective ran. Its end is set by the thread that comes to it.
 struct Span {
@@ -53,17 +44,20 @@ struct Span {
 
 class C10dCommunicator final : public Communicator {
  public:
-  C10dCommunicator(C10dStore store, C10dBackend backend, at::Device device, const Launch& launch,
-                   milliseconds timeout)
+  C10dCommunicator(C10dStore store, CommunicationBackend kind, at::Device device,
+                   const Launch& launch, milliseconds timeout)
       : launch_(launch),
+        kind_(kind),
         device_(device),
+        timeout_(timeout),
         store_(std::move(store)),
-        backend_(std::move(backend)),
-        watch_(store_->clone(), launch, timeout) {}
+        backend_(open_backend("group")),
+        watch_(std::make_shared<PeerWatch>(store_->clone(), launch, timeout)),
+        waits_(watch_, launch, kLongestPause) {}
 
   // An unfinished collective would be waited for until its timeout.
   ~C10dCommunicator() override {
-    if (failed_ || num_pending_ > 0) (void)backend_.release();
+    if (failed_ || waits_.failed() || num_pending_ > 0) (void)backend_.release();
   }
 
   int64_t rank() const override { return launch_.rank; }
@@ -72,7 +66,7 @@ class C10dCommunicator final : public Communicator {
   std::unique_ptr<PendingSums> start_all_reduce(const std::vector<at::Tensor>& tensors) override {
     const c10::AutoGradMode no_grad(false);
     auto pending = std::make_unique<Pending>(*this);
-    run("all-reduce", [&] {
+    waits_.run("all-reduce", [&] {
       for (const auto& group : buckets_of(tensors)) pending->buckets.push_back(start(group));
     });
     ++num_pending_;
@@ -81,7 +75,7 @@ class C10dCommunicator final : public Communicator {
 
   std::vector<std::string> all_gather(const std::string& bytes) override {
     std::vector<std::string> gathered;
-    run("all-gather", [&] {
+    waits_.run("all-gather", [&] {
       const at::Tensor length = at::zeros({1}, at::kLong);
       length.mutable_data_ptr<int64_t>()[0] = static_cast<int64_t>(bytes.size());
       std::vector<int64_t> lengths;
@@ -99,7 +93,16 @@ class C10dCommunicator final : public Communicator {
 
   void report_failure(const std::exception& why) noexcept override {
     failed_ = true;
-    watch_.report(message_of(why));
+    watch_->report(message_of(why));
+  }
+
+ protected:
+  std::unique_ptr<WeightGatherer> open_gatherer() override {
+    std::unique_ptr<WeightGatherer> gatherer;
+    waits_.run("meeting for gathers", [&] {
+      gatherer = c10d_gatherer(open_backend("gathers"), device_, watch_, launch_);
+    });
+    return gatherer;
   }
 
  private:
@@ -107,7 +110,7 @@ class C10dCommunicator final : public Communicator {
   struct Bucket {
     std::vector<at::Tensor> tensors;
     std::vector<at::Tensor> flat;  // one, as c10d takes it
-    Work work;
+    C10dWork work;
     std::shared_ptr<Span> span;  // where there is a timeline
   };
 
@@ -115,7 +118,7 @@ class C10dCommunicator final : public Communicator {
     explicit Pending(C10dCommunicator& from) : communicator(from) {}
     void wait() override {
       const c10::AutoGradMode no_grad(false);
-      communicator.run("all-reduce", [&] {
+      communicator.waits_.run("all-reduce", [&] {
         for (Bucket& bucket : buckets) communicator.finish(bucket);
       });
       --communicator.num_pending_;
@@ -154,7 +157,7 @@ class C10dCommunicator final : public Communicator {
   }
 
   void finish(Bucket& bucket) {
-    wait(bucket.work);
+    waits_.wait(bucket.work);
     if (bucket.span != nullptr && timeline() != nullptr) {
       timeline()->overlapping_span("all-reduce", bucket.span->begin, bucket.span->end_or_now());
     }
@@ -170,41 +173,31 @@ class C10dCommunicator final : public Communicator {
     std::vector<at::Tensor> input = {own.to(device_)};
     std::vector<std::vector<at::Tensor>> outputs(1);
     for (int64_t i = 0; i < size(); ++i) outputs[0].push_back(at::empty_like(input[0]));
-    if (own.numel() > 0) wait(backend_->allgather(outputs, input));
+    if (own.numel() > 0) waits_.wait(backend_->allgather(outputs, input));
     for (at::Tensor& output : outputs[0]) output = output.cpu();
     return outputs[0];
   }
 
-  // Sleeps until the collective is done or a rank is known to be gone.
-  void wait(const Work& work) {
-    microseconds pause(20);
-    while (!work->isCompleted()) {
-      if (watch_.failure()) throw CommunicationError("");
-      std::this_thread::sleep_for(pause);
-      pause = std::min(pause * 5 / 4, microseconds(2000));
-    }
-    work->wait();
-  }
-
-  // Runs a collective; whatever goes wrong in it gets its reason.
-  void run(const char* name, const std::function<void()>& collective) {
-    try {
-      collective();
-    } catch (const std::exception& error) {
-      failed_ = true;
-      const std::string reason = watch_.find_out(), detail = message_of(error);
-      throw CommunicationError(fmt::format("rank {} of {}: {} ({}{}{})", rank(), size(), reason,
-                                           name, detail.empty() ? "" : ": ", detail));
-    }
+  // A process group of its own for every name.
+  C10dBackend open_backend(const std::string& name) const {
+    const C10dStore store = c10::make_intrusive<c10d::PrefixStore>(name, store_);
+#ifdef LEASH_NCCL
+    if (kind_ == CommunicationBackend::nccl) return make_nccl(store, launch_, timeout_);
+#endif
+    TORCH_CHECK(kind_ == CommunicationBackend::gloo, "a backend that this build lacks");
+    return make_gloo(store, launch_, timeout_);
   }
 
   Launch launch_;
+  CommunicationBackend kind_;
   at::Device device_;
+  milliseconds timeout_;
   C10dStore store_;
   C10dBackend backend_;
   bool failed_ = false;
   int64_t num_pending_ = 0;
-  PeerWatch watch_;
+  std::shared_ptr<PeerWatch> watch_;
+  C10dWaits waits_;
 };
 
 C10dStore open_store(const Launch& launch, milliseconds timeout) {
@@ -217,15 +210,6 @@ C10dStore open_store(const Launch& launch, milliseconds timeout) {
       "leash/" + launch.attempt, c10::make_intrusive<c10d::TCPStore>(launch.address, options));
 }
 
-C10dBackend open_backend(CommunicationBackend backend, const C10dStore& store, const Launch& launch,
-                         milliseconds timeout) {
-#ifdef LEASH_NCCL
-  if (backend == CommunicationBackend::nccl) return make_nccl(store, launch, timeout);
-#endif
-  TORCH_CHECK(backend == CommunicationBackend::gloo, "a backend that this build lacks");
-  return make_gloo(store, launch, timeout);
-}
-
 }  // namespace
 
 std::unique_ptr<Communicator> meet(CommunicationBackend backend, const Launch& launch,
@@ -235,10 +219,8 @@ std::unique_ptr<Communicator> meet(CommunicationBackend backend, const Launch& l
   const at::Device device(on_gpu ? at::kCUDA : at::kCPU,
                           static_cast<c10::DeviceIndex>(on_gpu ? launch.local_rank : -1));
   try {
-    C10dStore store = open_store(launch, timeout);
-    C10dBackend group = open_backend(
-        backend, c10::make_intrusive<c10d::PrefixStore>("group", store), launch, timeout);
-    return std::make_unique<C10dCommunicator>(store, std::move(group), device, launch, timeout);
+    return std::make_unique<C10dCommunicator>(open_store(launch, timeout), backend, device, launch,
+                                              timeout);
   } catch (const std::exception& error) {
     throw CommunicationError(fmt::format("rank {} of {} did not meet the others at {}:{}: {}",
                                          launch.rank, launch.size, launch.address, launch.port,

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/full.h>
 
+#include "models/gather_queue.h"
+
 namespace leash {
 namespace {
 
@@ -21,6 +23,16 @@ class SingleCommunicator final : public Communicator {
 };
 
 }  // namespace
+
+void Communicator::divide_weights() {
+  TORCH_CHECK(gathers_ == nullptr, "weights are divided once");
+  gathers_ = std::make_shared<GatherQueue>(open_gatherer());
+}
+
+std::unique_ptr<WeightGatherer> Communicator::open_gatherer() {
+  TORCH_CHECK(size() == 1, "this communicator gathers no weights");
+  return lone_gatherer();
+}
 
 std::unique_ptr<Communicator> single_communicator() {
   return std::make_unique<SingleCommunicator>();

@@ -14,7 +14,9 @@
 
 namespace leash {
 
+class GatherQueue;
 class Timeline;
+class WeightGatherer;
 
 // A collective did not come to its end; the message names the rank that is to blame where that can
 // be known.
@@ -54,6 +56,12 @@ class Communicator {
   // Tells the other ranks why this one ends, so that their errors name it. Never throws.
   virtual void report_failure(const std::exception& why) noexcept = 0;
 
+  // From now on there is gathers(): all ranks call it once, before models are loaded.
+  void divide_weights();
+  // Through which frozen weights that are divided between the ranks are gathered; nullptr where
+  // they are not. May outlive this, but is of no use then.
+  const std::shared_ptr<GatherQueue>& gathers() const { return gathers_; }
+
   // The one that writes files and talks to the person.
   bool leads() const { return rank() == 0; }
 
@@ -61,7 +69,12 @@ class Communicator {
   void show_in(std::shared_ptr<Timeline> timeline) { timeline_ = std::move(timeline); }
   Timeline* timeline() const { return timeline_.get(); }
 
+ protected:
+  // Collectives of their own, which may run beside all others.
+  virtual std::unique_ptr<WeightGatherer> open_gatherer();
+
  private:
+  std::shared_ptr<GatherQueue> gathers_;
   std::shared_ptr<Timeline> timeline_;
 };
 

@@ -21,6 +21,7 @@ namespace leash {
 namespace {
 
 constexpr int64_t kModulesOfBlock = 9;
+constexpr int64_t kGroupsOfBlock = 6;  // four matrices, two norms
 
 int64_t numel(const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -29,6 +30,7 @@ int64_t numel(const std::vector<int64_t>& shape) {
 }
 
 int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t unit) { return ceil_divide(a, unit) * unit; }
 
 // Everything below a folder, or the file itself: what a mapped checkpoint may occupy.
 int64_t mapped_bytes(const std::filesystem::path& path) {
@@ -194,6 +196,41 @@ int64_t weight_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize qua
   int64_t sum = 0;
   for (const Group& group : groups_of(model)) sum += group_bytes(model, group, dtype, quantize);
   return sum;
+}
+
+ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_t ranks) {
+  const int64_t element = element_bytes(dtype);
+  ShardedBytes sharded{.num_blocks = model.config.num_layers};
+  int64_t embedding = 0, block = 0, of_all = 0;  // whole units
+  // As shard() in models/sharded_weights.cpp: matrices and parts are multiples of 64 bytes.
+  const auto add_unit = [&](std::span<const Group> matrices) {
+    int64_t unit = 0;
+    for (const Group& group : matrices) unit = round_up(unit, 64) + dense_bytes(group, dtype);
+    const int64_t part = round_up(ceil_divide(unit / element, ranks) * element, 64);
+    // Read and joined, then divided.
+    sharded.loading = std::max(sharded.loading, sharded.held + 2 * unit);
+    sharded.held += part;
+    of_all += part * ranks;
+    return part * ranks;
+  };
+  const std::vector<Group> groups = groups_of(model);
+  embedding = add_unit(std::span(groups).first(1));
+  for (int64_t layer = 0; layer < model.config.num_layers; ++layer) {
+    const auto of_block =
+        std::span(groups).subspan(static_cast<size_t>(1 + layer * kGroupsOfBlock));
+    block = add_unit(of_block.first(4));
+    for (const Group& norm : of_block.subspan(4, 2)) sharded.held += dense_bytes(norm, dtype);
+    for (const Group& group : of_block.first(4)) sharded.held += bias_bytes(group, dtype);
+  }
+  sharded.held += dense_bytes(groups[groups.size() - (model.own_head ? 2 : 1)], dtype);
+  const int64_t head = model.own_head ? add_unit(std::span(groups).last(1)) : embedding;
+  if (ranks == 1) return sharded;
+  sharded.all = of_all;
+  sharded.in_use = std::max({embedding, head, block}) + block;
+  sharded.forward = embedding + block * sharded.num_blocks;
+  sharded.head = head;
+  sharded.backward = block * sharded.num_blocks;
+  return sharded;
 }
 
 int64_t loading_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize quantize) {

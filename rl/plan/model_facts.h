@@ -38,6 +38,20 @@ ModelFacts facts_of(const Checkpoint& checkpoint);
 int64_t num_parameters(const ModelFacts& model);
 int64_t weight_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize quantize);
 
+// Decoder::weight_bytes() of a rank where dense weights are divided between `ranks`, and what is
+// gathered of them (nothing by one rank, which has all).
+struct ShardedBytes {
+  int64_t held = 0;      // this rank's parts, and what stays whole
+  int64_t in_use = 0;    // the largest unit and one that is fetched ahead
+  int64_t all = 0;       // every unit
+  int64_t forward = 0;   // units of a pass as far as the last block
+  int64_t head = 0;      // and of the projection onto the vocabulary
+  int64_t backward = 0;  // and of the way back
+  int64_t num_blocks = 0;
+  int64_t loading = 0;  // most that is held while they are loaded, one unit after the other
+};
+ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_t ranks);
+
 // Most that is held while the weights are loaded one after the other: all that are there already
 // and, of those that are being joined into one product, their parts as well.
 int64_t loading_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize quantize);

@@ -27,6 +27,10 @@ int64_t sum_of(const std::vector<PlanItem>& items) {
   return sum;
 }
 
+std::string name_of(at::ScalarType dtype) {
+  return dtype == at::kDouble ? "float64" : dtype == at::kFloat ? "float32" : "bfloat16";
+}
+
 // What a rank sends of a ring's all-reduce.
 double ring_bytes(int64_t message, int64_t ranks) {
   return 2.0 * static_cast<double>(ranks - 1) / static_cast<double>(ranks) *
@@ -64,9 +68,35 @@ void add_trained(std::vector<PlanItem>& items, const std::string& role, const st
 
 PlanItem weights_item(const std::string& role, const ModelFacts& model, at::ScalarType dtype,
                       Quantize quantize) {
-  std::string how = dtype == at::kDouble ? "float64" : dtype == at::kFloat ? "float32" : "bfloat16";
+  std::string how = name_of(dtype);
   if (quantize != Quantize::none) how = fmt::format("{}, {}", enum_name(quantize), how);
   return {role, weight_bytes(model, dtype, quantize), how};
+}
+
+PlanItem sharded_item(const std::string& role, const ModelFacts& model, at::ScalarType dtype,
+                      int64_t ranks) {
+  return {role, sharded_bytes(model, dtype, ranks).held,
+          fmt::format("{}, 1/{} of all matrices", name_of(dtype), ranks)};
+}
+
+PlanItem gathered_item(const std::vector<ModelFacts>& models, at::ScalarType dtype, bool all,
+                       int64_t ranks) {
+  int64_t bytes = 0;
+  for (const ModelFacts& model : models) {
+    const ShardedBytes sharded = sharded_bytes(model, dtype, ranks);
+    bytes = all ? bytes + sharded.all : std::max(bytes, sharded.in_use);
+  }
+  return {all ? "gathered: all of it" : "gathered: a block in use, and the next", bytes};
+}
+
+PlanTransfer weights_transfer(const std::string& name, int64_t gathers, int64_t bytes,
+                              int64_t ranks) {
+  return {.name = name,
+          .calls = gathers,
+          .message_bytes = gathers > 0 ? bytes / gathers / ranks : 0,
+          .sent_bytes = static_cast<double>(bytes) / static_cast<double>(ranks) *
+                        static_cast<double>(ranks - 1),
+          .note = "all-gather, this rank's parts"};
 }
 
 PlanPhase loading_phase(const ModelFacts& model, at::ScalarType dtype, Quantize quantize,
@@ -75,6 +105,14 @@ PlanPhase loading_phase(const ModelFacts& model, at::ScalarType dtype, Quantize 
   return {.name = "loading",
           .items = {{"parts of the weight that is read, beyond what is not there yet",
                      std::max<int64_t>(loading_bytes(model, dtype, quantize) - there, 0)}}};
+}
+
+PlanPhase sharded_loading_phase(const ModelFacts& model, at::ScalarType dtype, int64_t ranks,
+                                const std::vector<PlanItem>& resident) {
+  const int64_t there = sum_of(resident) - kProcessBytes;
+  return {.name = "loading",
+          .items = {{"the whole block that is read, beyond what is not there yet",
+                     std::max<int64_t>(sharded_bytes(model, dtype, ranks).loading - there, 0)}}};
 }
 
 PlanPhase step_phase(const std::vector<std::vector<int64_t>>& shapes, int64_t element,

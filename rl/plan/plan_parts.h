@@ -20,10 +20,22 @@ void add_trained(std::vector<PlanItem>& items, const std::string& role, const st
 // The weights of a model in its memory.
 PlanItem weights_item(const std::string& role, const ModelFacts& model, at::ScalarType dtype,
                       Quantize quantize);
+// A rank's part of them (run.fsdp: full_shard).
+PlanItem sharded_item(const std::string& role, const ModelFacts& model, at::ScalarType dtype,
+                      int64_t ranks);
+// Whole units beside the parts: `all` of them, or those in use.
+PlanItem gathered_item(const std::vector<ModelFacts>& models, at::ScalarType dtype, bool all,
+                       int64_t ranks);
+// `gathers` units of together `bytes`, of which a rank sends its part to the others.
+PlanTransfer weights_transfer(const std::string& name, int64_t gathers, int64_t bytes,
+                              int64_t ranks);
 
 // Weights are read one after the other; the rest is not there yet.
 PlanPhase loading_phase(const ModelFacts& model, at::ScalarType dtype, Quantize quantize,
                         const std::vector<PlanItem>& resident);
+
+PlanPhase sharded_loading_phase(const ModelFacts& model, at::ScalarType dtype, int64_t ranks,
+                                const std::vector<PlanItem>& resident);
 
 // Exchanging the gradients, and the optimizer's update.
 PlanPhase step_phase(const std::vector<std::vector<int64_t>>& shapes, int64_t element,

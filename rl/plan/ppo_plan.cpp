@@ -67,7 +67,21 @@ Sizes sizes_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions
   return sizes;
 }
 
-void add_reference(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
+bool gathers_for_every_token(const PpoSetup& setup) {
+  return setup.run.fsdp == Fsdp::full_shard && !setup.run.gather_for_generation;
+}
+
+// A model's weights, or this rank's part of them.
+PlanItem model_item(const std::string& role, const ModelFacts& model, Quantize quantize,
+                    const PpoSetup& setup, const PlanOptions& options) {
+  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const bool divided = setup.run.fsdp == Fsdp::full_shard && quantize == Quantize::none;
+  return divided ? sharded_item(role, model, dtype, options.ranks)
+                 : weights_item(role, model, dtype, quantize);
+}
+
+void add_reference(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
+                   std::vector<PlanItem>& resident) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   const ReferenceKind kind = setup.reference.kind.value_or(
       setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
@@ -79,20 +93,22 @@ void add_reference(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& r
     resident.push_back({"reference: adapter", numbers * wide_bytes(dtype), "frozen"});
   } else {
     roles.reference_model = second_model(*setup.reference.path);
-    resident.push_back(weights_item("reference: model", *roles.reference_model, dtype,
-                                    second_quantize(*roles.reference_model, setup.model.quantize)));
+    resident.push_back(model_item("reference: model", *roles.reference_model,
+                                  second_quantize(*roles.reference_model, setup.model.quantize),
+                                  setup, options));
   }
 }
 
-void add_critic(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
+void add_critic(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
+                std::vector<PlanItem>& resident) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   const CriticConfig& config = setup.critic;
   const ModelFacts* trunk = &roles.base;
   if (config.kind == CriticKind::separate) {
     roles.critic_model = config.path ? second_model(*config.path) : roles.base;
     trunk = &*roles.critic_model;
-    resident.push_back(weights_item("critic: model", *trunk, dtype,
-                                    second_quantize(*trunk, setup.model.quantize)));
+    resident.push_back(model_item("critic: model", *trunk,
+                                  second_quantize(*trunk, setup.model.quantize), setup, options));
   }
   const bool lora = config.kind == CriticKind::adapter ||
                     (config.kind == CriticKind::separate && config.train == CriticTrain::lora);
@@ -105,14 +121,16 @@ void add_critic(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resi
               roles.critic_shapes, OptimizerKind::adamw_torch, wide_bytes(dtype));
 }
 
-void add_rewards(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
+void add_rewards(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
+                 std::vector<PlanItem>& resident) {
   const at::ScalarType dtype = scalar_type(setup.model.dtype);
   for (size_t i = 0; i < setup.reward.size(); ++i) {
     const RewardConfig& config = setup.reward[i];
     const std::string name = fmt::format("reward[{}]: {}", i, enum_name(config.kind));
     if (config.kind == RewardKind::model) {
       roles.reward_models.push_back(second_model(*config.path));
-      resident.push_back(weights_item(name, roles.reward_models.back(), dtype, config.quantize));
+      resident.push_back(
+          model_item(name, roles.reward_models.back(), config.quantize, setup, options));
     } else if (config.kind == RewardKind::adapter) {
       roles.reward_models.push_back(roles.base);
       resident.push_back(
@@ -156,7 +174,8 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
   int64_t reward = 0;
   for (const ModelFacts& model : roles.reward_models) reward = std::max(reward, pass(model));
   if (reward > 0) lanes.push_back({"reward lane", reward});
-  if (setup.lanes.concurrent) return {.name = "scoring", .items = lanes};
+  const bool side_by_side = setup.lanes.concurrent && !gathers_for_every_token(setup);
+  if (side_by_side) return {.name = "scoring", .items = lanes};
   return {.name = "scoring",
           .items = {*std::ranges::max_element(lanes, {}, [](const auto& i) { return i.bytes; })}};
 }
@@ -196,6 +215,77 @@ int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& siz
   return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 + 5 * values + 4) + 40;
 }
 
+// Models whose weights are divided, and which a phase runs through; the base first.
+std::vector<ModelFacts> divided_models(const PpoSetup& setup, const Roles& roles, bool rollout) {
+  std::vector<ModelFacts> models = {roles.base};
+  if (rollout) return models;
+  if (roles.reference_model) models.push_back(*roles.reference_model);
+  if (roles.critic_model) models.push_back(*roles.critic_model);
+  for (size_t i = 0, next = 0; i < setup.reward.size(); ++i) {
+    const RewardConfig& reward = setup.reward[i];
+    if (reward.kind != RewardKind::model && reward.kind != RewardKind::adapter) continue;
+    const ModelFacts& model = roles.reward_models[next++];
+    if (reward.kind == RewardKind::model && reward.quantize == Quantize::none) {
+      models.push_back(model);
+    }
+  }
+  return models;
+}
+
+// What every phase holds of gathered weights, and what an iteration gathers.
+void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
+                 const PlanOptions& options, Plan& plan) {
+  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const bool all = setup.run.gather_for_generation;
+  const auto models = divided_models(setup, roles, /*rollout=*/false);
+  for (PlanPhase& phase : plan.phases) {
+    const bool rollout = phase.name == "rollout";
+    if (rollout || phase.name == "scoring" || phase.name == "held-out answers") {
+      phase.items.push_back(gathered_item(rollout ? divided_models(setup, roles, true) : models,
+                                          dtype, all, options.ranks));
+    } else if (phase.name == "update") {
+      phase.items.push_back(gathered_item(models, dtype, /*all=*/false, options.ranks));
+    }
+  }
+  const ShardedBytes base = sharded_bytes(roles.base, dtype, options.ranks);
+  const int64_t forward = base.forward + base.head, forward_gathers = base.num_blocks + 2;
+  if (all) {
+    int64_t bytes = 0, gathers = 0;
+    for (const ModelFacts& model : models) {
+      bytes += sharded_bytes(model, dtype, options.ranks).all;
+      gathers += model.config.num_layers + (model.own_head ? 2 : 1);
+    }
+    plan.transfers.push_back(
+        weights_transfer("weights for sampling and scoring", gathers, bytes, options.ranks));
+  } else {
+    // Decoding passes, of which the first is the prompts', and scoring ones of each model.
+    int64_t passes = sizes.answer;
+    int64_t bytes = passes * forward, gathers = passes * forward_gathers;
+    const int64_t scoring = ceil_divide(sizes.own_answers * sizes.text, sizes.scored_rows);
+    for (const ModelFacts& model : models) {
+      const ShardedBytes other = sharded_bytes(model, dtype, options.ranks);
+      bytes += scoring * (other.forward + other.head);
+      gathers += scoring * (other.num_blocks + 2);
+    }
+    plan.transfers.push_back(
+        weights_transfer("weights for sampling and scoring", gathers, bytes, options.ranks));
+  }
+  const int64_t minibatch = setup.ppo.batch_size / setup.ppo.num_mini_batches;
+  const int64_t passes =
+      setup.ppo.num_ppo_epochs * setup.ppo.num_mini_batches *
+      ceil_divide(ceil_divide(minibatch, options.ranks) * sizes.text, sizes.trained_rows);
+  int64_t bytes = passes * (forward + base.backward);
+  int64_t gathers = passes * (forward_gathers + base.num_blocks);
+  if (setup.critic.kind != CriticKind::shared) {
+    const ShardedBytes trunk =
+        sharded_bytes(roles.critic_model ? *roles.critic_model : roles.base, dtype, options.ranks);
+    bytes += passes * (trunk.forward + (roles.critic ? trunk.backward : 0));
+    gathers += passes * ((roles.critic ? 2 : 1) * trunk.num_blocks + 1);
+  }
+  plan.transfers.push_back(
+      weights_transfer("blocks of the base for the update", gathers, bytes, options.ranks));
+}
+
 }  // namespace
 
 Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& options) {
@@ -212,16 +302,18 @@ Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& 
   plan.all_parameters =
       plan.base_parameters + plan.trainable_parameters - roles.policy.counted_in_base;
   plan.resident = {{"process", kProcessBytes},
-                   weights_item("base", model, dtype, setup.model.quantize)};
+                   model_item("base", model, setup.model.quantize, setup, options)};
   add_trained(plan.resident, "policy", "adapter", roles.policy.shapes, OptimizerKind::adamw_torch,
               wide);
-  add_reference(setup, roles, plan.resident);
-  add_critic(setup, roles, plan.resident);
-  add_rewards(setup, roles, plan.resident);
+  add_reference(setup, options, roles, plan.resident);
+  add_critic(setup, options, roles, plan.resident);
+  add_rewards(setup, options, roles, plan.resident);
 
   auto trained = roles.policy.shapes;
   trained.insert(trained.end(), roles.critic_shapes.begin(), roles.critic_shapes.end());
-  plan.phases = {loading_phase(model, dtype, setup.model.quantize, plan.resident),
+  plan.phases = {setup.run.fsdp == Fsdp::full_shard
+                     ? sharded_loading_phase(model, dtype, options.ranks, plan.resident)
+                     : loading_phase(model, dtype, setup.model.quantize, plan.resident),
                  rollout_phase("rollout", setup, roles, sizes, sizes.slots),
                  scoring_phase(setup, roles, sizes), update_phase(setup, roles, sizes),
                  step_phase(trained, wide, options.ranks)};
@@ -235,6 +327,7 @@ Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& 
       gather_transfer("judged answers", sizes.own_answers * answer_bytes(setup, roles, sizes),
                       options.ranks),
       stop_transfer(options.ranks)};
+  if (setup.run.fsdp == Fsdp::full_shard) add_gathers(setup, roles, sizes, options, plan);
   return plan;
 }
 

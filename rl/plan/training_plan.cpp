@@ -17,6 +17,7 @@ namespace {
 struct Training {
   const TrainingConfig& config;
   const ModelConfig& model;
+  const RunConfig& run;
   int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
   bool scores = false;     // the head is a score, not the vocabulary
@@ -68,16 +69,34 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
             .micro_batch_rows = pass.rows,
             .mapped_bytes = facts.file_bytes};
   plan.all_parameters = plan.base_parameters + plan.trainable_parameters - adapter.counted_in_base;
+  const bool sharded = training.run.fsdp == Fsdp::full_shard;
   plan.resident = {{"process", kProcessBytes},
-                   weights_item("base", facts, dtype, training.model.quantize)};
+                   sharded ? sharded_item("base", facts, dtype, options.ranks)
+                           : weights_item("base", facts, dtype, training.model.quantize)};
   add_trained(plan.resident, "policy", "adapter", adapter.shapes, training.config.optim, wide);
-  plan.phases = {loading_phase(facts, dtype, training.model.quantize, plan.resident),
+  plan.phases = {sharded ? sharded_loading_phase(facts, dtype, options.ranks, plan.resident)
+                         : loading_phase(facts, dtype, training.model.quantize, plan.resident),
                  update_phase(training, facts, dtype, adapter, pass),
                  step_phase(adapter.shapes, wide, options.ranks)};
   if (evaluates) plan.phases.push_back(held_out_phase(training, facts, dtype, pass));
+  if (sharded) {
+    for (PlanPhase& phase : plan.phases) {
+      if (phase.name != "update" && phase.name != "held-out data") continue;
+      phase.items.push_back(gathered_item({facts}, dtype, /*all=*/false, options.ranks));
+    }
+  }
   plan.transfers = {
       gradient_transfer(adapter.shapes, wide, training.sums_bytes, /*steps=*/1, options.ranks),
       stop_transfer(options.ranks)};
+  if (sharded) {
+    const int64_t sequences = ceil_divide(rows_of_step, options.ranks);
+    const int64_t passes = ceil_divide(sequences * training.row_tokens, pass.rows);
+    const ShardedBytes bytes = sharded_bytes(facts, dtype, options.ranks);
+    const int64_t heads = training.scores ? 0 : 1;
+    plan.transfers.push_back(weights_transfer(
+        "blocks of the base", passes * (2 * bytes.num_blocks + 1 + heads),
+        passes * (bytes.forward + heads * bytes.head + bytes.backward), options.ranks));
+  }
   return plan;
 }
 
@@ -105,6 +124,7 @@ Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& 
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.sft,
                           .model = setup.model,
+                          .run = setup.run,
                           .longest = longest,
                           .row_tokens = longest,
                           .dropout = adapter.dropout > 0,
@@ -120,6 +140,7 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.reward,
                           .model = setup.model,
+                          .run = setup.run,
                           .longest = longest,
                           .row_tokens = 2 * longest,
                           .scores = true,
@@ -139,6 +160,7 @@ Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.classification,
                           .model = setup.model,
+                          .run = setup.run,
                           .longest = longest,
                           .row_tokens = longest,
                           .scores = true,

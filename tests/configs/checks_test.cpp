@@ -33,6 +33,18 @@ void expect(const std::vector<Case>& cases) {
 
 TEST(Checks, TheLeastRecipeIsFine) { expect({{"", ""}}); }
 
+TEST(Checks, ADividedBaseIsDense) {
+  expect({
+      {"run: {fsdp: full_shard}", ""},
+      {"run: {fsdp: full_shard, gather_for_generation: false}", ""},
+      {"run: {gather_for_generation: false}",
+       "r.yaml:4: run.gather_for_generation: has no effect without run.fsdp: full_shard"},
+      {"model: {quantize: nf4}\nrun: {fsdp: full_shard}",
+       "r.yaml:5: run.fsdp: full_shard divides dense weights alone; with model.quantize each "
+       "process keeps all of them"},
+  });
+}
+
 TEST(Checks, ReferenceNeedsWhatItsKindReads) {
   expect({
       {"reference: {kind: model}", "r.yaml:4: reference.kind: model needs reference.path"},

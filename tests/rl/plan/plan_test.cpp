@@ -5,10 +5,12 @@
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <numeric>
 
 #include "models/errors.h"
+#include "models/gather_queue.h"
 #include "rl/distributed/gradient_sums.h"
 #include "rl/optim/optimizer.h"
 #include "rl/plan/activations.h"
@@ -18,6 +20,7 @@
 #include "rl/ppo_experience.h"
 #include "rl/reward_update.h"
 #include "rl/sft_update.h"
+#include "tests/support/gathering_ranks.h"
 #include "tests/support/tiny_model.h"
 
 namespace leash {
@@ -58,6 +61,36 @@ TEST(PlanModel, WeightBytesOfTheLoadedModel) {
         EXPECT_EQ(weight_bytes(facts_of(checkpoint), dtype, quantize),
                   Decoder::load(checkpoint, dtype, quantize)->weight_bytes())
             << dtype << " " << enum_name(quantize);
+      }
+    }
+  }
+}
+
+// What a rank keeps, and what a phase gathers that holds everything, or passes that hold two units.
+TEST(ThreadsPlanModel, DividedWeightsAreThoseOfTheLoadedModel) {
+  for (const TinyOptions& options : kShapes) {
+    const Checkpoint checkpoint = tiny_checkpoint(options);
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const int64_t ranks : {1, 2, 3, 4}) {
+        const ShardedBytes planned = sharded_bytes(facts_of(checkpoint), dtype, ranks);
+        testing::run_gathering_ranks(
+            ranks, [&](int64_t, const std::shared_ptr<GatherQueue>& queue) {
+              const auto decoder = Decoder::load(checkpoint, dtype, Quantize::none, queue);
+              EXPECT_EQ(decoder->weight_bytes(), planned.held) << ranks;
+              const Adapter adapter = testing::tiny_adapter(*decoder);
+              const auto received = [&](GatherQueue::Keep keep, bool trains) {
+                const int64_t before = queue->counts().bytes;
+                GatherScope scope(queue.get(), keep);
+                const at::Tensor hidden = decoder->forward(pack_one({4, 5, 9, 2}), adapter);
+                const at::Tensor logits = decoder->logits(hidden, adapter);
+                if (trains) torch::autograd::grad({hidden.sum()}, adapter.parameters());
+                scope.finish();
+                return queue->counts().bytes - before;
+              };
+              EXPECT_EQ(received(GatherQueue::Keep::next, true),
+                        (planned.forward + planned.head + planned.backward) / ranks * (ranks - 1));
+              EXPECT_EQ(received(GatherQueue::Keep::all, false), planned.all / ranks * (ranks - 1));
+            });
       }
     }
   }
@@ -286,6 +319,31 @@ TEST(PlanPpo, PhasesByHand) {
       bytes_of(phase_of(plan, "update").items, "activations kept for the policy's backward pass"),
       kept_bytes(model, at::kFloat, &adapter, pass));
   EXPECT_EQ(plan.peak_bytes(), plan.resident_bytes() + plan.largest().bytes());
+}
+
+TEST(PlanPpo, ADividedBaseShrinksWithTheRanks) {
+  const ModelFacts model = facts_of(tiny_checkpoint());
+  PpoSetup setup = ppo_setup();
+  setup.run.fsdp = Fsdp::full_shard;
+  const std::string all = "gathered: all of it", two = "gathered: a block in use, and the next";
+  for (const int64_t ranks : {1, 2, 4}) {
+    const ShardedBytes bytes = sharded_bytes(model, at::kFloat, ranks);
+    EXPECT_NEAR(static_cast<double>(bytes.held),
+                4.0 * static_cast<double>(num_parameters(model)) / static_cast<double>(ranks), 700);
+    setup.run.gather_for_generation = true;
+    Plan plan = plan_of(setup, model, {.ranks = ranks});
+    EXPECT_EQ(bytes_of(plan.resident, "base"), bytes.held);
+    EXPECT_EQ(bytes_of(phase_of(plan, "rollout").items, all), bytes.all);
+    EXPECT_EQ(bytes_of(phase_of(plan, "scoring").items, all), bytes.all);
+    EXPECT_EQ(bytes_of(phase_of(plan, "update").items, two), bytes.in_use);
+    const double once = plan.sent_bytes();
+    setup.run.gather_for_generation = false;
+    plan = plan_of(setup, model, {.ranks = ranks});
+    EXPECT_EQ(bytes_of(phase_of(plan, "rollout").items, two), bytes.in_use);
+    if (ranks > 1) {
+      EXPECT_GT(plan.sent_bytes(), once);
+    }
+  }
 }
 
 TEST(PlanPpo, LanesOneAfterTheOtherNeedTheLargestAlone) {
