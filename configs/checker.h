@@ -12,6 +12,7 @@
 #include "models/lora.h"
 #include "models/model_config.h"
 #include "models/quant/load_weight.h"
+#include "rl/devices_config.h"
 #include "rl/run_config.h"
 
 namespace leash {
@@ -64,6 +65,16 @@ inline void check_quantize(const ModelConfig& model, Checker& check) {
     return;
   }
   check.require(!problem, "model.quantize", problem.value_or(""));
+}
+
+// That a device exists where the recipe is read: on the machine that runs it.
+inline void check_device(const std::string& name, const std::string& path, Checker& check) {
+  try {
+    (void)usable_device(name, path);
+  } catch (const ConfigError& error) {
+    const std::string what = error.what();
+    check.require(false, path, what.starts_with(path + ": ") ? what.substr(path.size() + 2) : what);
+  }
 }
 
 inline void check_saving(const RunConfig& run, Checker& check) {

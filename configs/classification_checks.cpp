@@ -14,6 +14,7 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_saving(setup.run, checker);
+  check_device(setup.devices.policy, "devices.policy", checker);
   checker.require(setup.lora.task_type == TaskType::SEQ_CLS, "lora.task_type",
                   "task: classification trains SEQ_CLS adapters");
   checker.require(!setup.data.train.empty(), "data.train",

@@ -10,6 +10,7 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_saving(setup.run, checker);
+  check_device(setup.devices.policy, "devices.policy", checker);
   checker.require(setup.lora.task_type == TaskType::CAUSAL_LM, "lora.task_type",
                   "task: sft trains CAUSAL_LM adapters");
   checker.require(!setup.data.train.empty(), "data.train", "is missing: a JSONL file with samples");

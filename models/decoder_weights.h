@@ -56,7 +56,6 @@ at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize);
 
 // Throws FormatError where a tensor is missing or has another shape than the configuration says,
 // ConfigError where `quantize` cannot be had.
-DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                    Quantize quantize);
+DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOptions& options);
 
 }  // namespace leash

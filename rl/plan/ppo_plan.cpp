@@ -25,6 +25,10 @@ struct Roles {
   std::vector<ModelFacts> reward_models;            // what a reward's forward passes run through
 };
 
+at::ScalarType dtype_of(const PpoSetup& setup) {
+  return scalar_type(setup.model.dtype, parse_device(setup.devices.policy, "devices.policy"));
+}
+
 // Lengths of an iteration.
 struct Sizes {
   int64_t prompt = 0, answer = 0;
@@ -68,7 +72,7 @@ Sizes sizes_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions
 }
 
 void add_reference(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const ReferenceKind kind = setup.reference.kind.value_or(
       setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
   if (kind == ReferenceKind::adapter_off) {
@@ -85,7 +89,7 @@ void add_reference(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& r
 }
 
 void add_critic(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const CriticConfig& config = setup.critic;
   const ModelFacts* trunk = &roles.base;
   if (config.kind == CriticKind::separate) {
@@ -106,7 +110,7 @@ void add_critic(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resi
 }
 
 void add_rewards(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   for (size_t i = 0; i < setup.reward.size(); ++i) {
     const RewardConfig& config = setup.reward[i];
     const std::string name = fmt::format("reward[{}]: {}", i, enum_name(config.kind));
@@ -126,7 +130,7 @@ void add_rewards(const PpoSetup& setup, Roles& roles, std::vector<PlanItem>& res
 // Prefill and decoding with a cache of `slots` sequences.
 PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Roles& roles,
                         const Sizes& sizes, int64_t slots) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const ModelFacts& base = roles.base;
   const int64_t prefill = std::min(std::max(kPrefillTokens, sizes.prompt), slots * sizes.prompt);
   const int64_t logits = slots * base.config.vocab_size * wide_bytes(dtype);
@@ -140,7 +144,7 @@ PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Ro
 
 // Reference, critic and rewards, each on its lane: at the same time, or one after the other.
 PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const int64_t rows = sizes.scored_rows;
   const ModelFacts& reference = roles.reference_model ? *roles.reference_model : roles.base;
   const auto pass = [&](const ModelFacts& model) {
@@ -162,7 +166,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
 }
 
 PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const PassShape pass{.rows = sizes.trained_rows,
                        .longest = sizes.text,
                        .recompute = setup.model.gradient_checkpointing};
@@ -199,7 +203,7 @@ int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& siz
 }  // namespace
 
 Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& options) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const int64_t wide = wide_bytes(dtype);
   Roles roles{.base = model, .policy = adapter_facts(setup.lora, model.modules)};
   const Sizes sizes = sizes_of(setup, model, options);

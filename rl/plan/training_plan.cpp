@@ -17,6 +17,7 @@ namespace {
 struct Training {
   const TrainingConfig& config;
   const ModelConfig& model;
+  const ModelDevice& devices;
   int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
   bool scores = false;     // the head is a score, not the vocabulary
@@ -55,7 +56,8 @@ PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::
 
 Plan plan_training(const Training& training, const ModelFacts& facts, const AdapterFacts& adapter,
                    bool evaluates, const PlanOptions& options) {
-  const at::ScalarType dtype = scalar_type(training.model.dtype);
+  const at::ScalarType dtype =
+      scalar_type(training.model.dtype, parse_device(training.devices.policy, "devices.policy"));
   const int64_t wide = wide_bytes(dtype);
   const int64_t rows_of_step =
       training.config.per_device_train_batch_size * training.config.gradient_accumulation_steps;
@@ -105,6 +107,7 @@ Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& 
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.sft,
                           .model = setup.model,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = longest,
                           .dropout = adapter.dropout > 0,
@@ -120,6 +123,7 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.reward,
                           .model = setup.model,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = 2 * longest,
                           .scores = true,
@@ -139,6 +143,7 @@ Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
   const int64_t longest = longest_of(options, setup.data.max_length, model);
   const Training training{.config = setup.classification,
                           .model = setup.model,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = longest,
                           .scores = true,
