@@ -218,6 +218,23 @@ TEST_F(PpoDevices, AReferenceAdapterThere) {
   expect_equal_on({.policy = "cpu", .reference = "pretend"});
 }
 
+TEST_F(PpoDevices, RolesAreWhereTheRecipeSays) {
+  reward_by_model();
+  setup.critic.kind = CriticKind::adapter;
+  setup.devices = {.policy = "cpu", .reference = "pretend", .critic = "pretend"};
+  const PpoRoles roles = load_ppo_roles(setup);
+  EXPECT_TRUE(roles.decoder->device().is_cpu());
+  EXPECT_EQ(roles.reference_decoder->device(), pretend_device());
+  EXPECT_EQ(roles.critic.decoder, roles.reference_decoder);  // one copy of the base
+  for (const at::Tensor& parameter : roles.critic.parameters()) {
+    EXPECT_EQ(parameter.device(), pretend_device());
+    EXPECT_TRUE(parameter.is_leaf() && parameter.requires_grad());
+  }
+  for (const at::Tensor& parameter : roles.policy.parameters()) {
+    EXPECT_TRUE(parameter.is_cpu());
+  }
+}
+
 // Memory that suffices for the weights but not for an iteration.
 TEST_F(PpoDevices, OutOfMemoryNamesHoldersAndSettings) {
   reward_by_model();
