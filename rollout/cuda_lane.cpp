@@ -38,9 +38,9 @@ class CudaTaskEnd final : public TaskEnd {
   at::cuda::CUDAEvent event_;
 };
 
-struct Range {
-  explicit Range(const std::string& name) { nvtxRangePushA(name.c_str()); }
-  ~Range() { nvtxRangePop(); }
+struct NvtxRange {
+  explicit NvtxRange(const std::string& name) { nvtxRangePushA(name.c_str()); }
+  ~NvtxRange() { nvtxRangePop(); }
 };
 
 class CudaStream final : public DeviceStream {
@@ -54,7 +54,7 @@ class CudaStream final : public DeviceStream {
     // By value: with one worker for all lanes the task may outlive this object.
     return [stream = stream_, given, name = std::string(what), task = std::move(task)] {
       const c10::cuda::CUDAStreamGuard current(stream);
-      const Range range(name);
+      const NvtxRange range(name);
       given->block(stream);
       task();
     };
