@@ -176,7 +176,7 @@ void KvCache::commit(const std::vector<int64_t>& lengths) {
   }
   selected_.clear();
   past_.clear();
-  slot_index_ = past_index_ = visible_ = {};
+  slot_index_ = past_index_ = visible_ = at::Tensor();
 }
 
 int64_t KvCache::bytes() const {

@@ -197,4 +197,12 @@ at::Device pretend_device() {
   return {kType, 0};
 }
 
+namespace {
+
+// Before any test runs: the autograd engine starts its threads, one for each device that it knows,
+// with the first backward pass of the process.
+[[maybe_unused]] const at::Device registered_first = pretend_device();
+
+}  // namespace
+
 }  // namespace leash::testing

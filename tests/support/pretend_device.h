@@ -13,7 +13,8 @@
 
 namespace leash::testing {
 
-// "pretend:0"; the first call registers the backend with LibTorch (and the name with at::Device).
+// "pretend:0". The backend is registered with LibTorch (and its name with at::Device) in every
+// program that this is linked into.
 at::Device pretend_device();
 
 // Memory in use there, and how much there is from now on (0: as much as the host has): a failed
