@@ -15,6 +15,8 @@ namespace {
 
 constexpr int64_t kFewRows = 32;          // up to here decoded rows are used while in the L1 cache
 constexpr int64_t kTileValues = 1 << 19;  // of a dense tile: 2 MB
+// The same on a device: 128 MB, so that few weights need more than one (sums over tiles round).
+constexpr int64_t kDeviceTileValues = 1 << 25;
 constexpr int64_t kValuesPerTask = 1 << 14;  // that a thread is worth being woken for
 
 class QuantizedWeight final : public WeightSource {
@@ -142,14 +144,15 @@ class QuantizedWeight final : public WeightSource {
   // call's.
   template <class Use>
   void for_each_tile(at::ScalarType dtype, const Use& use) const {
+    const int64_t tile = device().is_cpu() ? kTileValues : kDeviceTileValues;
     const int64_t step =
-        std::clamp<int64_t>(kTileValues / in_features(), 1, std::max<int64_t>(out_features_, 1));
+        std::clamp<int64_t>(tile / in_features(), 1, std::max<int64_t>(out_features_, 1));
     const at::Tensor scratch = at::empty({step, in_features()}, values());
     for (int64_t row = 0; row < out_features_; row += step) {
       const int64_t count = std::min(step, out_features_ - row);
-      const at::Tensor tile = scratch.narrow(0, 0, count);
-      decode(row, count, tile);
-      use(row, tile.to(dtype));
+      const at::Tensor rows = scratch.narrow(0, 0, count);
+      decode(row, count, rows);
+      use(row, rows.to(dtype));
     }
   }
 

@@ -131,9 +131,15 @@ at::Tensor copy_from(const at::Tensor& self, const at::Tensor& to, bool) {
   return to;
 }
 
+// An output that an operator made without a size gets memory now.
 at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& to) {
-  TORCH_CHECK(self.sizes() == to.sizes(), "pretend device: an output of shape ", to.sizes(),
-              " would have to become ", self.sizes());
+  if (self.sizes() != to.sizes()) {
+    TORCH_CHECK(to.numel() == 0, "pretend device: an output of shape ", to.sizes(),
+                " would have to become ", self.sizes());
+    const at::Tensor fresh = empty(self.sizes(), to.scalar_type(), {}, {}, {}, {});
+    to.unsafeGetTensorImpl()->set_storage_keep_dtype(fresh.storage());
+    to.unsafeGetTensorImpl()->set_sizes_contiguous(self.sizes());
+  }
   return copy_from(self, to, false);
 }
 
