@@ -80,7 +80,8 @@ TEST(CudaDecoder, ARolloutScoresAsItWasSampled) {
     ScoredText text{.ids = answer.prompt_ids,
                     .answer_begin = static_cast<int64_t>(answer.prompt_ids.size())};
     text.ids.insert(text.ids.end(), answer.token_ids.begin(), answer.token_ids.end());
-    const auto scores = score_texts(*decoder, &adapter, std::vector<ScoredText>{text}, {.temperature = 0.8});
+    const auto scores =
+        score_texts(*decoder, &adapter, std::vector<ScoredText>{text}, {.temperature = 0.8});
     for (size_t i = 0; i < answer.logprobs.size(); ++i) {
       EXPECT_NEAR(scores[0].logprobs[i], answer.logprobs[i], 1e-3);
     }
