@@ -12,6 +12,7 @@
 #include "models/lora.h"
 #include "models/model_config.h"
 #include "models/quant/load_weight.h"
+#include "rl/devices_config.h"
 #include "rl/run_config.h"
 
 namespace leash {
@@ -66,15 +67,26 @@ inline void check_quantize(const ModelConfig& model, Checker& check) {
   check.require(!problem, "model.quantize", problem.value_or(""));
 }
 
-// `generates`: whether the task ever samples answers.
-inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool generates,
+// `on_cpu`: whether all roles are there. `generates`: whether the task ever samples answers.
+inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool on_cpu, bool generates,
                        Checker& check) {
   const bool divides = run.fsdp == Fsdp::full_shard;
   check.require(!divides || model.quantize == Quantize::none, "run.fsdp",
                 "full_shard divides dense weights alone; with model.quantize each process keeps "
                 "all of them");
+  check.require(!divides || on_cpu, "run.fsdp", "full_shard divides weights on CPUs alone");
   check.no_effect_unless(divides, "run.gather_for_generation", "without run.fsdp: full_shard");
   check.no_effect_unless(generates, "run.gather_for_generation", "where no answers are sampled");
+}
+
+// That a device exists where the recipe is read: on the machine that runs it.
+inline void check_device(const std::string& name, const std::string& path, Checker& check) {
+  try {
+    (void)usable_device(name, path);
+  } catch (const ConfigError& error) {
+    const std::string what = error.what();
+    check.require(false, path, what.starts_with(path + ": ") ? what.substr(path.size() + 2) : what);
+  }
 }
 
 inline void check_saving(const RunConfig& run, Checker& check) {

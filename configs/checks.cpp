@@ -64,6 +64,21 @@ void check_data(const PpoSetup& s, Checker& check) {
   }
 }
 
+void check_devices(const PpoSetup& s, Checker& check) {
+  check_device(s.devices.policy, "devices.policy", check);
+  for (const auto& [name, path] : {std::pair(s.devices.reference, "devices.reference"),
+                                   std::pair(s.devices.critic, "devices.critic"),
+                                   std::pair(s.devices.reward, "devices.reward")}) {
+    if (name) check_device(*name, path, check);
+  }
+  check.no_effect_unless(s.critic.kind != CriticKind::shared, "devices.critic",
+                         "with critic.kind: shared, which reads the policy's own states");
+  const bool models = std::ranges::any_of(s.reward, [](const RewardConfig& reward) {
+    return reward.kind == RewardKind::model || reward.kind == RewardKind::adapter;
+  });
+  check.no_effect_unless(models, "devices.reward", "without a reward model or adapter");
+}
+
 }  // namespace
 
 void check(const PpoSetup& setup, const Written& written, Problems& problems) {
@@ -75,8 +90,12 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_sizes(setup, checker);
   check_schedule(setup.ppo, checker);
   check_data(setup, checker);
+  check_devices(setup, checker);
   check_saving(setup.run, checker);
-  check_fsdp(setup.run, setup.model, /*generates=*/true, checker);
+  const auto is_cpu = [&](Role role) { return setup.devices.name(role) == "cpu"; };
+  const bool on_cpu = is_cpu(Role::actor) && is_cpu(Role::reference) && is_cpu(Role::critic) &&
+                      is_cpu(Role::reward);
+  check_fsdp(setup.run, setup.model, on_cpu, /*generates=*/true, checker);
   checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
                   "epoch is for the supervised tasks: an iteration of PPO may cross epochs");
   for (const std::string& problem : reward_problems(setup.reward)) {

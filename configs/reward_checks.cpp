@@ -10,7 +10,8 @@ void check(const RewardSetup& setup, const Written& written, Problems& problems)
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_saving(setup.run, checker);
-  check_fsdp(setup.run, setup.model, /*generates=*/false, checker);
+  check_fsdp(setup.run, setup.model, setup.devices.policy == "cpu", /*generates=*/false, checker);
+  check_device(setup.devices.policy, "devices.policy", checker);
   checker.require(setup.lora.task_type == TaskType::SEQ_CLS, "lora.task_type",
                   "task: reward trains SEQ_CLS adapters");
   checker.no_effect_unless(!setup.reward.disable_dropout || setup.lora.lora_dropout == 0,

@@ -21,7 +21,8 @@ void visit_fields(Setup& s, Visitor&& visit) {
   visit("data", s.data, "prompts");
   visit("rollout", s.rollout, "how answers are sampled");
   visit("ppo", s.ppo, "the algorithm (names and meaning are TRL's)");
-  visit("lanes", s.lanes, "where the work of each role runs");
+  visit("devices", s.devices, "on which device each role is");
+  visit("lanes", s.lanes, "how the work of the roles runs side by side");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 
@@ -33,6 +34,7 @@ void visit_fields(Setup& s, Visitor&& visit) {
   visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
   visit("data", s.data, "supervised samples (names and meaning are TRL's)");
   visit("sft", s.sft, "the algorithm (names and meaning are transformers')");
+  visit("devices", s.devices, "on which device the model is");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 
@@ -46,6 +48,7 @@ void visit_fields(Setup& s, Visitor&& visit) {
         "PEFT's)");
   visit("data", s.data, "pairs of answers (names and meaning are TRL's)");
   visit("reward", s.reward, "the algorithm (names and meaning are TRL's and transformers')");
+  visit("devices", s.devices, "on which device the model is");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 
@@ -59,6 +62,7 @@ void visit_fields(Setup& s, Visitor&& visit) {
         "and meaning are PEFT's)");
   visit("data", s.data, "texts with a class each");
   visit("classification", s.classification, "the algorithm (names and meaning are transformers')");
+  visit("devices", s.devices, "on which device the model is");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 

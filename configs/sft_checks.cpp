@@ -10,6 +10,7 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_saving(setup.run, checker);
+  check_device(setup.devices.policy, "devices.policy", checker);
   checker.require(setup.lora.task_type == TaskType::CAUSAL_LM, "lora.task_type",
                   "task: sft trains CAUSAL_LM adapters");
   checker.require(!setup.data.train.empty(), "data.train", "is missing: a JSONL file with samples");
@@ -21,7 +22,8 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   const bool ever =
       evaluates(setup.sft, context) || (context.has_held_out() && setup.sft.eval_on_start);
   checker.no_effect_unless(ever, "sft.eval_answers", "without evaluations");
-  check_fsdp(setup.run, setup.model, ever && setup.sft.eval_answers > 0, checker);
+  check_fsdp(setup.run, setup.model, setup.devices.policy == "cpu",
+             ever && setup.sft.eval_answers > 0, checker);
 }
 
 std::vector<std::string> warnings(const SftSetup&, const Written&) { return {}; }

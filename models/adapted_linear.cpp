@@ -7,6 +7,7 @@
 
 #include <utility>
 
+#include "models/device.h"
 #include "models/random.h"
 
 namespace leash {
@@ -71,7 +72,8 @@ at::Tensor dropout_mask(const Update& update, const DropoutKey& key,
                        static_cast<uint64_t>(update.module)};
     masks.push_back(uniform_tensor(draw, {lengths[i], in_features}, 0.0, 1.0));
   }
-  return at::cat(masks).ge(update.dropout).to(options.dtype()).div_(1.0 - update.dropout);
+  return on_device(at::cat(masks).ge(update.dropout).to(options.dtype()), options.device())
+      .div_(1.0 - update.dropout);
 }
 
 at::Tensor update_input(const Update& update, const at::Tensor& x, const DropoutKey* dropout,

@@ -201,25 +201,34 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
 
 }  // namespace
 
-PrefixMasks prefix_masks(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefixes,
-                         const at::TensorOptions& options) {
-  return masks_of(packed_rows(lengths, prefixes), options);
+AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
+                             const std::vector<int64_t>& prefixes,
+                             const at::TensorOptions& options) {
+  AttentionPlan plan{.masks = {}, .varlen = {}, .made = true};
+  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  if (options.device().is_cpu()) {
+    plan.masks = masks_of(places, options);
+  } else {
+    plan.varlen = varlen_plan(lengths, prefixes, options.device());
+  }
+  return plan;
 }
 
 at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
-                                 const std::vector<int64_t>& prefixes, const PrefixMasks& given) {
+                                 const std::vector<int64_t>& prefixes, const AttentionPlan& given) {
   const auto split = [&](const at::Tensor& x) {
     return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
                             shape.head_dim);
   };
+  const AttentionPlan plan = given.made ? given : attention_plan(lengths, prefixes, qkv.options());
   if (!qkv.is_cpu()) {
     const QueryKeyValue heads = split(qkv);
-    return packed_attention(heads.query, heads.key, heads.value, lengths, prefixes);
+    return varlen_attention(heads.query, heads.key, heads.value, plan.varlen);
   }
   const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
-  const PrefixMasks masks = given.empty() ? masks_of(places, qkv.options()) : given;
+  const PrefixMasks& masks = plan.masks;
   PackedHeads heads;
   PackedOutput result;
   {
@@ -291,8 +300,28 @@ at::Tensor cached_attention_plain(const at::Tensor& query, const CachedLayer& la
   return at::cat(outputs);
 }
 
+// One row of each sequence, all sequences in one call: keys and values of their slots side by side.
+at::Tensor cached_attention_of_one_row(const at::Tensor& query, const CachedLayer& layer) {
+  const int64_t seen = layer.visible.size(1);
+  const auto seen_rows = [&](const at::Tensor& cache) {
+    return cache.narrow(2, 0, seen).index_select(0, layer.slot_index);
+  };
+  const bool grouped = query.size(1) != layer.keys.size(1);
+  return at::scaled_dot_product_attention(query.unsqueeze(2), seen_rows(layer.keys),
+                                          seen_rows(layer.values),
+                                          layer.visible.unsqueeze(1).unsqueeze(1),
+                                          /*dropout_p=*/0.0, /*is_causal=*/false,
+                                          /*scale=*/std::nullopt, /*enable_gqa=*/grouped)
+      .squeeze(2)
+      .flatten(1);
+}
+
 at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
                             const std::vector<int64_t>& lengths) {
+  if (!query.is_cpu() && layer.visible.defined() &&
+      std::ranges::all_of(lengths, [](int64_t length) { return length == 1; })) {
+    return cached_attention_of_one_row(query, layer);
+  }
   if (query.scalar_type() != at::kFloat || !query.is_cpu())
     return cached_attention_plain(query, layer, lengths);
   const std::vector<RowOfBatch> rows = rows_of_batch(layer, lengths);

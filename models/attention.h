@@ -9,6 +9,7 @@
 
 #include "models/attention_cache.h"
 #include "models/rope.h"
+#include "models/varlen_attention.h"
 
 namespace leash {
 
@@ -20,15 +21,24 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const std::vector<int64_t>& lengths,
                             const std::vector<int64_t>& prefixes = {});
 
-// What rows behind a shared beginning see, for all layers of a forward: by the beginning's rows, an
-// additive mask [1, 1, rows, beginning + rows] for the longest sequence behind one of that many. A
-// shorter one's is its upper left part.
+// What rows behind a shared beginning see, for all layers of a forward on a CPU: by the beginning's
+// rows, an additive mask [1, 1, rows, beginning + rows] for the longest sequence behind one of that
+// many. A shorter one's is its upper left part.
 using PrefixMasks = std::map<int64_t, at::Tensor>;
-PrefixMasks prefix_masks(const std::vector<int64_t>& lengths, const std::vector<int64_t>& prefixes,
-                         const at::TensorOptions& options);
+
+// What attention over a packed batch needs in every layer, made once for a forward.
+struct AttentionPlan {
+  PrefixMasks masks;  // on a CPU
+  VarlenPlan varlen;  // on other devices
+  bool made = false;
+};
+AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
+                             const std::vector<int64_t>& prefixes,
+                             const at::TensorOptions& options);
 
 // The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
-// output, as one autograd node on a CPU: split_and_rotate, then packed_attention. What it keeps for
+// output: split_and_rotate, then packed_attention on a CPU, as one autograd node, and
+// varlen_attention on other devices. What the node keeps for
 // the backward pass is the rotated heads, its output and a number per row and head; gradients of
 // sequences are written where they belong instead of being added up as whole tensors.
 struct HeadShape {
@@ -41,7 +51,7 @@ at::Tensor packed_self_attention(const at::Tensor& qkv,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
                                  const std::vector<int64_t>& prefixes = {},
-                                 const PrefixMasks& masks = {} /* none: made here */);
+                                 const AttentionPlan& plan = {} /* none: made here */);
 
 // The same for rows that follow what `layer` already holds (which includes them). No gradients. ->
 // [tokens, heads · head_dim]

@@ -16,6 +16,12 @@ struct CachedLayer {
   at::Tensor values;  // [slots, kv_heads, capacity, head_dim]
   const std::vector<int64_t>* slots = nullptr;
   const std::vector<int64_t>* past = nullptr;
+  // Of a cache that is not on the CPU, made once for all layers of a forward: slots and past on its
+  // device (int64 [sequences]), and which positions each sequence's next row sees (bool
+  // [sequences, longest past + 1]).
+  at::Tensor slot_index = {};
+  at::Tensor past_index = {};
+  at::Tensor visible = {};
 };
 
 class AttentionCache {

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "models/device.h"
 #include "models/kernels.h"
 #include "models/node.h"
 #include "models/vocabulary_chunks.h"
@@ -109,7 +110,7 @@ Decoder::CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const L
   torch::autograd::variable_list inputs{hidden};
   inputs.insert(inputs.end(), trained.begin(), trained.end());
   const bool gradient = differentiable(inputs);
-  const at::Tensor picked = targets.contiguous();
+  const at::Tensor picked = on_device(targets.contiguous(), hidden.device());
   torch::autograd::variable_list total(inputs.size());
   if (gradient) total[0] = at::empty(hidden.sizes(), hidden.options().requires_grad(false));
   Sums sums;
@@ -137,7 +138,8 @@ Decoder::CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const L
   }
   const double value =
       ((1.0 - label_smoothing) * sums.nll + label_smoothing * sums.uniform) / normalizer;
-  at::Tensor loss = at::scalar_tensor(value, at::kDouble);
+  at::Tensor loss =
+      at::scalar_tensor(value, hidden.options().dtype(at::kDouble).requires_grad(false));
   if (gradient) {
     loss = with_backward(loss, inputs, "CrossEntropyBackward", [total](const at::Tensor& scale) {
       torch::autograd::variable_list result;

@@ -12,6 +12,7 @@
 #include "models/attention.h"
 #include "models/cross_entropy.h"
 #include "models/decoder_weights.h"
+#include "models/device.h"
 #include "models/gather_queue.h"
 #include "models/io/checkpoint.h"
 #include "models/mlp.h"
@@ -58,22 +59,23 @@ at::Tensor embedding_noise(const EmbeddingNoise& noise, const PackedTokens& toke
     parts.push_back(uniform_tensor({noise.seed, Purpose::noise, noise.step, noise.samples.at(i)},
                                    {tokens.lengths[i], like.size(1)}, -magnitude, magnitude));
   }
-  return at::cat(parts).to(like.scalar_type());
+  return on_device(at::cat(parts).to(like.scalar_type()), like.device());
 }
 
 }  // namespace
 
 struct Decoder::State : DecoderWeights {
-  State(DecoderConfig config_, at::ScalarType dtype_, DecoderWeights weights,
-        std::shared_ptr<GatherQueue> gathers_)
+  State(DecoderConfig config_, const LoadOptions& options, DecoderWeights weights)
       : DecoderWeights(std::move(weights)),
         config(std::move(config_)),
-        dtype(dtype_),
-        gathers(std::move(gathers_)),
-        rope(config.rope, config.max_positions) {}
+        dtype(options.dtype),
+        device(options.device),
+        gathers(options.gathers),
+        rope(config.rope, config.max_positions, options.device) {}
 
   DecoderConfig config;
   at::ScalarType dtype;
+  at::Device device;
   std::shared_ptr<GatherQueue> gathers;  // nullptr: all weights are here
   GrowingRopeTable rope;
 
@@ -84,29 +86,31 @@ struct Decoder::State : DecoderWeights {
   }
 
   at::Tensor attention(const at::Tensor& x, const BlockWeights& block, int64_t layer,
-                       const PackedTokens& tokens, const PrefixMasks& masks,
+                       const PackedTokens& tokens, const AttentionPlan& plan,
                        const AdapterRows& adapters, const ForwardOptions& options) const {
     const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
     if (options.cache == nullptr) {
       const HeadShape shape{config.num_heads, config.num_kv_heads, config.head_dim};
       return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths,
-                                   tokens.prefixes, masks);
+                                   tokens.prefixes, plan);
     }
     const QueryKeyValue heads =
         split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
                          config.head_dim);
     const CachedLayer cached = options.cache->append(layer, heads.key, heads.value, tokens.lengths);
     const bool fresh = std::ranges::all_of(*cached.past, [](int64_t past) { return past == 0; });
+    if (fresh && plan.made && !x.is_cpu())
+      return varlen_attention(heads.query, heads.key, heads.value, plan.varlen);
     if (fresh) return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);
     return cached_attention(heads.query, cached, tokens.lengths);
   }
 
   at::Tensor run_block(at::Tensor hidden, int64_t layer, const PackedTokens& tokens,
-                       const PrefixMasks& masks, const AdapterRows& adapters,
+                       const AttentionPlan& plan, const AdapterRows& adapters,
                        const ForwardOptions& options) const {
     const BlockWeights& block = blocks[layer];
     const at::Tensor attended = attention(norm(hidden, block.input_norm, adapters), block, layer,
-                                          tokens, masks, adapters, options);
+                                          tokens, plan, adapters, options);
     hidden = hidden.add(adapted_linear(attended, block.attention_output, adapters, options.dropout,
                                        &tokens.lengths));
     const at::Tensor gate_up = adapted_linear(norm(hidden, block.mlp_norm, adapters), block.gate_up,
@@ -161,17 +165,21 @@ PackedTokens pack_one(const std::vector<int64_t>& sequence) { return pack({&sequ
 Decoder::Decoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decoder::~Decoder() = default;
 
-std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                             Quantize quantize,
-                                             std::shared_ptr<GatherQueue> gathers) {
-  DecoderWeights weights = load_decoder_weights(checkpoint, dtype, quantize, gathers);
-  auto state =
-      std::make_unique<State>(checkpoint.config, dtype, std::move(weights), std::move(gathers));
+std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint,
+                                             const LoadOptions& options) {
+  auto state = std::make_unique<State>(checkpoint.config, options,
+                                       load_decoder_weights(checkpoint, options));
   return std::shared_ptr<const Decoder>(new Decoder(std::move(state)));
+}
+
+std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype,
+                                             Quantize quantize) {
+  return load(checkpoint, {.dtype = dtype, .quantize = quantize});
 }
 
 const DecoderConfig& Decoder::config() const { return state_->config; }
 at::ScalarType Decoder::dtype() const { return state_->dtype; }
+at::Device Decoder::device() const { return state_->device; }
 const std::vector<ModuleInfo>& Decoder::modules() const { return state_->modules; }
 int64_t Decoder::num_parameters() const { return state_->num_parameters; }
 
@@ -181,11 +189,14 @@ at::Tensor Decoder::base_value(int64_t module, bool bias) const {
   return state_->value(module, bias);
 }
 
-at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapters,
+at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapters,
                             const ForwardOptions& options) const {
-  TORCH_CHECK(tokens.ids.dim() == 1 && tokens.ids.sizes() == tokens.positions.sizes(),
+  TORCH_CHECK(given.ids.dim() == 1 && given.ids.sizes() == given.positions.sizes(),
               "forward: ids and positions are [tokens]");
-  const int64_t last = tokens.positions.max().item<int64_t>();
+  const int64_t last = given.positions.max().item<int64_t>();
+  PackedTokens tokens = given;
+  tokens.ids = on_device(given.ids, state_->device);
+  tokens.positions = on_device(given.positions, state_->device);
   TORCH_CHECK(last < state_->config.max_positions, "forward: a position of ", last,
               " is beyond the context of ", state_->config.max_positions);
   TORCH_CHECK(options.cache == nullptr || tokens.prefixes.empty(),
@@ -201,21 +212,23 @@ at::Tensor Decoder::forward(const PackedTokens& tokens, const AdapterRows& adapt
                                });
   if (options.noise != nullptr)
     hidden = hidden.add(embedding_noise(*options.noise, tokens, hidden));
-  const PrefixMasks masks = hidden.is_cpu() && !tokens.prefixes.empty()
-                                ? prefix_masks(tokens.lengths, tokens.prefixes, hidden.options())
-                                : PrefixMasks{};
+  // Decoding steps attend through the cache alone.
+  const bool decodes = options.cache != nullptr &&
+                       std::ranges::all_of(tokens.lengths, [](int64_t rows) { return rows == 1; });
+  const AttentionPlan plan =
+      decodes ? AttentionPlan{} : attention_plan(tokens.lengths, tokens.prefixes, hidden.options());
   for (int64_t layer = 0; layer < state_->config.num_layers; ++layer) {
     if (!options.recompute_blocks || options.cache != nullptr || !c10::GradMode::is_enabled()) {
-      hidden = state_->run_block(hidden, layer, tokens, masks, adapters, options);
+      hidden = state_->run_block(hidden, layer, tokens, plan, adapters, options);
       continue;
     }
     // Everything is captured by value: the backward pass runs after the caller's tokens and options
     // are gone.
     const auto dropout =
         options.dropout != nullptr ? std::make_shared<DropoutKey>(*options.dropout) : nullptr;
-    const auto block = [state = state_.get(), layer, tokens, masks, adapters,
+    const auto block = [state = state_.get(), layer, tokens, plan, adapters,
                         dropout](const at::Tensor& x) {
-      return state->run_block(x, layer, tokens, masks, adapters, {.dropout = dropout.get()});
+      return state->run_block(x, layer, tokens, plan, adapters, {.dropout = dropout.get()});
     };
     hidden = recomputed(block, hidden, State::block_parameters(state_->blocks[layer], adapters));
   }

@@ -23,7 +23,21 @@ namespace leash {
 struct Checkpoint;
 class GatherQueue;
 
-// Sequences end to end, without padding.
+// How a decoder's frozen weights are kept, and where.
+struct LoadOptions {
+  at::ScalarType dtype = at::kFloat;  // of weights and activations; float64 is for tests
+  // dense; `keep`: blocks as they are in a GGUF, embedding and lm_head included (ConfigError where
+  // none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense. Norms and
+  // biases are always dense.
+  Quantize quantize = Quantize::none;
+  at::Device device = at::kCPU;
+  // With these, this rank's part of the weights, and what is computed with them comes from all
+  // ranks (all of which load the same). Dense weights on the CPU only.
+  std::shared_ptr<GatherQueue> gathers = nullptr;
+};
+
+// Sequences end to end, without padding. Ids and positions may be on the CPU whatever the
+// decoder's device is: forward takes them there.
 struct PackedTokens {
   at::Tensor ids;                // [tokens] int64
   at::Tensor positions;          // [tokens] int64, position of each token in its sequence
@@ -79,20 +93,19 @@ struct ForwardOptions {
 
 class Decoder {
  public:
-  // Loads the frozen weights: with `gathers`, this rank's part of them, and what is computed with
-  // them comes from all ranks (all of which load the same). `dtype` is the type that weights and
-  // activations have; float64 is for tests. `quantize` is how the weights of linear modules are
-  // kept: dense; `keep`: blocks as they are in a GGUF, embedding and lm_head included (ConfigError
-  // where none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense.
-  // Norms and biases are always dense.
+  // Loads the frozen weights.
+  static std::shared_ptr<const Decoder> load(const Checkpoint& checkpoint,
+                                             const LoadOptions& options);
+  // The same on the CPU.
   static std::shared_ptr<const Decoder> load(const Checkpoint& checkpoint,
                                              at::ScalarType dtype = at::kFloat,
-                                             Quantize quantize = Quantize::none,
-                                             std::shared_ptr<GatherQueue> gathers = nullptr);
+                                             Quantize quantize = Quantize::none);
   ~Decoder();
 
   const DecoderConfig& config() const;
   at::ScalarType dtype() const;
+  // Where weights and hidden states are; adapters and heads have to be there too.
+  at::Device device() const;
   // Everything that an adapter may address, in a fixed order. The last one is "lm_head" where it is
   // not tied.
   const std::vector<ModuleInfo>& modules() const;
@@ -120,8 +133,8 @@ class Decoder {
     at::Tensor entropies;  // [rows], nats, of the same distribution; not differentiable
   };
   TokenScores token_scores(const at::Tensor& hidden /* [rows, hidden] */,
-                           const at::Tensor& targets /* [rows] int64 */, double temperature = 1.0,
-                           const AdapterRows& adapters = {}) const;
+                           const at::Tensor& targets /* [rows] int64, here or on the CPU */,
+                           double temperature = 1.0, const AdapterRows& adapters = {}) const;
 
   // What supervised training needs of the same log-probs at temperature 1, in one pass over the
   // chunks that computes the gradient with the loss, so that no logits are computed twice:
@@ -132,8 +145,9 @@ class Decoder {
     int64_t correct = 0;  // rows where no token is likelier than the target
   };
   CrossEntropy cross_entropy(const at::Tensor& hidden /* [rows, hidden] */,
-                             const at::Tensor& targets /* [rows] int64 */, double label_smoothing,
-                             double normalizer, const AdapterRows& adapters = {}) const;
+                             const at::Tensor& targets /* [rows] int64, here or on the CPU */,
+                             double label_smoothing, double normalizer,
+                             const AdapterRows& adapters = {}) const;
 
   // Exact KL(p ‖ q) over the vocabulary per row, in chunks, p from `hidden` with `adapters`, q from
   // the other pair. [rows]

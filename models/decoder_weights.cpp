@@ -17,12 +17,12 @@ namespace {
 // Reads checked tensors and gives modules their indices.
 class Loader {
  public:
-  Loader(const Checkpoint& checkpoint, at::ScalarType dtype, Quantize quantize)
-      : checkpoint_(checkpoint), dtype_(dtype), quantize_(quantize) {}
+  Loader(const Checkpoint& checkpoint, const LoadOptions& options)
+      : checkpoint_(checkpoint), options_(options) {}
 
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape) {
     expect(name, shape);
-    return checkpoint_.tensors->read(name, dtype_);
+    return checkpoint_.tensors->read(name, options_.dtype);
   }
 
   // Matrices of equally many columns, one below the other.
@@ -30,14 +30,14 @@ class Loader {
                                              const std::vector<int64_t>& rows, int64_t columns,
                                              Quantize quantize) {
     for (size_t i = 0; i < names.size(); ++i) expect(names[i], {rows[i], columns});
-    return load_weight(*checkpoint_.tensors, names, dtype_, quantize);
+    return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize, options_.device);
   }
 
   // Embedding and lm_head: only blocks that are there anyway are kept, as bitsandbytes has it.
   std::shared_ptr<const WeightSource> vocabulary(const std::string& name, int64_t vocab,
                                                  int64_t hidden) {
     return weight({name}, {vocab}, hidden,
-                  quantize_ == Quantize::keep ? Quantize::keep : Quantize::none);
+                  options_.quantize == Quantize::keep ? Quantize::keep : Quantize::none);
   }
 
   int64_t add(ModuleInfo info) {
@@ -49,9 +49,10 @@ class Loader {
     const int64_t module =
         add({.path = path, .kind = ModuleKind::norm, .in_features = width, .out_features = width});
     expect(path + ".weight", {width});
-    return {.weight =
-                checkpoint_.tensors->read(path + ".weight", norm_dtype(dtype_, quantize_)).clone(),
-            .module = module};
+    const at::ScalarType dtype = norm_dtype(options_.dtype, options_.quantize);
+    return {
+        .weight = checkpoint_.tensors->read(path + ".weight", dtype).clone().to(options_.device),
+        .module = module};
   }
 
   // Several projections of one input as one product.
@@ -74,8 +75,8 @@ class Loader {
                                             .has_bias = has_bias}),
                              .num_columns = out_features});
     }
-    group.weight = weight(names, rows, in_features, quantize_);
-    if (has_bias) group.bias = at::cat(biases);
+    group.weight = weight(names, rows, in_features, options_.quantize);
+    if (has_bias) group.bias = at::cat(biases).to(options_.device);
     return group;
   }
 
@@ -98,8 +99,7 @@ class Loader {
   }
 
   const Checkpoint& checkpoint_;
-  at::ScalarType dtype_;
-  Quantize quantize_;
+  LoadOptions options_;
 };
 
 BlockWeights load_block(Loader& loader, const DecoderConfig& config, int64_t layer) {
@@ -139,7 +139,7 @@ void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gather
 }
 
 uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
-  const at::Tensor contiguous = tensor.contiguous();
+  const at::Tensor contiguous = tensor.cpu().contiguous();
   const auto* bytes = static_cast<const unsigned char*>(contiguous.const_data_ptr());
   const size_t size = contiguous.nbytes();
   for (size_t i = 0; i < size; i += 8) {
@@ -157,22 +157,23 @@ at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize) {
   return quantize != Quantize::none && dtype == at::kBFloat16 ? at::kFloat : dtype;
 }
 
-DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                    Quantize quantize,
-                                    const std::shared_ptr<GatherQueue>& gathers) {
+DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOptions& options) {
   const DecoderConfig& config = checkpoint.config;
   check(config, checkpoint.path.string());
   if (config.norm != NormKind::rms || !config.gated_mlp) {
     throw FormatError(checkpoint.path.string() +
                       ": layer normalisation and plain MLPs are not supported yet");
   }
-  if (quantize == Quantize::keep) {
+  if (options.quantize == Quantize::keep) {
     if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
   }
-  if (gathers != nullptr && quantize != Quantize::none) {
+  if (options.gathers != nullptr && options.quantize != Quantize::none) {
     throw ConfigError("quantised weights are not divided between ranks");
   }
-  Loader loader(checkpoint, dtype, quantize);
+  TORCH_CHECK(options.gathers == nullptr || options.device.is_cpu(),
+              "only weights on a CPU are divided between ranks");
+  const std::shared_ptr<GatherQueue>& gathers = options.gathers;
+  Loader loader(checkpoint, options);
   DecoderWeights weights;
   weights.embedding =
       loader.vocabulary("model.embed_tokens.weight", config.vocab_size, config.hidden_size);

@@ -58,10 +58,8 @@ at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize);
 
 // Throws FormatError where a tensor is missing or has another shape than the configuration says,
 // ConfigError where `quantize` cannot be had.
-// With `gathers`, each block's matrices are a unit of it, so are the embedding and a head of its
-// own; norms and biases, thousandths of the whole, stay with every rank. Dense weights only.
-DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, at::ScalarType dtype,
-                                    Quantize quantize,
-                                    const std::shared_ptr<GatherQueue>& gathers = nullptr);
+// With `options.gathers`, each block's matrices are a unit of it, so are the embedding and a head
+// of its own; norms and biases, thousandths of the whole, stay with every rank.
+DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOptions& options);
 
 }  // namespace leash

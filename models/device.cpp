@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
+#include <c10/core/DeviceType.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
 
@@ -10,6 +11,12 @@
 #include <chrono>
 #include <limits>
 #include <thread>
+
+#include "models/errors.h"
+
+#ifdef LEASH_CUDA
+#include <c10/cuda/CUDAFunctions.h>
+#endif
 
 namespace leash {
 namespace {
@@ -32,9 +39,59 @@ double product_speed(at::ScalarType dtype) {
 
 }  // namespace
 
-at::ScalarType scalar_type(DtypeChoice choice) {
+at::Device parse_device(std::string_view name, std::string_view setting,
+                        const std::function<c10::DeviceIndex()>& unnumbered) {
+  std::optional<at::Device> device;
+  try {
+    device = at::Device(std::string(name));
+  } catch (const c10::Error&) {  // said below
+  }
+  if (device && device->is_cpu()) return at::kCPU;
+  if (device && (device->is_cuda() || device->is_privateuseone())) {
+    if (!device->has_index()) device->set_index(unnumbered ? unnumbered() : c10::DeviceIndex{0});
+    return *device;
+  }
+  throw ConfigError(
+      fmt::format("{}: `{}` is no device: cpu, cuda, or cuda:1 for the second GPU", setting, name));
+}
+
+std::optional<std::string> device_problem(at::Device device) {
+  if (device.is_cpu()) return std::nullopt;
+  if (device.is_privateuseone()) {  // what a test registered
+    if (c10::is_privateuse1_backend_registered()) return std::nullopt;
+    return fmt::format("this build knows no device {}", device.str());
+  }
+#ifdef LEASH_CUDA
+  const int count = c10::cuda::device_count();
+  if (device.index() < count) return std::nullopt;
+  if (count == 0) {
+    return fmt::format(
+        "{}: there is no GPU here that CUDA can use (`nvidia-smi` shows what the "
+        "driver sees); take cpu",
+        device.str());
+  }
+  return fmt::format("{}: there is no such GPU, only {} (cuda:0 to cuda:{})", device.str(), count,
+                     count - 1);
+#else
+  return fmt::format(
+      "{} needs a build with CUDA, and this is the CPU build: `make cuda`, or take "
+      "cpu",
+      device.str());
+#endif
+}
+
+at::Tensor on_device(const at::Tensor& tensor, at::Device device) {
+  if (tensor.device() == device) return tensor;
+  if (tensor.is_cpu() && device.is_cuda()) {
+    return tensor.pin_memory().to(device, /*non_blocking=*/true);
+  }
+  return tensor.to(device);
+}
+
+at::ScalarType scalar_type(DtypeChoice choice, at::Device device) {
   switch (choice) {
     case DtypeChoice::automatic:
+      return device.is_cuda() ? at::kBFloat16 : at::kFloat;
     case DtypeChoice::float32:
       return at::kFloat;
     case DtypeChoice::bfloat16:

@@ -1,18 +1,34 @@
-// Types and threads of this machine.
+// Devices, types and threads of this machine.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "models/model_config.h"
 
 namespace leash {
 
-// The type that weights and activations get; `auto` is float32 on a CPU.
-at::ScalarType scalar_type(DtypeChoice choice);
+// The device that a setting names: cpu, cuda, cuda:1. Only what the name says; a GPU without a
+// number gets `unnumbered` (none: 0), so that two names of one device are equal. ConfigError,
+// beginning with `setting`, where it is no name of a device.
+at::Device parse_device(std::string_view name, std::string_view setting,
+                        const std::function<c10::DeviceIndex()>& unnumbered = {});
+
+// Why tensors cannot be put on a device here (a CPU build, fewer GPUs, no driver), and what to do
+// about it; nullopt where they can.
+std::optional<std::string> device_problem(at::Device device);
+
+// The type that weights and activations get; `auto` is float32 on a CPU and bfloat16 on a GPU.
+at::ScalarType scalar_type(DtypeChoice choice, at::Device device = at::kCPU);
+
+// The tensor itself where it is on `device` already, else a copy there. What goes from the host to
+// a GPU passes through page-locked memory without waiting for the device.
+at::Tensor on_device(const at::Tensor& tensor, at::Device device);
 
 // What a product of 64 x 576 by 576 x 1536 reaches here, in GFLOP/s: the best of three, with the
 // threads in effect. Takes a few milliseconds, or half a second where bfloat16 is emulated.

@@ -24,6 +24,8 @@ LinearHead LinearHead::load(const Checkpoint& checkpoint) {
   return {.weight = weight};
 }
 
+LinearHead LinearHead::to(at::Device device) const { return {.weight = weight.to(device)}; }
+
 at::Tensor LinearHead::operator()(const at::Tensor& hidden) const {
   return at::linear(hidden.to(weight.scalar_type()), weight);
 }

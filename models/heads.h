@@ -19,6 +19,8 @@ struct LinearHead {
   // `score.weight` of a sequence-classification checkpoint; FormatError when it has none.
   static LinearHead load(const Checkpoint& checkpoint);
 
+  LinearHead to(at::Device device) const;
+
   at::Tensor operator()(const at::Tensor& hidden /* [rows, hidden] */) const;  // [rows, outputs]
 };
 

@@ -14,8 +14,9 @@ namespace {
 
 // Every trainable tensor is made here: contiguous, with storage of its own, and a leaf.
 // (at::zeros(…, requires_grad) would drop the flag silently.)
-at::Tensor leaf(const at::Tensor& values, at::ScalarType dtype, bool trainable) {
-  at::Tensor copy = values.detach().to(dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
+at::Tensor leaf(const at::Tensor& values, at::Device device, at::ScalarType dtype, bool trainable) {
+  at::Tensor copy =
+      values.detach().to(device, dtype, /*non_blocking=*/false, /*copy=*/true).contiguous();
   copy.requires_grad_(trainable);
   return copy;
 }
@@ -51,7 +52,9 @@ LoraWeights fresh_weights(const LoraConfig& config, const LoraTarget& target,
 
 }  // namespace
 
-at::Tensor trainable_leaf(const at::Tensor& values) { return leaf(values, at::kFloat, true); }
+at::Tensor trainable_leaf(const at::Tensor& values) {
+  return leaf(values, values.device(), at::kFloat, true);
+}
 
 std::vector<int64_t> weight_shape(const ModuleInfo& module) {
   switch (module.kind) {
@@ -177,13 +180,22 @@ int64_t Adapter::num_parameters() const {
   return count;
 }
 
-Adapter Adapter::clone() const { return copy_as(std::nullopt); }
+Adapter Adapter::clone() const { return copy_as(std::nullopt, std::nullopt); }
 
-Adapter Adapter::to(at::ScalarType dtype) const { return copy_as(dtype); }
+Adapter Adapter::to(at::ScalarType dtype) const { return copy_as(dtype, std::nullopt); }
 
-Adapter Adapter::copy_as(std::optional<at::ScalarType> dtype) const {
+Adapter Adapter::to(at::Device device) const {
+  for (const auto& [name, tensor] : named_tensors()) {
+    if (tensor.device() != device) return copy_as(std::nullopt, device);
+  }
+  return *this;
+}
+
+Adapter Adapter::copy_as(std::optional<at::ScalarType> dtype,
+                         std::optional<at::Device> device) const {
   const auto copied = [&](const at::Tensor& tensor) {
-    return leaf(tensor, dtype.value_or(tensor.scalar_type()), tensor.requires_grad());
+    return leaf(tensor, device.value_or(tensor.device()), dtype.value_or(tensor.scalar_type()),
+                tensor.requires_grad());
   };
   Adapter copy(config_, modules_);
   for (size_t i = 0; i < modules_.size(); ++i) {

@@ -149,9 +149,11 @@ class Adapter {
   Adapter clone() const;
   // The same in another type (float64 for tests).
   Adapter to(at::ScalarType dtype) const;
+  // The same on another device; this adapter itself where it is there already.
+  Adapter to(at::Device device) const;
 
  private:
-  Adapter copy_as(std::optional<at::ScalarType> dtype) const;
+  Adapter copy_as(std::optional<at::ScalarType> dtype, std::optional<at::Device> device) const;
 
   LoraConfig config_;
   std::vector<ModuleInfo> modules_;

@@ -49,7 +49,8 @@ requires Describes<Config, ModelConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("path", c.path,
         "a GGUF file, a Hugging Face folder, or smollm2 (the model that set-up installed)");
-  visit("dtype", c.dtype, "type of weights and activations; auto is float32 on a CPU");
+  visit("dtype", c.dtype,
+        "type of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU");
   visit(
       "quantize", c.quantize,
       "how frozen weights are kept in memory: none (dense), keep (a GGUF's own blocks), nf4, int8");

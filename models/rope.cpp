@@ -85,6 +85,7 @@ void GrowingRopeTable::cover(int64_t positions) const {
   if (table_.cosines.defined() && table_.cosines.size(0) >= positions) return;
   const auto rows = std::bit_ceil(static_cast<uint64_t>(std::max(positions, kFirstPositions)));
   table_ = rope_table(config_, std::min(static_cast<int64_t>(rows), max_positions_));
+  table_ = {.cosines = table_.cosines.to(device_), .sines = table_.sines.to(device_)};
 }
 
 RopeTable GrowingRopeTable::table() const {

@@ -24,8 +24,8 @@ RopeTable rope_table(const RopeConfig& config, int64_t max_positions);
 // positions in use, in powers of two, and never beyond `max_positions`. Safe from many threads.
 class GrowingRopeTable {
  public:
-  GrowingRopeTable(const RopeConfig& config, int64_t max_positions)
-      : config_(config), max_positions_(max_positions) {}
+  GrowingRopeTable(const RopeConfig& config, int64_t max_positions, at::Device device = at::kCPU)
+      : config_(config), max_positions_(max_positions), device_(device) {}
   // From now on table() has at least `positions` rows.
   void cover(int64_t positions) const;
   RopeTable table() const;
@@ -33,6 +33,7 @@ class GrowingRopeTable {
  private:
   RopeConfig config_;
   int64_t max_positions_;
+  at::Device device_;
   mutable std::mutex mutex_;
   mutable RopeTable table_;
 };

@@ -10,9 +10,14 @@
 
 #include <algorithm>
 
+#include "models/device.h"
 #include "models/kernels.h"
 #include "models/node.h"
 #include "models/vocabulary_chunks.h"
+
+#ifdef LEASH_CUDA
+#include "models/vocabulary_cuda.h"
+#endif
 
 namespace leash {
 namespace {
@@ -29,6 +34,14 @@ ChunkScores score_chunk(const at::Tensor& logits, const at::Tensor& targets, dou
   ChunkScores scores{.logprobs = at::empty({rows}, logits.options()),
                      .entropies = at::empty({rows}, logits.options()),
                      .log_normalizers = at::empty({rows}, logits.options().dtype(at::kDouble))};
+#ifdef LEASH_CUDA
+  if (logits.is_cuda() && logits.scalar_type() == at::kFloat) {
+    const cuda::RowScores found = cuda::score_rows(logits, targets, temperature);
+    return {.logprobs = found.logprobs,
+            .entropies = found.entropies,
+            .log_normalizers = found.log_normalizers};
+  }
+#endif
   if (!use_kernel(logits)) {
     const at::Tensor scaled = logits.div(temperature);
     const at::Tensor logp = at::log_softmax(scaled, -1);
@@ -59,6 +72,12 @@ ChunkScores score_chunk(const at::Tensor& logits, const at::Tensor& targets, dou
 // dL/dlogits for L = Σ g · logprob; may reuse the memory of `logits`.
 at::Tensor logits_gradient(at::Tensor logits, const at::Tensor& targets, double temperature,
                            const at::Tensor& log_normalizers, const at::Tensor& gradient) {
+#ifdef LEASH_CUDA
+  if (logits.is_cuda() && logits.scalar_type() == at::kFloat && logits.is_contiguous()) {
+    cuda::logprob_backward(logits, targets, temperature, log_normalizers, gradient);
+    return logits;
+  }
+#endif
   if (!use_kernel(logits)) {
     const at::Tensor p = at::log_softmax(logits.div(temperature), -1).exp();
     const at::Tensor g = gradient.to(logits.scalar_type()).div(temperature).unsqueeze(1);
@@ -126,7 +145,7 @@ Decoder::TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGro
   at::Tensor logprobs = at::empty({rows}, hidden.options().dtype(wide).requires_grad(false));
   at::Tensor entropies = at::empty({rows}, logprobs.options());
   at::Tensor normalizers = at::empty({rows}, logprobs.options().dtype(at::kDouble));
-  const at::Tensor picked = targets.contiguous();
+  const at::Tensor picked = on_device(targets.contiguous(), hidden.device());
   torch::autograd::variable_list inputs{hidden};
   const auto trained = trained_by_head(head, adapters);
   inputs.insert(inputs.end(), trained.begin(), trained.end());
@@ -193,8 +212,10 @@ at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
     const int64_t count = std::min(step, rows - row);
     const at::Tensor p =
         wide_logits(hidden.narrow(0, row, count), head, slice_rows(adapters, row, count));
-    const at::Tensor q = wide_logits(reference_hidden.narrow(0, row, count), reference_head,
-                                     slice_rows(reference_adapters, row, count));
+    const at::Tensor q =
+        on_device(wide_logits(reference_hidden.narrow(0, row, count), reference_head,
+                              slice_rows(reference_adapters, row, count)),
+                  p.device());
     if (!use_kernel(p)) {
       const at::Tensor log_p = at::log_softmax(p.to(at::kDouble).div(temperature), -1);
       const at::Tensor log_q = at::log_softmax(q.to(at::kDouble).div(temperature), -1);

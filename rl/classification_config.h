@@ -11,6 +11,7 @@
 #include "models/fields.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/devices_config.h"
 #include "rl/run_config.h"
 #include "rl/sft_config.h"
 #include "rl/training_config.h"
@@ -66,6 +67,7 @@ struct ClassificationSetup {
   LoraConfig lora = {.task_type = TaskType::SEQ_CLS};
   LabelledDataConfig data = {};
   ClassificationConfig classification = {};
+  ModelDevice devices = {};
   RunConfig run = {};
 };
 

@@ -52,8 +52,11 @@ Classifier load_classifier(const ClassificationSetup& setup,
   check_vocabulary(data.train, setup.data.train, config);
   check_vocabulary(data.eval, setup.data.eval.value_or(setup.data.train), config);
   if (setup.lora.path) check_classes(*setup.lora.path, data.classes);
-  const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
+  const at::Device device = setup.devices.device();
+  const auto decoder = Decoder::load(checkpoint, {.dtype = scalar_type(setup.model.dtype, device),
+                                                  .quantize = setup.model.quantize,
+                                                  .device = device,
+                                                  .gathers = gathers});
   Adapter adapter =
       start_score_adapter(setup.lora, *decoder, checkpoint, static_cast<uint64_t>(setup.run.seed),
                           static_cast<int64_t>(data.classes.size()));
@@ -61,7 +64,7 @@ Classifier load_classifier(const ClassificationSetup& setup,
                     .decoder = decoder,
                     .tokenizer = std::move(tokenizer),
                     .adapter = std::move(adapter),
-                    .environment = NumericEnvironment::current(checkpoint, setup.model)},
+                    .environment = NumericEnvironment::current(checkpoint, setup.model, device)},
           .data = std::move(data)};
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <utility>
 
+#include "models/device.h"
 #include "models/gather_queue.h"
 #include "rl/classification_loss.h"
 #include "rl/distributed/gradient_sums.h"
@@ -57,7 +58,7 @@ ClassificationSums run_micro_batch(TextRefs texts, double normalizer, double lab
                                    const Decoder& decoder, const Adapter& adapter,
                                    const ForwardOptions& options) {
   const at::Tensor logits = logits_of(texts, decoder, adapter, options);
-  const at::Tensor labels = labels_of(texts);
+  const at::Tensor labels = on_device(labels_of(texts), logits.device());
   const at::Tensor loss = classification_loss(logits, labels, label_smoothing, normalizer);
   torch::autograd::backward({loss}, {});
   ClassificationSums sums{.loss = loss.item<double>(),
@@ -85,7 +86,8 @@ at::Tensor class_logits(std::span<const std::vector<int64_t>> sequences, const D
     last_rows.push_back(row - 1);
   }
   const at::Tensor hidden = decoder.forward(packed, adapter, options);
-  return score_head(adapter)(hidden.index_select(0, at::tensor(last_rows, at::kLong)));
+  const at::Tensor rows = on_device(at::tensor(last_rows, at::kLong), hidden.device());
+  return score_head(adapter)(hidden.index_select(0, rows));
 }
 
 void ClassificationSums::add(const ClassificationSums& other) {
@@ -132,7 +134,8 @@ std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_t
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
     const at::Tensor log_probs =
-        at::log_softmax(logits_of(part, decoder, adapter).to(at::kDouble), -1);  // [texts, classes]
+        at::log_softmax(logits_of(part, decoder, adapter).to(at::kCPU, at::kDouble), -1);
+    // [texts, classes]
     const at::Tensor predicted = log_probs.argmax(1);
     for (size_t i = 0; i < part.size(); ++i) {
       const auto row = static_cast<int64_t>(i);

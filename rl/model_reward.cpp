@@ -33,8 +33,12 @@ ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext&
     tokenizer_ = std::move(tokenizer);
   }
   // What is quantised is small already, and stays whole.
-  decoder_ = Decoder::load(checkpoint, context.dtype, quantize,
-                           quantize == Quantize::none ? context.gathers : nullptr);
+  decoder_ = Decoder::load(checkpoint,
+                           {.dtype = context.dtype,
+                            .quantize = quantize,
+                            .device = context.device,
+                            .gathers = quantize == Quantize::none ? context.gathers : nullptr});
+  head_ = head_.to(context.device);
 }
 
 std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
@@ -65,6 +69,12 @@ std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
 std::optional<int64_t> ModelReward::context() const {
   if (!uses_policy_ids()) return std::nullopt;
   return decoder_->config().max_positions;
+}
+
+std::vector<MemoryUse> ModelReward::memory() const {
+  return {{.who = "weights of reward model " + path_.filename().string(),
+           .device = decoder_->device().str(),
+           .bytes = decoder_->weight_bytes()}};
 }
 
 std::vector<double> ModelReward::score(const std::vector<RewardSample>& samples) const {

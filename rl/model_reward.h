@@ -22,6 +22,7 @@ class ModelReward final : public RewardSource {
   std::vector<double> score(const std::vector<RewardSample>& samples) const override;
 
   std::optional<int64_t> context() const override;
+  std::vector<MemoryUse> memory() const override;
 
   bool uses_policy_ids() const { return !tokenizer_.has_value(); }
   // What the model reads for a sample. FormatError when that is empty, longer than its context or

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 
 #include "models/device.h"
 #include "models/errors.h"
@@ -46,59 +47,91 @@ void check_second_model(const Checkpoint& second, const PpoRoles& roles, const s
 // A second model is quantised like the base; `keep` where its file has anything to keep.
 std::shared_ptr<const Decoder> load_second_model(const std::string& path, const ModelConfig& model,
                                                  const std::shared_ptr<GatherQueue>& gathers,
-                                                 const PpoRoles& roles, const std::string& key) {
-  const at::ScalarType dtype = scalar_type(model.dtype);
+                                                 at::Device device, const PpoRoles& roles,
+                                                 const std::string& key) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
   check_second_model(checkpoint, roles, key);
   const bool nothing_to_keep = model.quantize == Quantize::keep && keep_problem(checkpoint);
-  return Decoder::load(checkpoint, dtype, nothing_to_keep ? Quantize::none : model.quantize,
-                       gathers);
+  return Decoder::load(checkpoint, {.dtype = roles.decoder->dtype(),
+                                    .quantize = nothing_to_keep ? Quantize::none : model.quantize,
+                                    .device = device,
+                                    .gathers = gathers});
 }
 
+// The base of the policy on each device where a role needs it, in the policy's type.
+class Bases {
+ public:
+  Bases(const PpoSetup& setup, const PpoRoles& roles) : setup_(setup), roles_(roles) {}
+
+  std::shared_ptr<const Decoder> on(at::Device device) {
+    if (device == roles_.decoder->device()) return roles_.decoder;
+    auto& copy = copies_[device.str()];
+    if (copy == nullptr) {
+      copy = Decoder::load(
+          roles_.checkpoint,
+          {.dtype = roles_.decoder->dtype(), .quantize = setup_.model.quantize, .device = device});
+    }
+    return copy;
+  }
+
+ private:
+  const PpoSetup& setup_;
+  const PpoRoles& roles_;
+  std::map<std::string, std::shared_ptr<const Decoder>> copies_;
+};
+
 Critic make_critic(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers,
-                   const PpoRoles& roles) {
+                   const PpoRoles& roles, Bases& bases) {
   const CriticConfig& config = setup.critic;
-  const std::shared_ptr<const Decoder>& base = roles.decoder;
+  const bool shared = config.kind == CriticKind::shared;
+  const at::Device device = shared ? roles.decoder->device() : setup.devices.of(Role::critic);
   // The policy's: with lora.path, rank, alpha and targets are those of that adapter.
   const LoraConfig& lora = roles.policy.config();
-  Critic critic{
-      .kind = config.kind, .decoder = base, .backprop_to_policy = config.backprop_to_policy};
+  Critic critic{.kind = config.kind,
+                .decoder = roles.decoder,
+                .backprop_to_policy = config.backprop_to_policy};
   const uint64_t seed =
       static_cast<uint64_t>(setup.run.seed) + 1;  // other numbers than the policy's
   switch (config.kind) {
     case CriticKind::shared:
       break;
     case CriticKind::adapter:
-      critic.adapter = fresh_adapter(lora, *base, seed);
+      critic.decoder = bases.on(device);
+      critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
       break;
     case CriticKind::separate:
       critic.decoder = load_second_model(config.path.value_or(setup.model.path), setup.model,
-                                         gathers, roles, "critic.path");
+                                         gathers, device, roles, "critic.path");
       if (config.train == CriticTrain::lora)
         critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
       if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
       break;
   }
-  critic.head = LinearHead::zeros(critic.decoder->config().hidden_size);
+  critic.head =
+      LinearHead::zeros(critic.decoder->config().hidden_size).to(critic.decoder->device());
   critic.head.weight = trainable_leaf(critic.head.weight);
   return critic;
 }
 
 void set_reference(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers,
-                   PpoRoles& roles) {
-  roles.reference_decoder = roles.decoder;
+                   PpoRoles& roles, Bases& bases) {
+  const at::Device device = setup.devices.of(Role::reference);
   switch (reference_kind(setup)) {
     case ReferenceKind::adapter_off:
+      roles.reference_decoder = bases.on(device);
       return;
-    case ReferenceKind::adapter:
-      roles.reference_adapter =
+    case ReferenceKind::adapter: {
+      roles.reference_decoder = bases.on(device);
+      const Adapter adapter =
           setup.reference.path ? load_adapter(setup.reference.path->name, roles.decoder->modules())
                                : roles.policy.clone();
+      roles.reference_adapter = adapter.to(device);
       roles.reference_adapter->set_trainable(false);
       return;
+    }
     case ReferenceKind::model:
-      roles.reference_decoder =
-          load_second_model(*setup.reference.path, setup.model, gathers, roles, "reference.path");
+      roles.reference_decoder = load_second_model(*setup.reference.path, setup.model, gathers,
+                                                  device, roles, "reference.path");
       return;
   }
 }
@@ -128,24 +161,33 @@ ReferenceKind reference_kind(const PpoSetup& setup) {
 }
 
 PpoRoles load_ppo_roles(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::Device device = setup.devices.of(Role::actor);
+  const at::ScalarType dtype = scalar_type(setup.model.dtype, device);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder = Decoder::load(checkpoint, dtype, setup.model.quantize, gathers);
+  const auto decoder = Decoder::load(
+      checkpoint,
+      {.dtype = dtype, .quantize = setup.model.quantize, .device = device, .gathers = gathers});
   Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   Adapter policy = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed));
   PpoRoles roles{.checkpoint = checkpoint,
                  .decoder = decoder,
                  .tokenizer = tokenizer,
                  .policy = std::move(policy)};
-  set_reference(setup, gathers, roles);
-  roles.critic = make_critic(setup, gathers, roles);
-  roles.reward = make_reward(setup.reward, {.tokenizer = tokenizer,
-                                            .decoder = decoder,
-                                            .dtype = dtype,
-                                            .micro_batch_tokens = setup.ppo.micro_batch_tokens,
-                                            .gathers = gathers});
+  Bases bases(setup, roles);
+  set_reference(setup, gathers, roles, bases);
+  roles.critic = make_critic(setup, gathers, roles, bases);
+  const at::Device reward_device = setup.devices.of(Role::reward);
+  const bool judges_on_base = std::ranges::find(setup.reward, RewardKind::adapter,
+                                                &RewardConfig::kind) != setup.reward.end();
+  roles.reward =
+      make_reward(setup.reward, {.tokenizer = tokenizer,
+                                 .decoder = judges_on_base ? bases.on(reward_device) : decoder,
+                                 .dtype = dtype,
+                                 .device = reward_device,
+                                 .micro_batch_tokens = setup.ppo.micro_batch_tokens,
+                                 .gathers = gathers});
   roles.environment =
-      NumericEnvironment::current(checkpoint, setup.model, setup.lanes.threads_per_lane);
+      NumericEnvironment::current(checkpoint, setup.model, device, setup.lanes.threads_per_lane);
   roles.environment.others = second_models(setup);
   return roles;
 }

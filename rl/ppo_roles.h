@@ -14,6 +14,7 @@
 #include "models/model_config.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/prompts.h"
+#include "rl/devices_config.h"
 #include "rl/ppo_config.h"
 #include "rl/reward_source.h"
 #include "rl/run_config.h"
@@ -33,6 +34,7 @@ struct PpoSetup {
   DataConfig data;
   RolloutConfig rollout;
   PpoConfig ppo;
+  DevicesConfig devices;
   LanesConfig lanes;
   RunConfig run;
 };

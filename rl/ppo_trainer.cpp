@@ -7,6 +7,7 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
+#include "rl/memory_report.h"
 #include "rl/memory_usage.h"
 #include "rl/optim/schedule.h"
 #include "rl/ppo_experience.h"
@@ -43,7 +44,8 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
       console_(console),
       roles_(load_ppo_roles(setup_, divided_base(setup_.run, communicator_))),
       optimizers_(setup_.ppo, roles_),
-      lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank()),
+      lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
+             setup_.devices.streams()),
       prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
       state_({.kl_coef = setup_.ppo.kl_coef}) {
   if (setup_.data.eval)
@@ -101,6 +103,10 @@ Metrics PpoTrainer::iterate() {
   // 1. Sample: the next prompts, divided between the ranks, answered by the policy. A shared critic
   // reads its values from the same states.
   console_.phase("sampling");
+  const auto uses = [this] { return memory_uses(roles_); };
+  const auto lower = [this](PpoPhase phase) {
+    return [this, phase] { return settings_to_lower(setup_, phase); };
+  };
   const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
                           static_cast<uint64_t>(setup_.run.seed));
   const std::vector<int64_t> rows = order.next(state_.prompts_consumed, setup_.ppo.batch_size);
@@ -117,14 +123,20 @@ Metrics PpoTrainer::iterate() {
   std::vector<Completion> answers =
       lanes_[Role::actor]
           .run("sample",
-               [&] { return engine.generate(batch, &roles_.policy, generation, value_head); })
+               [&] {
+                 return explaining_memory("sampling", uses, lower(PpoPhase::sampling), [&] {
+                   return engine.generate(batch, &roles_.policy, generation, value_head);
+                 });
+               })
           .get();
   const double sampling_seconds = clock.lap();
 
   // 2. Judge: reference log-probs, critic values and scores, each on its own lane. From here on
   // every rank knows the whole batch.
   console_.phase("scoring");
-  const auto judged = judge(std::move(answers), prompts_, rows, setup_, roles_, lanes_);
+  const auto judged = explaining_memory("scoring", uses, lower(PpoPhase::scoring), [&] {
+    return judge(std::move(answers), prompts_, rows, setup_, roles_, lanes_);
+  });
   scope.finish();
   Experience experience = assemble(gather(communicator_, judged), setup_.ppo);
 
@@ -141,7 +153,10 @@ Metrics PpoTrainer::iterate() {
       lanes_[Role::actor]
           .run("update",
                [&] {
-                 return update(experience, step, setup_, roles_, optimizers_, rates, communicator_);
+                 return explaining_memory("updating", uses, lower(PpoPhase::update), [&] {
+                   return update(experience, step, setup_, roles_, optimizers_, rates,
+                                 communicator_);
+                 });
                })
           .get();
   const double update_seconds = clock.lap();
@@ -187,7 +202,10 @@ Metrics PpoTrainer::iterate() {
 
 void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
-  const auto evaluations = evaluate(setup_, roles_, held_out_, lanes_, communicator_);
+  const auto evaluations = explaining_memory(
+      "evaluating", [this] { return memory_uses(roles_); },
+      [this] { return settings_to_lower(setup_, PpoPhase::sampling); },
+      [&] { return evaluate(setup_, roles_, held_out_, lanes_, communicator_); });
   if (communicator_.leads()) write_evaluation(folder_.path(), state_.step, evaluations);
   for (const Evaluation& evaluation : evaluations) {
     for (const auto& metric : evaluation.metrics()) metrics.push_back(metric);

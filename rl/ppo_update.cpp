@@ -11,6 +11,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "models/device.h"
 #include "models/errors.h"
 #include "models/gather_queue.h"
 #include "models/packed_texts.h"
@@ -69,28 +70,33 @@ at::Tensor critic_values(const MicroBatch& batch, const at::Tensor& policy_rows,
   const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
   const at::Tensor hidden = critic.decoder->forward(
       batch.tokens, adapter, {.recompute_blocks = setup.model.gradient_checkpointing});
-  return critic.head(hidden.index_select(0, batch.rows)).squeeze(1);
+  return critic.head(hidden.index_select(0, on_device(batch.rows, hidden.device()))).squeeze(1);
 }
 
 UpdateSums run_micro_batch(const Experience& experience, std::span<const int64_t> rows,
                            double num_tokens, const PpoSetup& setup, const PpoRoles& roles) {
   const MicroBatch batch = pack_answers(experience, rows);
-  const auto pick = [&](const at::Tensor& values) {
-    return values.view({-1}).index_select(0, batch.picked);
+  // Of the batch's answer tokens, where a loss is computed.
+  const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
+    return on_device(values.view({-1}).index_select(0, batch.picked), like.device());
   };
   const at::Tensor hidden = roles.decoder->forward(
       batch.tokens, roles.policy, {.recompute_blocks = setup.model.gradient_checkpointing});
-  const at::Tensor predicting = hidden.index_select(0, batch.rows);
+  const at::Tensor predicting = hidden.index_select(0, on_device(batch.rows, hidden.device()));
   const auto scores = roles.decoder->token_scores(predicting, batch.targets,
                                                   setup.rollout.temperature, roles.policy);
-  const at::Tensor old_logprobs = pick(experience.logprobs);
-  const at::Tensor mask = pick(experience.mask);
-  const PolicyLoss policy = policy_loss(scores.logprobs, old_logprobs, pick(experience.advantages),
-                                        mask, setup.ppo.cliprange, num_tokens);
+  const at::Tensor& logprobs = scores.logprobs;
+  const at::Tensor old_logprobs = pick(experience.logprobs, logprobs);
+  const PolicyLoss policy =
+      policy_loss(logprobs, old_logprobs, pick(experience.advantages, logprobs),
+                  pick(experience.mask, logprobs), setup.ppo.cliprange, num_tokens);
+  const at::Tensor values = critic_values(batch, predicting, setup, roles);
   const ValueLoss value =
-      value_loss(critic_values(batch, predicting, setup, roles), pick(experience.values),
-                 pick(experience.returns), mask, setup.ppo.cliprange_value, num_tokens);
-  torch::autograd::backward({policy.loss.add(value.loss, setup.ppo.vf_coef)}, {});
+      value_loss(values, pick(experience.values, values), pick(experience.returns, values),
+                 pick(experience.mask, values), setup.ppo.cliprange_value, num_tokens);
+  // A critic elsewhere sends its one number.
+  torch::autograd::backward(
+      {policy.loss.add(value.loss.to(policy.loss.device()), setup.ppo.vf_coef)}, {});
 
   const at::Tensor gap = scores.logprobs.detach().sub(old_logprobs).abs();
   return {.tokens = static_cast<double>(batch.targets.size(0)),

@@ -12,6 +12,7 @@
 #include "models/fields.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/devices_config.h"
 #include "rl/run_config.h"
 #include "rl/training_config.h"
 
@@ -89,6 +90,7 @@ struct RewardSetup {
   LoraConfig lora = {.task_type = TaskType::SEQ_CLS};
   PreferenceDataConfig data = {};
   RewardTrainConfig reward = {};
+  ModelDevice devices = {};
   RunConfig run = {};
 };
 

@@ -59,6 +59,14 @@ class WeightedReward final : public RewardSource {
     return least;
   }
 
+  std::vector<MemoryUse> memory() const override {
+    std::vector<MemoryUse> all;
+    for (const auto& [weight, source] : parts_) {
+      for (MemoryUse& use : source->memory()) all.push_back(std::move(use));
+    }
+    return all;
+  }
+
  private:
   std::vector<std::pair<double, std::unique_ptr<const RewardSource>>> parts_;
 };

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/decoder.h"
+#include "models/out_of_memory.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/ppo_config.h"
 
@@ -35,6 +36,8 @@ class RewardSource {
   // Tokens of the policy's that a prompt and its answer may have together; nullopt where the source
   // sets no limit, or counts in tokens of its own.
   virtual std::optional<int64_t> context() const { return std::nullopt; }
+  // What the source holds on devices besides the roles' own.
+  virtual std::vector<MemoryUse> memory() const { return {}; }
 };
 
 // What a source has to know about the run.
@@ -42,6 +45,7 @@ struct RewardContext {
   std::optional<Tokenizer> tokenizer;  // the policy's; reward models compare theirs with it
   std::shared_ptr<const Decoder> decoder = {};  // the policy's base, for reward adapters
   at::ScalarType dtype = at::kFloat;            // of a reward model
+  at::Device device = at::kCPU;                 // of a reward model
   int64_t micro_batch_tokens = 4096;
   std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are divided
 };

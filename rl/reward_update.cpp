@@ -116,14 +116,17 @@ RewardSums run_micro_batch(PairRefs pairs, double normalizer, const RewardTrainC
 TrainedModel load_reward_model(const RewardSetup& setup,
                                const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
+  const at::Device device = setup.devices.device();
+  const auto decoder = Decoder::load(checkpoint, {.dtype = scalar_type(setup.model.dtype, device),
+                                                  .quantize = setup.model.quantize,
+                                                  .device = device,
+                                                  .gathers = gathers});
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
           .adapter = start_score_adapter(setup.lora, *decoder, checkpoint,
                                          static_cast<uint64_t>(setup.run.seed)),
-          .environment = NumericEnvironment::current(checkpoint, setup.model)};
+          .environment = NumericEnvironment::current(checkpoint, setup.model, device)};
 }
 
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs) {
@@ -157,7 +160,7 @@ PairScores score_pairs(const PackedPairs& pairs, const Decoder& decoder, const A
   const at::Tensor hidden = decoder.forward(pairs.tokens, adapter, options);
   const LinearHead head = score_head(adapter);
   const auto scores = [&](const at::Tensor& rows) {
-    return head(hidden.index_select(0, rows)).squeeze(1);
+    return head(hidden.index_select(0, on_device(rows, hidden.device()))).squeeze(1);
   };
   return {.chosen = scores(pairs.chosen_rows), .rejected = scores(pairs.rejected_rows)};
 }

@@ -75,6 +75,7 @@ Adapter start_score_adapter(const LoraConfig& config, const Decoder& decoder,
     adapter = as_classifier(adapter);
     adapter.set_weight_copy(score, trainable_leaf(fresh_head(decoder, checkpoint, seed, outputs)));
   }
+  adapter = adapter.to(decoder.device());
   if (decoder.dtype() == at::kDouble) adapter = adapter.to(at::kDouble);
   adapter.set_trainable(true);
   return adapter;
@@ -101,6 +102,7 @@ Adapter load_score_adapter(const std::filesystem::path& folder, const Decoder& d
                       ": the adapter has no score head; a reward adapter is what `task: reward` "
                       "trains (task_type SEQ_CLS)");
   }
+  adapter = adapter.to(decoder.device());
   if (decoder.dtype() == at::kDouble) adapter = adapter.to(at::kDouble);
   adapter.set_trainable(false);
   return adapter;

@@ -11,6 +11,7 @@
 #include "models/fields.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/devices_config.h"
 #include "rl/run_config.h"
 #include "rl/training_config.h"
 
@@ -85,6 +86,7 @@ struct SftSetup {
   LoraConfig lora;
   SftDataConfig data;
   SftConfig sft;
+  ModelDevice devices;
   RunConfig run;
 };
 

@@ -78,8 +78,9 @@ SftSums run_micro_batch(SampleRefs samples, double normalizer, double label_smoo
                         const ForwardOptions& options) {
   const MicroBatch batch = pack_samples(samples);
   const at::Tensor hidden = decoder.forward(batch.tokens, adapter, options);
-  const auto result = decoder.cross_entropy(hidden.index_select(0, batch.rows), batch.targets,
-                                            label_smoothing, normalizer, adapter);
+  const auto result =
+      decoder.cross_entropy(hidden.index_select(0, on_device(batch.rows, hidden.device())),
+                            batch.targets, label_smoothing, normalizer, adapter);
   if (result.loss.requires_grad()) torch::autograd::backward({result.loss}, {});
   return {.loss = result.loss.item<double>(),
           .nll = result.nll,
@@ -121,13 +122,16 @@ double trained_tokens(SampleRefs samples) {
 
 SftModel load_sft_model(const SftSetup& setup, const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  const auto decoder =
-      Decoder::load(checkpoint, scalar_type(setup.model.dtype), setup.model.quantize, gathers);
+  const at::Device device = setup.devices.device();
+  const auto decoder = Decoder::load(checkpoint, {.dtype = scalar_type(setup.model.dtype, device),
+                                                  .quantize = setup.model.quantize,
+                                                  .device = device,
+                                                  .gathers = gathers});
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
           .adapter = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed)),
-          .environment = NumericEnvironment::current(checkpoint, setup.model)};
+          .environment = NumericEnvironment::current(checkpoint, setup.model, device)};
 }
 
 void SftSums::add(const SftSums& other) {

@@ -39,20 +39,26 @@ std::vector<std::string> differences(const nlohmann::json& saved, const nlohmann
 }  // namespace
 
 NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
-                                               const ModelConfig& model, int64_t threads_per_lane) {
+                                               const ModelConfig& model, at::Device device,
+                                               int64_t threads_per_lane) {
   return {.base = fingerprint(checkpoint.path),
           .quantize = std::string(enum_name(model.quantize)),
-          .dtype = c10::toString(scalar_type(model.dtype)),
+          .dtype = c10::toString(scalar_type(model.dtype, device)),
+          .device = c10::DeviceTypeName(device.type(), /*lower_case=*/true),
           .threads = threads_per_lane > 0 ? threads_per_lane : at::get_num_threads(),
           .cpu_capability = at::get_cpu_capability(),
           .build = TORCH_VERSION};
 }
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  return {{"base", environment.base},       {"quantize", environment.quantize},
-          {"others", environment.others},   {"dtype", environment.dtype},
-          {"threads", environment.threads}, {"cpu_capability", environment.cpu_capability},
-          {"build", environment.build}};
+  nlohmann::ordered_json json = {
+      {"base", environment.base},       {"quantize", environment.quantize},
+      {"others", environment.others},   {"dtype", environment.dtype},
+      {"threads", environment.threads}, {"cpu_capability", environment.cpu_capability},
+      {"build", environment.build}};
+  // Snapshots of before there were devices do not say that they come from a CPU.
+  if (environment.device != "cpu") json["device"] = environment.device;
+  return json;
 }
 
 void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
@@ -72,7 +78,8 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
                     "began with, or start anew with another --run-dir",
                     fmt::join(models, ", ")));
   }
-  const auto numerics = differences(saved, now, {"dtype", "threads", "cpu_capability", "build"});
+  const auto numerics =
+      differences(saved, now, {"dtype", "device", "threads", "cpu_capability", "build"});
   if (numerics.empty()) return;
   if (!allow_inexact) {
     throw ConfigError(

@@ -25,13 +25,14 @@ struct NumericEnvironment {
   std::string quantize;                            // of the base
   std::map<std::string, std::string> others = {};  // second models' fingerprints by role
   std::string dtype;
+  std::string device = "cpu";  // the policy's kind
   int64_t threads = 0;         // of one operation
   std::string cpu_capability;  // what LibTorch dispatches to: AVX2, AVX512
   std::string build;           // LibTorch's version
 
   // `threads_per_lane` as in LanesConfig: 0 for as many as the calling thread has.
   static NumericEnvironment current(const Checkpoint& checkpoint, const ModelConfig& model,
-                                    int64_t threads_per_lane = 0);
+                                    at::Device device, int64_t threads_per_lane = 0);
   bool operator==(const NumericEnvironment&) const = default;
 };
 

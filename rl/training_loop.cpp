@@ -6,6 +6,7 @@
 
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
+#include "rl/memory_report.h"
 #include "rl/memory_usage.h"
 #include "rl/optim/schedule.h"
 
@@ -107,7 +108,10 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   // 2. Sum its gradients over micro-batches and ranks.
   console_.phase("summing gradients");
   optimizer_.zero_grad();
-  const BatchResult batch = task.gradients(rows, step);
+  const auto uses = [this] { return memory_uses(model_); };
+  const auto lower = [this] { return settings_to_lower(config_); };
+  const BatchResult batch = explaining_memory("summing gradients", uses, lower,
+                                              [&] { return task.gradients(rows, step); });
 
   // 3. Clip, and refuse what is not finite before anything changes.
   console_.phase("updating");
@@ -117,7 +121,7 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
 
   // 4. Step: only the adapter (with its head and its copies) changes.
   const double rate = learning_rate_at(schedule_of(config_, num_steps()), state_.step);
-  optimizer_.step(rate);
+  explaining_memory("updating", uses, lower, [&] { optimizer_.step(rate); });
   state_.step = step;
 
   // 5. Report.
@@ -139,7 +143,9 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
 void TrainingLoop::evaluate(const TrainingTask& task, RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
   PhaseClock clock;
-  const double loss = task.evaluate(log, metrics);
+  const double loss = explaining_memory(
+      "evaluating", [this] { return memory_uses(model_); },
+      [this] { return settings_to_lower(config_); }, [&] { return task.evaluate(log, metrics); });
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
   if (state_.step > 0) state_.evaluated(loss);
 }

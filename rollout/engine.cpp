@@ -53,7 +53,7 @@ class Generation {
         shared_(beginning_of(prompts)),
         cache_(decoder.config(),
                std::min<int64_t>(config.max_batch, std::ssize(prompts)) + (shared_ > 0 ? 1 : 0),
-               capacity(), decoder.dtype()),
+               capacity(), decoder.dtype(), decoder.device()),
         completions_(prompts.size()) {}
 
   std::vector<Completion> run() {
@@ -204,8 +204,8 @@ class Generation {
       const bool may_end = sequence->num_drawn() + 1 >= config_.min_new_tokens;
       forbidden.push_back(may_end ? std::span<const int64_t>{} : ending_tokens_);
     }
-    const at::Tensor logits = decoder_.logits(hidden, adapter_).to(at::kCPU, at::kFloat);
-    const auto tokens = sample_tokens(logits, config_.sampling, uniforms, histories, forbidden);
+    const at::Tensor logits = decoder_.logits(hidden, adapter_).to(at::kFloat);
+    const auto tokens = draw_tokens(logits, config_.sampling, uniforms, histories, forbidden);
     at::Tensor values;
     if (value_head_ != nullptr) values = (*value_head_)(hidden).to(at::kCPU, at::kDouble);
     for (size_t i = 0; i < sequences.size(); ++i) {

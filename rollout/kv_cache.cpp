@@ -1,11 +1,19 @@
 // Writing is a copy of raw rows on a CPU (a call of the tensor library for each of 30 layers, 16
-// sequences, keys and values would cost more than attention), and a tensor copy elsewhere.
+// sequences, keys and values would cost more than attention), and tensor operations elsewhere: one
+// for all sequences where each has one row.
 #include "rollout/kv_cache.h"
 
+#include <ATen/core/List.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/index_put.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
+
+#include "models/device.h"
 
 namespace leash {
 namespace {
@@ -82,6 +90,16 @@ void KvCache::select(std::vector<int64_t> slots) {
   past_.clear();
   for (const int64_t slot : slots) past_.push_back(taken_slot(slot).length);
   selected_ = std::move(slots);
+  if (!layers_.front().keys.is_cpu() && !selected_.empty()) index_on_device();
+}
+
+void KvCache::index_on_device() {
+  const at::Device device = layers_.front().keys.device();
+  const int64_t seen = *std::ranges::max_element(past_) + 1;
+  const at::Tensor past = at::tensor(past_, at::kLong);
+  slot_index_ = on_device(at::tensor(selected_, at::kLong), device);
+  past_index_ = on_device(past, device);
+  visible_ = on_device(at::arange(seen).unsqueeze(0).le(past.unsqueeze(1)), device);
 }
 
 void KvCache::check_new_rows(const at::Tensor& rows, const std::vector<int64_t>& lengths) const {
@@ -102,6 +120,13 @@ void KvCache::write(const at::Tensor& into, const at::Tensor& rows,
                     const std::vector<int64_t>& lengths) {
   check_new_rows(rows, lengths);
   const bool raw = into.is_cpu() && rows.is_cpu();
+  const auto one_row = [](int64_t length) { return length == 1; };
+  if (!raw && slot_index_.defined() && std::ranges::all_of(lengths, one_row)) {
+    at::Tensor target = into;
+    target.index_put_(
+        c10::List<std::optional<at::Tensor>>({slot_index_, std::nullopt, past_index_}), rows);
+    return;
+  }
   const at::Tensor source = raw && rows.stride(2) != 1 ? rows.contiguous() : rows;
   const int64_t item = into.element_size(), kv_heads = into.size(1);
   int64_t begin = 0;
@@ -133,7 +158,13 @@ CachedLayer KvCache::append(int64_t layer, const at::Tensor& keys, const at::Ten
   const Layer& target = layers_[static_cast<size_t>(layer)];
   write(target.keys, keys, lengths);
   write(target.values, values, lengths);
-  return {target.keys, target.values, &selected_, &past_};
+  return {.keys = target.keys,
+          .values = target.values,
+          .slots = &selected_,
+          .past = &past_,
+          .slot_index = slot_index_,
+          .past_index = past_index_,
+          .visible = visible_};
 }
 
 void KvCache::commit(const std::vector<int64_t>& lengths) {
@@ -145,6 +176,7 @@ void KvCache::commit(const std::vector<int64_t>& lengths) {
   }
   selected_.clear();
   past_.clear();
+  slot_index_ = past_index_ = visible_ = at::Tensor();
 }
 
 int64_t KvCache::bytes() const {

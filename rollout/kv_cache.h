@@ -47,6 +47,7 @@ class KvCache final : public AttentionCache {
   };
   Slot& taken_slot(int64_t slot);
   void check_new_rows(const at::Tensor& rows, const std::vector<int64_t>& lengths) const;
+  void index_on_device();
   void write(const at::Tensor& into, const at::Tensor& rows, const std::vector<int64_t>& lengths);
 
   int64_t capacity_;
@@ -54,6 +55,8 @@ class KvCache final : public AttentionCache {
   std::vector<Layer> layers_;
   std::vector<int64_t> selected_;
   std::vector<int64_t> past_;  // of the selected slots
+  // The same on a device, see CachedLayer.
+  at::Tensor slot_index_, past_index_, visible_;
 };
 
 }  // namespace leash

@@ -65,16 +65,22 @@ class Worker {
 // A role's own lane, or its share of a worker that serves all roles.
 class WorkerLane final : public Lane {
  public:
-  WorkerLane(Role role, std::shared_ptr<Worker> worker, Timeline* timeline)
-      : role_(role), worker_(std::move(worker)), timeline_(timeline) {
+  WorkerLane(Role role, std::shared_ptr<Worker> worker, std::shared_ptr<DeviceStream> stream,
+             Timeline* timeline)
+      : role_(role), worker_(std::move(worker)), stream_(std::move(stream)), timeline_(timeline) {
     if (timeline_ != nullptr) timeline_->name_row(row(), enum_name(role_));
   }
 
  protected:
+  std::shared_ptr<TaskEnd> task_end() override {
+    return stream_ != nullptr ? stream_->task_end() : nullptr;
+  }
+
   void post(std::string_view what, std::function<void()> task) override {
+    const std::string_view name = what.empty() ? enum_name(role_) : what;
+    if (stream_ != nullptr) task = stream_->behind_caller(name, std::move(task));
     if (timeline_ == nullptr) return worker_->post(std::move(task));
     // By value: with one worker for all, the task may outlive this lane.
-    const std::string_view name = what.empty() ? enum_name(role_) : what;
     worker_->post([row = row(), timeline = timeline_, name, task = std::move(task)] {
       const auto begin = Timeline::Clock::now();
       task();
@@ -87,13 +93,14 @@ class WorkerLane final : public Lane {
 
   Role role_;
   std::shared_ptr<Worker> worker_;
+  std::shared_ptr<DeviceStream> stream_;  // on a GPU
   Timeline* timeline_;
 };
 
 }  // namespace
 
 Lanes::Lanes(const LanesConfig& config, const std::optional<std::filesystem::path>& timeline,
-             int64_t process) {
+             int64_t process, const RoleStreams& streams) {
   TORCH_CHECK(config.threads_per_lane >= 0, "threads_per_lane is below 0");
   if (timeline) timeline_ = std::make_shared<Timeline>(*timeline, process);
   // Asking also settles this thread's own number, which a worker's setting would otherwise become.
@@ -102,7 +109,8 @@ Lanes::Lanes(const LanesConfig& config, const std::optional<std::filesystem::pat
   std::shared_ptr<Worker> worker;
   for (const auto& [role, name] : EnumNames<Role>::values) {
     if (worker == nullptr || config.concurrent) worker = std::make_shared<Worker>(threads);
-    of_role_.push_back(std::make_unique<WorkerLane>(role, worker, timeline_.get()));
+    of_role_.push_back(std::make_unique<WorkerLane>(role, worker, streams ? streams(role) : nullptr,
+                                                    timeline_.get()));
   }
 }
 

@@ -1,7 +1,7 @@
 // Lanes: where each role's work runs. One lane per role (actor, reference, critic, reward); on a
-// CPU a lane is a worker thread with its own number of threads per operation, on a GPU it will be a
-// stream. Work on one lane runs in the order it was given; what depends on another lane's work says
-// so by waiting for its result.
+// CPU a lane is a worker thread with its own number of threads per operation, on a GPU that worker
+// has a stream of its own. Work on one lane runs in the order it was given; what depends on another
+// lane's work says so by waiting for its result.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "rollout/device_stream.h"
 
 namespace leash {
 
@@ -49,18 +50,61 @@ void visit_fields(Config& c, Visitor&& visit) {
 
 class Timeline;
 
+// What a task will have computed. Of a lane on a GPU the result is there when the task has given
+// its work to the stream; the stream of whoever takes it then waits for that work, and memory in it
+// is kept for that stream.
+template <class T>
+class LaneResult {
+ public:
+  LaneResult(std::future<T> result, std::shared_ptr<TaskEnd> end)
+      : result_(std::move(result)), end_(std::move(end)) {}
+
+  void wait() const { result_.wait(); }
+  // Once. Throws what the task threw.
+  T get() {
+    if constexpr (std::is_void_v<T>) {
+      result_.get();
+      if (end_ != nullptr) end_->arrive();
+    } else {
+      T value = result_.get();
+      if (end_ != nullptr) {
+        end_->arrive();
+        uses(*end_, value);
+      }
+      return value;
+    }
+  }
+
+ private:
+  std::future<T> result_;
+  std::shared_ptr<TaskEnd> end_;  // of a task on a GPU
+};
+
 // One queue of work. Tasks run in order; a task's exception reaches whoever waits for its result. A
 // task may itself wait only for work that was given before it, since lanes may share a worker.
 class Lane {
  public:
   virtual ~Lane() = default;
 
-  // Runs `work` on this lane; the future holds its result or its exception. `what` is its name in
-  // the timeline, a literal.
+  // Runs `work` on this lane; what is returned holds its result or its exception. `what` is its
+  // name in the timeline, a literal.
   template <class Work>
-  auto run(std::string_view what, Work work) -> std::future<std::invoke_result_t<Work>> {
-    auto task = std::make_shared<std::packaged_task<std::invoke_result_t<Work>()>>(std::move(work));
-    auto result = task->get_future();
+  auto run(std::string_view what, Work work) -> LaneResult<std::invoke_result_t<Work>> {
+    using Result = std::invoke_result_t<Work>;
+    std::shared_ptr<TaskEnd> end = task_end();
+    // The end is recorded before anybody can see the result.
+    auto task = std::make_shared<std::packaged_task<Result()>>(
+        [work = std::move(work), end]() mutable -> Result {
+          if constexpr (std::is_void_v<Result>) {
+            work();
+            if (end != nullptr) end->record();
+          } else {
+            Result value = work();
+            if (end != nullptr) end->record();
+            return value;
+          }
+        });
+    LaneResult<Result> result(task->get_future(), std::move(end));
     post(what, [task] { (*task)(); });
     return result;
   }
@@ -70,9 +114,14 @@ class Lane {
   }
 
  protected:
+  // Where results are on a GPU; nullptr on a CPU.
+  virtual std::shared_ptr<TaskEnd> task_end() = 0;
   virtual void post(std::string_view what,
                     std::function<void()> task) = 0;  // `task` throws nothing
 };
+
+// The stream of each role's lane; empty, or nullptr from it: that lane is on a CPU.
+using RoleStreams = std::function<std::shared_ptr<DeviceStream>(Role)>;
 
 class Lanes {
  public:
@@ -80,7 +129,7 @@ class Lanes {
   // number under which they stand.
   explicit Lanes(const LanesConfig& config,
                  const std::optional<std::filesystem::path>& timeline = std::nullopt,
-                 int64_t process = 0);
+                 int64_t process = 0, const RoleStreams& streams = {});
   // Finishes what was posted, then ends the workers.
   ~Lanes();
   Lane& operator[](Role role);

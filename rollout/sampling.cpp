@@ -11,6 +11,11 @@
 #include "rollout/row_softmax.h"
 #include "rollout/truncation.h"
 
+#ifdef LEASH_CUDA
+#include "models/errors.h"
+#include "models/vocabulary_cuda.h"
+#endif
+
 namespace leash {
 namespace {
 
@@ -88,6 +93,25 @@ SampledToken sample_row(const Row& row, const SamplingConfig& config) {
   return sampled;
 }
 
+#ifdef LEASH_CUDA
+std::vector<SampledToken> on_gpu(const cuda::Draws& draws) {
+  std::vector<SampledToken> sampled;
+  for (int64_t i = 0; i < draws.tokens.numel(); ++i) {
+    const int64_t token = draws.tokens.const_data_ptr<int64_t>()[i];
+    if (token < 0) {
+      throw NonFinite(
+          "the model's logits are not finite: a weight or an activation is NaN or infinite");
+    }
+    const double logprob = draws.logprobs.const_data_ptr<double>()[i];
+    sampled.push_back({.token = token,
+                       .logprob = logprob,
+                       .behaviour_logprob = logprob,
+                       .entropy = draws.entropies.const_data_ptr<double>()[i]});
+  }
+  return sampled;
+}
+#endif
+
 }  // namespace
 
 std::vector<SampledToken> sample_tokens(const at::Tensor& logits, const SamplingConfig& config,
@@ -117,6 +141,21 @@ std::vector<SampledToken> sample_tokens(const at::Tensor& logits, const Sampling
     }
   });
   return sampled;
+}
+
+std::vector<SampledToken> draw_tokens(const at::Tensor& logits, const SamplingConfig& config,
+                                      std::span<const double> uniforms,
+                                      std::span<const std::span<const int64_t>> histories,
+                                      std::span<const std::span<const int64_t>> forbidden) {
+#ifdef LEASH_CUDA
+  const bool any_forbidden =
+      std::ranges::any_of(forbidden, [](const auto& tokens) { return !tokens.empty(); });
+  if (logits.is_cuda() && !config.greedy() && !config.truncates() && !any_forbidden) {
+    check(config);
+    return on_gpu(cuda::sample_rows(logits, config.temperature, uniforms));
+  }
+#endif
+  return sample_tokens(logits.cpu(), config, uniforms, histories, forbidden);
 }
 
 }  // namespace leash

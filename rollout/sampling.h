@@ -45,4 +45,12 @@ std::vector<SampledToken> sample_tokens(const at::Tensor& logits /* [rows, vocab
                                         std::span<const std::span<const int64_t>> histories,
                                         std::span<const std::span<const int64_t>> forbidden);
 
+// The same of logits on any device. On a GPU a kernel draws where nothing truncates, penalises or
+// forbids; all else is drawn on the CPU.
+std::vector<SampledToken> draw_tokens(const at::Tensor& logits /* [rows, vocab] fp32 */,
+                                      const SamplingConfig& config,
+                                      std::span<const double> uniforms,
+                                      std::span<const std::span<const int64_t>> histories,
+                                      std::span<const std::span<const int64_t>> forbidden);
+
 }  // namespace leash

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/device.h"
 #include "models/errors.h"
 #include "models/packed_texts.h"
 #include "rollout/inputs.h"
@@ -71,6 +72,11 @@ std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
     batches.push_back(answer_batch(texts, std::span(scored).subspan(begin, end - begin)));
   }
   return batches;
+}
+
+// Rows that are named on the CPU, wherever the states are.
+at::Tensor states_of(const at::Tensor& hidden, const at::Tensor& rows) {
+  return hidden.index_select(0, on_device(rows, hidden.device()));
 }
 
 std::vector<double> to_doubles(const at::Tensor& tensor) {
@@ -158,7 +164,7 @@ std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapt
   for (const AnswerBatch& batch :
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
     const at::Tensor hidden =
-        decoder.forward(batch.contexts.tokens, adapter).index_select(0, batch.rows);
+        states_of(decoder.forward(batch.contexts.tokens, adapter), batch.rows);
     const auto answers = decoder.token_scores(hidden, batch.targets, options.temperature, adapter);
     distribute(
         answers.logprobs, batch, texts, [&](size_t i) -> auto& { return scores[i].logprobs; });
@@ -184,8 +190,8 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
     rows.ranges = {{policy, batch.num_tokens()}, {reference, batch.num_tokens()}};
     const at::Tensor hidden = decoder.forward(twice(batch.contexts.tokens), rows);
     distribute(
-        decoder.exact_kl(hidden.index_select(0, batch.rows), policy,
-                         hidden.index_select(0, batch.rows.add(batch.num_tokens())), reference,
+        decoder.exact_kl(states_of(hidden, batch.rows), policy,
+                         states_of(hidden, batch.rows.add(batch.num_tokens())), reference,
                          options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
@@ -206,9 +212,9 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
     const PackedTokens& tokens = batch.contexts.tokens;
     distribute(
-        decoder.exact_kl(decoder.forward(tokens, policy).index_select(0, batch.rows), policy,
+        decoder.exact_kl(states_of(decoder.forward(tokens, policy), batch.rows), policy,
                          reference_decoder,
-                         reference_decoder.forward(tokens, reference).index_select(0, batch.rows),
+                         states_of(reference_decoder.forward(tokens, reference), batch.rows),
                          reference, options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
@@ -223,7 +229,7 @@ std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapt
   std::vector<std::vector<double>> values(texts.size());
   for (const AnswerBatch& batch : answer_batches(texts, decoder.config(), micro_batch_tokens)) {
     const at::Tensor hidden =
-        decoder.forward(batch.contexts.tokens, adapter).index_select(0, batch.rows);
+        states_of(decoder.forward(batch.contexts.tokens, adapter), batch.rows);
     distribute(
         head(hidden), batch, texts, [&](size_t i) -> auto& { return values[i]; });
   }
@@ -248,7 +254,7 @@ at::Tensor score_sequences(const Decoder& decoder, const Adapter* adapter, const
       last.push_back(packed.row(static_cast<int64_t>(i), length(group[i]) - 1));
     }
     const at::Tensor hidden = decoder.forward(packed.tokens, adapter);
-    scores.push_back(head(hidden.index_select(0, at::tensor(last))).to(at::kFloat));
+    scores.push_back(head(states_of(hidden, at::tensor(last))).to(at::kCPU, at::kFloat));
   }
   return scores.empty() ? at::empty({0, head.weight.size(0)}, at::kFloat) : at::cat(scores);
 }

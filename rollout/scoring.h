@@ -67,7 +67,7 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
                                                 const ScoringOptions& options = {});
 
 // A sequence-classification score of each whole sequence, read at its last token. [texts, outputs]
-// fp32
+// fp32 on the CPU
 at::Tensor score_sequences(const Decoder& decoder, const Adapter* adapter, const LinearHead& head,
                            std::span<const std::vector<int64_t>> sequences,
                            int64_t micro_batch_tokens = 4096);

@@ -146,7 +146,7 @@ void evaluate_task(const PpoSetup& setup, const std::optional<Snapshot>& snapsho
   PpoRoles roles = load_ppo_roles(setup);
   if (snapshot) read_policy(snapshot->path, roles);
   const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
-  Lanes lanes(setup.lanes);
+  Lanes lanes(setup.lanes, std::nullopt, 0, setup.devices.streams());
   const auto alone = single_communicator();
   const auto evaluations = leash::evaluate(setup, roles, prompts, lanes, *alone);
   const int64_t step = snapshot ? snapshot->step : 0;

@@ -38,10 +38,13 @@ void add_model_options(po::options_description& options) {
                         "a GGUF file, a Hugging Face folder, or smollm2");
   options.add_options()("dtype",
                         po::value<std::string>()->value_name("TYPE")->default_value("auto"),
-                        "auto (float32 on a CPU), float32, bfloat16 or float64");
+                        "auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float64");
   options.add_options()(
       "quantize", po::value<std::string>()->value_name("HOW")->default_value("none"),
       "frozen weights in memory: none (dense), keep (a GGUF's blocks), nf4, int8");
+  options.add_options()("device",
+                        po::value<std::string>()->value_name("DEVICE")->default_value("cpu"),
+                        "where the model is: cpu, cuda, or cuda:1 for the second GPU");
   options.add_options()("threads", po::value<int64_t>()->value_name("N"),
                         "threads of one operation (default: all cores)");
 }
@@ -73,15 +76,18 @@ Quantize parse_quantize(const std::string& name) {
 
 LoadedModel load_model(const po::variables_map& values) {
   const std::string model = required_model(values);
-  const at::ScalarType dtype = scalar_type(parse_dtype(values["dtype"].as<std::string>()));
+  const at::Device device = usable_device(values["device"].as<std::string>(), "--device");
+  const at::ScalarType dtype = scalar_type(parse_dtype(values["dtype"].as<std::string>()), device);
   const Quantize quantize = parse_quantize(values["quantize"].as<std::string>());
   set_threads(values);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
-  return {checkpoint, Decoder::load(checkpoint, dtype, quantize), Tokenizer::load(checkpoint.path)};
+  return {checkpoint,
+          Decoder::load(checkpoint, {.dtype = dtype, .quantize = quantize, .device = device}),
+          Tokenizer::load(checkpoint.path)};
 }
 
 Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedModel& model) {
-  Adapter adapter = load_adapter(folder, model.decoder->modules());
+  Adapter adapter = load_adapter(folder, model.decoder->modules()).to(model.decoder->device());
   adapter.set_trainable(false);
   return adapter;
 }

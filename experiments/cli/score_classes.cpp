@@ -89,7 +89,8 @@ void print_group(std::span<const Input> inputs, const LoadedModel& model, const 
                  const ClassNames& names, bool json) {
   std::vector<std::vector<int64_t>> sequences;
   for (const Input& input : inputs) sequences.push_back(input.ids);
-  const at::Tensor logits = class_logits(sequences, *model.decoder, adapter).to(at::kDouble);
+  const at::Tensor logits =
+      class_logits(sequences, *model.decoder, adapter).to(at::kCPU, at::kDouble);
   const bool one = names.size() == 1;
   const at::Tensor values = (one ? logits : at::softmax(logits, -1)).contiguous();
   const std::span<const double> all(values.const_data_ptr<double>(),

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/amax.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/where.h>
 
 #include <cmath>
@@ -31,6 +32,19 @@ class Int8Rows final : public PackedRows {
     for (int64_t i = 0; i < count; ++i) {
       decode_row(codes + (row + i) * n, stats[row + i] / 127.0f, n, out + i * n);
     }
+  }
+
+  at::Device device() const override { return matrix_.codes.device(); }
+  std::shared_ptr<const PackedRows> to(at::Device device) const override {
+    return std::make_shared<Int8Rows>(
+        Int8Matrix{.codes = matrix_.codes.to(device), .stats = matrix_.stats.to(device)});
+  }
+  void decode_into(int64_t row, int64_t count, const at::Tensor& out) const override {
+    if (matrix_.codes.is_cpu()) return decode(row, count, out.mutable_data_ptr<float>());
+    // A tensor as divisor: GPUs multiply by the reciprocal of a number.
+    const at::Tensor scales =
+        matrix_.stats.narrow(0, row, count).div(at::full({1}, 127.0, matrix_.stats.options()));
+    out.copy_(matrix_.codes.narrow(0, row, count).to(at::kFloat).mul(scales.unsqueeze(1)));
   }
 
  private:

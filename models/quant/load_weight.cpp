@@ -18,39 +18,41 @@ using Parts = std::vector<std::shared_ptr<const PackedRows>>;
 
 std::shared_ptr<const WeightSource> dense(const TensorSource& tensors,
                                           const std::vector<std::string>& names,
-                                          at::ScalarType dtype) {
+                                          at::ScalarType dtype, at::Device device) {
   std::vector<at::Tensor> weights;
   for (const std::string& name : names) weights.push_back(tensors.read(name, dtype));
   // cat copies, so that nothing refers to the mapped file any more.
-  return dense_weight(at::cat(weights));
+  return dense_weight(at::cat(weights).to(device));
 }
 
 std::shared_ptr<const WeightSource> kept(const TensorSource& tensors,
                                          const std::vector<std::string>& names,
-                                         at::ScalarType dtype) {
+                                         at::ScalarType dtype, at::Device device) {
   Parts parts;
   bool compressed = false;
   for (const std::string& name : names) {
     const auto blocks = tensors.blocks(name);
-    if (!blocks) return dense(tensors, names, dtype);
+    if (!blocks) return dense(tensors, names, dtype, device);
     compressed = compressed || is_compressed(blocks->type);
-    parts.push_back(packed_rows(*blocks, tensors.origin() + ": " + name));
+    parts.push_back(packed_rows(*blocks, tensors.origin() + ": " + name)->to(device));
   }
-  return compressed ? quantized_weight(std::move(parts)) : dense(tensors, names, dtype);
+  return compressed ? quantized_weight(std::move(parts)) : dense(tensors, names, dtype, device);
 }
 
 }  // namespace
 
 std::shared_ptr<const WeightSource> load_weight(const TensorSource& tensors,
                                                 const std::vector<std::string>& names,
-                                                at::ScalarType dtype, Quantize quantize) {
-  if (quantize == Quantize::none) return dense(tensors, names, dtype);
-  if (quantize == Quantize::keep) return kept(tensors, names, dtype);
+                                                at::ScalarType dtype, Quantize quantize,
+                                                at::Device device) {
+  if (quantize == Quantize::none) return dense(tensors, names, dtype, device);
+  if (quantize == Quantize::keep) return kept(tensors, names, dtype, device);
   Parts parts;
   for (const std::string& name : names) {
     const at::Tensor weight = tensors.read(name, at::kFloat);
-    parts.push_back(quantize == Quantize::nf4 ? nf4_rows(quantize_nf4(weight))
-                                              : int8_rows(quantize_int8(weight)));
+    const auto rows = quantize == Quantize::nf4 ? nf4_rows(quantize_nf4(weight))
+                                                : int8_rows(quantize_int8(weight));
+    parts.push_back(rows->to(device));
   }
   return quantized_weight(std::move(parts));
 }

@@ -15,11 +15,12 @@
 namespace leash {
 
 // Matrices of equally many columns, one below the other, as one weight that does not refer to the
-// file any more. Dense weights have `dtype`. With `keep` the weight is dense where none of the
-// matrices is compressed in the file.
+// file any more, on `device`. Dense weights have `dtype`. With `keep` the weight is dense where
+// none of the matrices is compressed in the file.
 std::shared_ptr<const WeightSource> load_weight(const TensorSource& tensors,
                                                 const std::vector<std::string>& names,
-                                                at::ScalarType dtype, Quantize quantize);
+                                                at::ScalarType dtype, Quantize quantize,
+                                                at::Device device = at::kCPU);
 
 // Why `model.quantize: keep` is no choice for a checkpoint: it has no matrix in fewer than 32 bits
 // in GGUF blocks. nullopt where it is one.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/quant/device_decoding.h"
 #include "models/target_clones.h"
 
 namespace leash {
@@ -88,6 +89,19 @@ class Nf4Rows final : public PackedRows {
         ++i;
       }
     }
+  }
+
+  at::Device device() const override { return matrix_.codes.device(); }
+  std::shared_ptr<const PackedRows> to(at::Device device) const override {
+    Nf4Matrix moved = matrix_;
+    moved.codes = matrix_.codes.to(device);
+    moved.scale_codes = matrix_.scale_codes.to(device);
+    moved.scale_scales = matrix_.scale_scales.to(device);
+    return std::make_shared<Nf4Rows>(std::move(moved));
+  }
+  void decode_into(int64_t row, int64_t count, const at::Tensor& out) const override {
+    if (matrix_.codes.is_cpu()) return decode(row, count, out.mutable_data_ptr<float>());
+    decode_nf4_on_device(matrix_, row * matrix_.columns, out);
   }
 
  private:

@@ -1,10 +1,12 @@
 #include "models/quant/packed_rows.h"
 
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <utility>
 
 #include "models/errors.h"
+#include "models/quant/device_decoding.h"
 
 namespace leash {
 namespace {
@@ -20,6 +22,20 @@ class BlockRows final : public PackedRows {
     const auto* begin = static_cast<const std::byte*>(bytes_.const_data_ptr());
     dequantize_blocks(type_, begin + row * bytes_.size(1), count * columns_, out);
   }
+  at::Device device() const override { return bytes_.device(); }
+  std::shared_ptr<const PackedRows> to(at::Device device) const override {
+    return std::make_shared<BlockRows>(type_, columns_, bytes_.to(device));
+  }
+  void decode_into(int64_t row, int64_t count, const at::Tensor& out) const override {
+    if (bytes_.is_cpu()) return decode(row, count, out.mutable_data_ptr<float>());
+    decode_blocks_on_device(type_, bytes_.narrow(0, row, count), out);
+  }
+  at::Tensor decode_rows(const at::Tensor& ids) const override {
+    const BlockRows chosen(type_, columns_, bytes_.index_select(0, ids));
+    at::Tensor out = at::empty({ids.size(0), columns_}, bytes_.options().dtype(at::kFloat));
+    chosen.decode_into(0, ids.size(0), out);
+    return out;
+  }
 
  private:
   BlockType type_;
@@ -28,6 +44,13 @@ class BlockRows final : public PackedRows {
 };
 
 }  // namespace
+
+at::Tensor PackedRows::decode_rows(const at::Tensor& ids) const {
+  const auto options = at::TensorOptions(at::kFloat).device(device());
+  const at::Tensor all = at::empty({num_rows(), num_columns()}, options);
+  decode_into(0, num_rows(), all);
+  return all.index_select(0, ids);
+}
 
 std::shared_ptr<const PackedRows> packed_rows(const BlockMatrix& blocks,
                                               const std::string& origin) {

@@ -16,6 +16,8 @@ namespace {
 
 constexpr int64_t kFewRows = 32;  // up to here decoded rows are used while in the nearest caches
 constexpr int64_t kTileValues = 1 << 19;     // of a dense tile: 2 MB
+// The same on a device: 128 MB, so that few weights need more than one (sums over tiles round).
+constexpr int64_t kDeviceTileValues = 1 << 25;
 constexpr int64_t kValuesPerTask = 1 << 14;  // that a thread is worth being woken for
 
 class QuantizedWeight final : public WeightSource {
@@ -26,6 +28,8 @@ class QuantizedWeight final : public WeightSource {
     for (const auto& part : parts_) {
       TORCH_CHECK(part->num_columns() == in_features(), "quantized_weight: parts of ",
                   in_features(), " and ", part->num_columns(), " columns");
+      TORCH_CHECK(part->device() == device(), "quantized_weight: parts on ", device(), " and ",
+                  part->device());
       out_features_ += part->num_rows();
     }
   }
@@ -41,7 +45,7 @@ class QuantizedWeight final : public WeightSource {
   at::Tensor multiply(const at::Tensor& x) const override {
     const at::Tensor input = activations(x, in_features());
     at::Tensor y = at::empty({x.size(0), out_features_}, input.options());
-    if (x.size(0) <= few_rows() && input.scalar_type() == at::kFloat) {
+    if (x.size(0) <= few_rows() && input.scalar_type() == at::kFloat && device().is_cpu()) {
       multiply_few(input, y);
     } else {
       for_each_tile(input.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
@@ -62,13 +66,16 @@ class QuantizedWeight final : public WeightSource {
   }
 
   at::Tensor dense() const override {
-    at::Tensor weight = at::empty({out_features_, in_features()}, at::kFloat);
-    decode(0, out_features_, weight.mutable_data_ptr<float>());
+    at::Tensor weight = at::empty({out_features_, in_features()}, values());
+    decode(0, out_features_, weight);
     return weight;
   }
 
   at::Tensor rows(const at::Tensor& ids) const override {
     TORCH_CHECK(ids.dim() == 1 && ids.scalar_type() == at::kLong, "rows: ids are int64 [n]");
+    if (!device().is_cpu()) {
+      return parts_.size() == 1 ? parts_[0]->decode_rows(ids) : dense().index_select(0, ids);
+    }
     const at::Tensor wanted = ids.contiguous();
     const int64_t* rows = wanted.const_data_ptr<int64_t>();
     at::Tensor result = at::empty({ids.size(0), in_features()}, at::kFloat);
@@ -85,11 +92,14 @@ class QuantizedWeight final : public WeightSource {
 
  private:
   static int64_t few_rows() { return has_small_product() ? kSmallProductRows : kFewRows; }
+  at::Device device() const { return parts_.front()->device(); }
+  at::TensorOptions values() const { return at::TensorOptions(at::kFloat).device(device()); }
   int64_t grain() const { return std::max<int64_t>(kValuesPerTask / in_features(), 1); }
 
   static at::Tensor activations(const at::Tensor& x, int64_t features) {
     TORCH_CHECK(x.dim() == 2 && x.size(1) == features, "quantised product: the input is [rows, ",
                 features, "]");
+    if (!x.is_cpu()) return x.contiguous();
     return x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat).contiguous();
   }
 
@@ -109,24 +119,42 @@ class QuantizedWeight final : public WeightSource {
     }
   }
 
-  void decode(int64_t row, int64_t count, float* out) const {
+  // Rows [row, row + count) of all parts into `weight` [count, in], where the weight is.
+  void decode(int64_t row, int64_t count, const at::Tensor& weight) const {
     RECORD_USER_SCOPE("leash::decode_blocks");
+    if (!device().is_cpu()) return decode_on_device(row, count, weight);
+    float* const out = weight.mutable_data_ptr<float>();
     at::parallel_for(0, count, grain(), [&](int64_t begin, int64_t end) {
       decode_some(row + begin, end - begin, out + begin * in_features());
     });
+  }
+
+  void decode_on_device(int64_t row, int64_t count, const at::Tensor& out) const {
+    int64_t first = 0, done = 0;  // of the part; rows of `out`
+    for (const auto& part : parts_) {
+      const int64_t begin = std::max(row, first);
+      const int64_t end = std::min(row + count, first + part->num_rows());
+      if (begin < end) {
+        part->decode_into(begin - first, end - begin, out.narrow(0, done, end - begin));
+        done += end - begin;
+      }
+      first += part->num_rows();
+    }
   }
 
   // Calls use(first row, tile [rows, in]) for all of the weight in order. The scratch is the
   // call's.
   template <class Use>
   void for_each_tile(at::ScalarType dtype, const Use& use) const {
+    const int64_t tile = device().is_cpu() ? kTileValues : kDeviceTileValues;
     const int64_t step =
-        std::clamp<int64_t>(kTileValues / in_features(), 1, std::max<int64_t>(out_features_, 1));
-    const at::Tensor scratch = at::empty({step, in_features()}, at::kFloat);
+        std::clamp<int64_t>(tile / in_features(), 1, std::max<int64_t>(out_features_, 1));
+    const at::Tensor scratch = at::empty({step, in_features()}, values());
     for (int64_t row = 0; row < out_features_; row += step) {
       const int64_t count = std::min(step, out_features_ - row);
-      decode(row, count, scratch.mutable_data_ptr<float>());
-      use(row, scratch.narrow(0, 0, count).to(dtype));
+      const at::Tensor rows = scratch.narrow(0, 0, count);
+      decode(row, count, rows);
+      use(row, rows.to(dtype));
     }
   }
 

@@ -146,8 +146,11 @@ class C10dCommunicator final : public Communicator {
 
   Bucket start(const std::vector<at::Tensor>& tensors) {
     std::vector<at::Tensor> rows;
-    for (const at::Tensor& tensor : tensors) rows.push_back(tensor.detach().reshape({-1}));
-    Bucket bucket{.tensors = tensors, .flat = {at::cat(rows).to(device_)}, .work = {}, .span = {}};
+    // What a run trains may be on several devices.
+    for (const at::Tensor& tensor : tensors) {
+      rows.push_back(tensor.detach().reshape({-1}).to(device_));
+    }
+    Bucket bucket{.tensors = tensors, .flat = {at::cat(rows)}, .work = {}, .span = {}};
     if (timeline() != nullptr) bucket.span = std::make_shared<Span>();
     bucket.work = backend_->allreduce(bucket.flat);
     if (bucket.span != nullptr && device_.is_cpu()) {

@@ -5,6 +5,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -74,12 +75,17 @@ void AdamW::load_state(const std::vector<std::pair<std::string, at::Tensor>>& st
 double clip_grad_norm(const std::vector<at::Tensor>& parameters, double max_norm) {
   const at::NoGradGuard no_grad;
   TORCH_CHECK(max_norm >= 0, "max_norm is at least 0");
-  double squares = 0;
+  std::vector<at::Tensor> norms;
   for (const at::Tensor& parameter : parameters) {
     if (!parameter.grad().defined()) continue;
-    const double norm =
-        at::linalg_vector_norm(parameter.grad(), 2, at::OptionalIntArrayRef{}, false, at::kDouble)
-            .item<double>();
+    norms.push_back(
+        at::linalg_vector_norm(parameter.grad(), 2, at::OptionalIntArrayRef{}, false, at::kDouble));
+  }
+  if (norms.empty()) return 0;
+  const at::Tensor host = at::stack(norms).cpu();  // one copy from a device
+  double squares = 0;
+  for (int64_t i = 0; i < host.numel(); ++i) {
+    const double norm = host.const_data_ptr<double>()[i];
     squares += norm * norm;
   }
   const double norm = std::sqrt(squares);

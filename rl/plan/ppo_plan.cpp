@@ -25,6 +25,10 @@ struct Roles {
   std::vector<ModelFacts> reward_models;            // what a reward's forward passes run through
 };
 
+at::ScalarType dtype_of(const PpoSetup& setup) {
+  return scalar_type(setup.model.dtype, parse_device(setup.devices.policy, "devices.policy"));
+}
+
 // Lengths of an iteration.
 struct Sizes {
   int64_t prompt = 0, answer = 0;
@@ -74,7 +78,7 @@ bool gathers_for_every_token(const PpoSetup& setup) {
 // A model's weights, or this rank's part of them.
 PlanItem model_item(const std::string& role, const ModelFacts& model, Quantize quantize,
                     const PpoSetup& setup, const PlanOptions& options) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const bool divided = setup.run.fsdp == Fsdp::full_shard && quantize == Quantize::none;
   return divided ? sharded_item(role, model, dtype, options.ranks)
                  : weights_item(role, model, dtype, quantize);
@@ -82,7 +86,7 @@ PlanItem model_item(const std::string& role, const ModelFacts& model, Quantize q
 
 void add_reference(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
                    std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const ReferenceKind kind = setup.reference.kind.value_or(
       setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
   if (kind == ReferenceKind::adapter_off) {
@@ -101,7 +105,7 @@ void add_reference(const PpoSetup& setup, const PlanOptions& options, Roles& rol
 
 void add_critic(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
                 std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const CriticConfig& config = setup.critic;
   const ModelFacts* trunk = &roles.base;
   if (config.kind == CriticKind::separate) {
@@ -123,7 +127,7 @@ void add_critic(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
 
 void add_rewards(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
                  std::vector<PlanItem>& resident) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   for (size_t i = 0; i < setup.reward.size(); ++i) {
     const RewardConfig& config = setup.reward[i];
     const std::string name = fmt::format("reward[{}]: {}", i, enum_name(config.kind));
@@ -144,7 +148,7 @@ void add_rewards(const PpoSetup& setup, const PlanOptions& options, Roles& roles
 // Prefill and decoding with a cache of `slots` sequences.
 PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Roles& roles,
                         const Sizes& sizes, int64_t slots) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const ModelFacts& base = roles.base;
   const int64_t prefill = std::min(std::max(kPrefillTokens, sizes.prompt), slots * sizes.prompt);
   const int64_t logits = slots * base.config.vocab_size * wide_bytes(dtype);
@@ -158,7 +162,7 @@ PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Ro
 
 // Reference, critic and rewards, each on its lane: at the same time, or one after the other.
 PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const int64_t rows = sizes.scored_rows;
   const ModelFacts& reference = roles.reference_model ? *roles.reference_model : roles.base;
   const auto pass = [&](const ModelFacts& model) {
@@ -181,7 +185,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
 }
 
 PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const PassShape pass{.rows = sizes.trained_rows,
                        .longest = sizes.text,
                        .recompute = setup.model.gradient_checkpointing};
@@ -289,7 +293,7 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
 }  // namespace
 
 Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& options) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const int64_t wide = wide_bytes(dtype);
   Roles roles{.base = model, .policy = adapter_facts(setup.lora, model.modules)};
   const Sizes sizes = sizes_of(setup, model, options);

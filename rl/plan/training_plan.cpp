@@ -18,6 +18,7 @@ struct Training {
   const TrainingConfig& config;
   const ModelConfig& model;
   const RunConfig& run;
+  const ModelDevice& devices;
   int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
   bool scores = false;     // the head is a score, not the vocabulary
@@ -56,7 +57,8 @@ PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::
 
 Plan plan_training(const Training& training, const ModelFacts& facts, const AdapterFacts& adapter,
                    bool evaluates, const PlanOptions& options) {
-  const at::ScalarType dtype = scalar_type(training.model.dtype);
+  const at::ScalarType dtype =
+      scalar_type(training.model.dtype, parse_device(training.devices.policy, "devices.policy"));
   const int64_t wide = wide_bytes(dtype);
   const int64_t rows_of_step =
       training.config.per_device_train_batch_size * training.config.gradient_accumulation_steps;
@@ -125,6 +127,7 @@ Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& 
   const Training training{.config = setup.sft,
                           .model = setup.model,
                           .run = setup.run,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = longest,
                           .dropout = adapter.dropout > 0,
@@ -141,6 +144,7 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
   const Training training{.config = setup.reward,
                           .model = setup.model,
                           .run = setup.run,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = 2 * longest,
                           .scores = true,
@@ -161,6 +165,7 @@ Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
   const Training training{.config = setup.classification,
                           .model = setup.model,
                           .run = setup.run,
+                          .devices = setup.devices,
                           .longest = longest,
                           .row_tokens = longest,
                           .scores = true,

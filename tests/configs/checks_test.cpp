@@ -61,6 +61,28 @@ TEST(Checks, ReferenceNeedsWhatItsKindReads) {
   });
 }
 
+TEST(Checks, DevicesHaveToExist) {
+  expect({
+      {"devices: {policy: cpu, reference: cpu}", ""},
+      {"devices: {policy: gpu}",
+       "r.yaml:4: devices.policy: `gpu` is no device: cpu, cuda, or cuda:1 for the second GPU"},
+#ifndef LEASH_CUDA
+      {"devices: {policy: 'cuda:0'}",
+       "r.yaml:4: devices.policy: cuda:0 needs a build with CUDA, and this is the CPU build: `make "
+       "cuda`, or take cpu"},
+      {"devices: {reference: cuda}",
+       "r.yaml:4: devices.reference: cuda:0 needs a build with CUDA, and this is the CPU build: "
+       "`make cuda`, or take cpu"},
+#endif
+      {"devices: {critic: cpu}",
+       "r.yaml:4: devices.critic: has no effect with critic.kind: shared, which reads the policy's "
+       "own states"},
+      {"devices: {critic: cpu}\ncritic: {kind: adapter}", ""},
+      {"devices: {reward: cpu}",
+       "r.yaml:4: devices.reward: has no effect without a reward model or adapter"},
+  });
+}
+
 TEST(Checks, WhatAnAdapterFolderSaysCannotBeSaidAgain) {
   for (const char* setting :
        {"r: 8", "lora_alpha: 8", "lora_dropout: 0", "target_modules: all-linear",

@@ -72,6 +72,7 @@ ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5,
       adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3, target_kl: 6.1,
       kl_horizon: 33, cliprange: 0.3, cliprange_value: 0.4, vf_coef: 0.2, gamma: 0.99, lam: 0.9, whiten_rewards: true,
       missing_eos_penalty: 0.6, eval_steps: 2, eval_samples: 3, best_max_kl: 7.7}
+devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}
 lanes: {concurrent: false, threads_per_lane: 3, timeline: true}
 run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5,
       report_to: [tensorboard], grace_seconds: 6, threads: 2, ddp_backend: nccl, ddp_timeout: 60,
@@ -92,10 +93,12 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
     }
   }
   // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
-  // have what the other kind lacks, and `save_steps` is for that strategy alone.
-  EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
-                                     "    path: null", "    quantize: none", "    words: []",
-                                     "    command: null", "  save_strategy: steps"));
+  // have what the other kind lacks, `save_steps` is for that strategy alone, and the only device
+  // that is everywhere is the CPU.
+  EXPECT_THAT(unchanged,
+              ElementsAre("  quantize: none", "  path: null", "  - kind: function",
+                          "    path: null", "    quantize: none", "    words: []",
+                          "    command: null", "  policy: cpu", "  save_strategy: steps"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }

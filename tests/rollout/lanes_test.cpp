@@ -3,11 +3,14 @@
 #include "rollout/lanes.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <stdexcept>
@@ -83,6 +86,92 @@ TEST(ThreadsLanes, ATimelineShowsWhoWorkedWhen) {
   }
 }
 
+// What happens to a stream, written down from all threads.
+class Notes {
+ public:
+  void add(std::string note) {
+    const std::lock_guard lock(mutex_);
+    notes_.push_back(std::move(note));
+  }
+  std::vector<std::string> all() {
+    const std::lock_guard lock(mutex_);
+    return notes_;
+  }
+  // How many notes came before the first of this text; -1: there is none.
+  int64_t place(const std::string& note) {
+    const std::vector<std::string> notes = all();
+    const auto found = std::ranges::find(notes, note);
+    return found == notes.end() ? -1 : found - notes.begin();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> notes_;
+};
+
+class NotedStream final : public DeviceStream {
+ public:
+  explicit NotedStream(Notes& notes) : notes_(notes) {}
+  std::function<void()> behind_caller(std::string_view what, std::function<void()> task) override {
+    notes_.add("given " + std::string(what));
+    return [&notes = notes_, name = std::string(what), task = std::move(task)] {
+      notes.add("begin " + name);
+      task();
+      notes.add("end " + name);
+    };
+  }
+  std::shared_ptr<TaskEnd> task_end() override {
+    struct End final : TaskEnd {
+      explicit End(Notes& to) : notes(to) {}
+      void record() override { notes.add("record"); }
+      void arrive() override { notes.add("arrive"); }
+      void uses(const at::Tensor&) override { notes.add("uses"); }
+      Notes& notes;
+    };
+    return std::make_shared<End>(notes_);
+  }
+
+ private:
+  Notes& notes_;
+};
+
+// A lane on a device: work behind the caller's, its end recorded before anybody can see the result,
+// the taker's stream behind that end, memory in the result kept for the taker.
+TEST(ThreadsLanes, ALaneOfADeviceRecordsWhereItsResultsAre) {
+  for (int i = 0; i < 50; ++i) {
+    Notes notes;
+    {
+      Lanes lanes({.threads_per_lane = 1}, std::nullopt, 0, [&](Role role) {
+        return role == Role::critic ? std::make_shared<NotedStream>(notes) : nullptr;
+      });
+      EXPECT_EQ(lanes[Role::actor].run([] { return 7; }).get(), 7);
+      EXPECT_TRUE(notes.all().empty());  // a CPU lane has no stream
+      auto tensors = lanes[Role::critic].run("values", [] {
+        return std::vector<at::Tensor>{at::ones({2}), at::ones({3})};
+      });
+      EXPECT_EQ(notes.place("given values"), 0);
+      tensors.wait();
+      EXPECT_GT(notes.place("record"), notes.place("begin values"));
+      EXPECT_EQ(notes.place("arrive"), -1);
+      EXPECT_EQ(tensors.get().size(), 2u);
+    }
+    EXPECT_GT(notes.place("arrive"), notes.place("record"));
+    EXPECT_GT(notes.place("uses"), notes.place("arrive"));
+    EXPECT_EQ(std::ranges::count(notes.all(), "uses"), 2);
+  }
+}
+
+TEST(ThreadsLanes, ADeviceTaskThatThrowsRecordsNothing) {
+  Notes notes;
+  Lanes lanes({.threads_per_lane = 1}, std::nullopt, 0,
+              [&](Role) { return std::make_shared<NotedStream>(notes); });
+  auto bad = lanes[Role::actor].run([]() -> int { throw std::runtime_error("out of words"); });
+  EXPECT_THROW(bad.get(), std::runtime_error);
+  EXPECT_EQ(notes.place("record"), -1);
+  lanes[Role::actor].run([] {}).get();
+  EXPECT_GE(notes.place("record"), 0);
+}
+
 TEST(ThreadsLanes, OneWorkerPerRoleOrOneForAll) {
   for (const bool concurrent : {true, false}) {
     Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
@@ -121,7 +210,7 @@ TEST(ThreadsLanes, ALaneWaitsForEarlierWorkOfAnother) {
         return i;
       });
       total += lanes[Role::critic]
-                   .run([first = std::make_shared<std::future<int>>(std::move(first))] {
+                   .run([first = std::make_shared<LaneResult<int>>(std::move(first))] {
                      return first->get() * 2;
                    })
                    .get();

@@ -1,0 +1,23 @@
+// Who holds memory on a device, and what to lower where it does not suffice: for the message of
+// OutOfMemory.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/out_of_memory.h"
+#include "rl/ppo_roles.h"
+#include "rl/training_parts.h"
+
+namespace leash {
+
+// Weights of every role, and what trains with its gradients; a base that roles share counts once.
+std::vector<MemoryUse> memory_uses(const PpoRoles& roles);
+std::vector<MemoryUse> memory_uses(const TrainedModel& model);
+
+// Settings with their values, those first that the phase depends on most.
+enum class PpoPhase { sampling, scoring, update };
+std::vector<std::string> settings_to_lower(const PpoSetup& setup, PpoPhase phase);
+std::vector<std::string> settings_to_lower(const TrainingConfig& config);
+
+}  // namespace leash

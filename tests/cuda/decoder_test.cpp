@@ -1,0 +1,109 @@
+// The decoder, the engine and lanes on a GPU against the CPU.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/GradMode.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "rollout/engine.h"
+#include "rollout/lanes.h"
+#include "rollout/scoring.h"
+#include "tests/support/cuda_device.h"
+#include "tests/support/tensors.h"
+#include "tests/support/tiny_model.h"
+
+namespace leash {
+namespace {
+
+using testing::all_close;
+using testing::kGpu;
+using testing::tiny_adapter;
+using testing::tiny_checkpoint;
+
+const std::vector<std::vector<int64_t>> kTexts = {{5, 9, 1, 77, 3}, {42}, {8, 8, 8, 90, 11, 2, 0}};
+
+struct Result {
+  at::Tensor logprobs;
+  std::vector<at::Tensor> gradients;
+};
+
+Result run(const Decoder& decoder, const Adapter& adapter) {
+  const PackedTokens tokens = pack(kTexts);
+  const at::Tensor hidden = decoder.forward(tokens, adapter);
+  const auto scores = decoder.token_scores(hidden, tokens.ids.flip(0), 0.7, adapter);
+  Result result{.logprobs = scores.logprobs.detach().cpu(), .gradients = {}};
+  for (const at::Tensor& gradient :
+       torch::autograd::grad({scores.logprobs.sum()}, adapter.parameters())) {
+    result.gradients.push_back(gradient.cpu());
+  }
+  return result;
+}
+
+void expect_equal_sides(at::ScalarType dtype, Quantize quantize, double tolerance) {
+  const auto here = Decoder::load(tiny_checkpoint(), {.dtype = at::kFloat, .quantize = quantize});
+  const auto there = Decoder::load(tiny_checkpoint(),
+                                   {.dtype = dtype, .quantize = quantize, .device = testing::kGpu});
+  const Adapter adapter = tiny_adapter(*here);
+  const Result a = run(*here, adapter), b = run(*there, adapter.to(kGpu));
+  EXPECT_TRUE(all_close(b.logprobs, a.logprobs, tolerance, tolerance));
+  for (size_t i = 0; i < a.gradients.size(); ++i) {
+    EXPECT_EQ(b.gradients[i].scalar_type(), at::kFloat);  // adapters train in fp32
+    const double scale = a.gradients[i].abs().max().item<double>();
+    EXPECT_TRUE(all_close(b.gradients[i], a.gradients[i], 0, 2 * tolerance * scale));
+  }
+}
+
+TEST(CudaDecoder, LogProbsAndGradientsInFloat32) {
+  LEASH_NEEDS_GPU();
+  for (const Quantize quantize : {Quantize::none, Quantize::nf4, Quantize::int8}) {
+    expect_equal_sides(at::kFloat, quantize, 1e-3);
+  }
+}
+
+TEST(CudaDecoder, Bfloat16WithAdaptersInFloat32) {
+  LEASH_NEEDS_GPU();
+  expect_equal_sides(at::kBFloat16, Quantize::none, 0.15);
+}
+
+TEST(CudaDecoder, ARolloutScoresAsItWasSampled) {
+  LEASH_NEEDS_GPU();
+  const auto decoder = Decoder::load(tiny_checkpoint(), {.device = testing::kGpu});
+  const Adapter adapter = tiny_adapter(*testing::tiny_decoder()).to(kGpu);
+  std::vector<Prompt> prompts;
+  for (uint64_t i = 0; i < 9; ++i) prompts.push_back({kTexts[i % 3], i});
+  GenerationConfig config;
+  config.sampling.temperature = 0.8;
+  config.max_new_tokens = 12;
+  config.max_batch = 4;
+  const auto answers = RolloutEngine(decoder, std::nullopt).generate(prompts, &adapter, config);
+  for (const Completion& answer : answers) {
+    ScoredText text{.ids = answer.prompt_ids,
+                    .answer_begin = static_cast<int64_t>(answer.prompt_ids.size())};
+    text.ids.insert(text.ids.end(), answer.token_ids.begin(), answer.token_ids.end());
+    const auto scores =
+        score_texts(*decoder, &adapter, std::vector<ScoredText>{text}, {.temperature = 0.8});
+    for (size_t i = 0; i < answer.logprobs.size(); ++i) {
+      EXPECT_NEAR(scores[0].logprobs[i], answer.logprobs[i], 1e-3);
+    }
+  }
+}
+
+// What one lane makes on its stream, another thread reads on its own.
+TEST(CudaLanes, ResultsAreThereForWhoeverTakesThem) {
+  LEASH_NEEDS_GPU();
+  Lanes lanes({}, std::nullopt, 0,
+              [](Role role) { return device_stream(kGpu, role == Role::actor); });
+  for (int i = 0; i < 50; ++i) {
+    auto product = lanes[Role::actor].run("product", [] {
+      at::Tensor x = at::ones({2048, 2048}, at::TensorOptions(kGpu));
+      for (int k = 0; k < 4; ++k) x = x.matmul(x).div_(2048.0);
+      return x;
+    });
+    auto sum =
+        lanes[Role::reward].run("sum", [&product] { return product.get().sum().item<double>(); });
+    EXPECT_EQ(sum.get(), 2048.0 * 2048.0);
+  }
+}
+
+}  // namespace
+}  // namespace leash
