@@ -6,7 +6,6 @@
 #include <c10/core/GradMode.h>
 
 #include <atomic>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -74,10 +73,7 @@ class C10dGatherer final : public WeightGatherer {
     std::vector<std::vector<at::Tensor>> places;
     for (int64_t i = 0; i < size(); ++i) {
       places.push_back({whole.narrow(0, i * part.numel(), part.numel())});
-      // Not copy_(), which would start a team of OpenMP's threads for this thread alone.
-      if (i == rank()) {
-        std::memcpy(places.back()[0].mutable_data_ptr(), part.const_data_ptr(), part.nbytes());
-      }
+      if (i == rank()) places.back()[0].copy_(part);
       works.push_back(backend_->broadcast(places.back(), {.rootRank = i}));
     }
     for (const C10dWork& work : works) wait(work);
