@@ -7,8 +7,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "models/own_pages.h"
-
 namespace leash {
 namespace {
 
@@ -68,8 +66,7 @@ std::vector<std::shared_ptr<const WeightSource>> shard(
   const int64_t part =
       round_up((end + gathers->size() - 1) / gathers->size(), kAlignment / rows[0].element_size());
   const int64_t begin = part * gathers->rank();
-  at::Tensor own = rows[0].is_cpu() ? own_pages(part, rows[0].scalar_type())
-                                    : at::zeros({part}, rows[0].options());
+  at::Tensor own = at::zeros({part}, rows[0].options());
   for (size_t i = 0; i < rows.size(); ++i) {
     const int64_t from = std::max(begin, offsets[i]);
     const int64_t count = std::min(begin + part, offsets[i] + rows[i].numel()) - from;

@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "models/own_pages.h"
-
 namespace leash {
 namespace {
 
@@ -50,11 +48,10 @@ class C10dGatherer final : public WeightGatherer {
     at::Tensor whole;
     run([&] {
       const at::Tensor part = own.to(device_);
+      whole = at::empty({size() * part.numel()}, part.options());
       if (device_.is_cpu()) {
-        whole = own_pages(size() * part.numel(), part.scalar_type());
         gather_by_broadcasts(part, whole);
       } else {
-        whole = at::empty({size() * part.numel()}, part.options());
         at::Tensor input = part;
         wait(backend_->_allgather_base(whole, input));
       }
