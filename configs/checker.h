@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "configs/problems.h"
+#include "models/device.h"
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
 #include "models/lora.h"
@@ -65,6 +66,15 @@ inline void check_quantize(const ModelConfig& model, Checker& check) {
     return;
   }
   check.require(!problem, "model.quantize", problem.value_or(""));
+}
+
+// A name that is no device has its own message.
+inline bool is_cpu(const std::string& device) {
+  try {
+    return parse_device(device, "").is_cpu();
+  } catch (const ConfigError&) {
+    return true;
+  }
 }
 
 // `on_cpu`: whether all roles are there. `generates`: whether the task ever samples answers.

@@ -92,9 +92,9 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_data(setup, checker);
   check_devices(setup, checker);
   check_saving(setup.run, checker);
-  const auto is_cpu = [&](Role role) { return setup.devices.name(role) == "cpu"; };
-  const bool on_cpu = is_cpu(Role::actor) && is_cpu(Role::reference) && is_cpu(Role::critic) &&
-                      is_cpu(Role::reward);
+  const bool on_cpu = std::ranges::all_of(EnumNames<Role>::values, [&](const auto& role) {
+    return is_cpu(setup.devices.name(role.first));
+  });
   check_fsdp(setup.run, setup.model, on_cpu, /*generates=*/true, checker);
   checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
                   "epoch is for the supervised tasks: an iteration of PPO may cross epochs");

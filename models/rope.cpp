@@ -83,7 +83,11 @@ void GrowingRopeTable::cover(int64_t positions) const {
               max_positions_);
   const std::lock_guard lock(mutex_);
   if (table_.cosines.defined() && table_.cosines.size(0) >= positions) return;
-  const auto rows = std::bit_ceil(static_cast<uint64_t>(std::max(positions, kFirstPositions)));
+  // On another device the whole table at once: a table that is replaced may still be read by work
+  // that other streams have queued.
+  const auto rows = device_.is_cpu()
+                        ? std::bit_ceil(static_cast<uint64_t>(std::max(positions, kFirstPositions)))
+                        : static_cast<uint64_t>(max_positions_);
   table_ = rope_table(config_, std::min(static_cast<int64_t>(rows), max_positions_));
   table_ = {.cosines = table_.cosines.to(device_), .sines = table_.sines.to(device_)};
 }

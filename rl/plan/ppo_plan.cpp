@@ -239,7 +239,7 @@ std::vector<ModelFacts> divided_models(const PpoSetup& setup, const Roles& roles
 // What every phase holds of gathered weights, and what an iteration gathers.
 void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
                  const PlanOptions& options, Plan& plan) {
-  const at::ScalarType dtype = scalar_type(setup.model.dtype);
+  const at::ScalarType dtype = dtype_of(setup);
   const bool all = setup.run.gather_for_generation;
   const auto models = divided_models(setup, roles, /*rollout=*/false);
   for (PlanPhase& phase : plan.phases) {

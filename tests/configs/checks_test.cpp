@@ -36,6 +36,7 @@ TEST(Checks, TheLeastRecipeIsFine) { expect({{"", ""}}); }
 TEST(Checks, ADividedBaseIsDense) {
   expect({
       {"run: {fsdp: full_shard}", ""},
+      {"devices: {policy: \"cpu\"}\nrun: {fsdp: full_shard}", ""},
       {"run: {fsdp: full_shard, gather_for_generation: false}", ""},
       {"run: {gather_for_generation: false}",
        "r.yaml:4: run.gather_for_generation: has no effect without run.fsdp: full_shard"},

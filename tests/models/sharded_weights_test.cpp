@@ -85,7 +85,7 @@ std::vector<Case> cases() {
 }
 
 std::shared_ptr<const Decoder> load(const Case& each, const QueuePtr& queue) {
-  return Decoder::load(tiny_checkpoint(each.model), each.dtype, Quantize::none, queue);
+  return Decoder::load(tiny_checkpoint(each.model), {.dtype = each.dtype, .gathers = queue});
 }
 
 // Trained copies start at the base's values, which are gathered for it.
@@ -305,7 +305,8 @@ TEST(ThreadsGatherQueue, WhatGoesWrongReachesWhoWaits) {
 
 TEST(ShardedWeights, QuantisedOnesAreNotDivided) {
   const auto queue = std::make_shared<GatherQueue>(lone_gatherer());
-  EXPECT_THROW(Decoder::load(tiny_checkpoint(), at::kFloat, Quantize::nf4, queue), ConfigError);
+  EXPECT_THROW(Decoder::load(tiny_checkpoint(), {.quantize = Quantize::nf4, .gathers = queue}),
+               ConfigError);
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ TEST(ThreadsPlanModel, DividedWeightsAreThoseOfTheLoadedModel) {
         const ShardedBytes planned = sharded_bytes(facts_of(checkpoint), dtype, ranks);
         testing::run_gathering_ranks(
             ranks, [&](int64_t, const std::shared_ptr<GatherQueue>& queue) {
-              const auto decoder = Decoder::load(checkpoint, dtype, Quantize::none, queue);
+              const auto decoder = Decoder::load(checkpoint, {.dtype = dtype, .gathers = queue});
               EXPECT_EQ(decoder->weight_bytes(), planned.held) << ranks;
               const Adapter adapter = testing::tiny_adapter(*decoder);
               const auto received = [&](GatherQueue::Keep keep, bool trains) {
