@@ -49,7 +49,7 @@ class Devices : public ::testing::Test {
 
   template <class Setup>
   void make_supervised(Setup& setup) {
-    testing::make_model(folder_ / "model");
+    if (!std::filesystem::exists(folder_ / "model")) testing::make_model(folder_ / "model");
     setup.model.path = (folder_ / "model").string();
     setup.lora.r = 4;
     setup.lora.target_modules = "all-linear";
