@@ -15,7 +15,7 @@ namespace leash {
 namespace {
 
 constexpr int64_t kFewRows = 32;  // up to here decoded rows are used while in the nearest caches
-constexpr int64_t kTileValues = 1 << 19;     // of a dense tile: 2 MB
+constexpr int64_t kTileValues = 1 << 19;  // of a dense tile: 2 MB
 // The same on a device: 128 MB, so that few weights need more than one (sums over tiles round).
 constexpr int64_t kDeviceTileValues = 1 << 25;
 constexpr int64_t kValuesPerTask = 1 << 14;  // that a thread is worth being woken for
