@@ -78,6 +78,8 @@ def main() -> None:
             num_sample_generations=0, use_cpu=True, bf16=False, gradient_checkpointing=False, save_strategy="no"),
         processing_class=tokenizer, model=policy, ref_model=None, reward_model=reward, value_model=critic, train_dataset=data,
         eval_dataset=data, peft_config=lora())
+    # Ragged batches are the whole data set each: accelerate would step at every micro-batch of a loader's last batch.
+    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
     steps = 0
     optimizer = trainer.optimizer.optimizer  # accelerate's wrapper is also called where it only accumulates
     step = optimizer.step
