@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/quant/device_decoding.h"
+#include "models/quant/nf4_values.h"
 #include "models/target_clones.h"
 
 namespace leash {
@@ -162,24 +163,13 @@ std::array<float, 256> make_dynamic_map() {
 }  // namespace
 
 const std::array<float, 16>& nf4_values() {
-  static const std::array<float, 16> values = {
-      -1.0f,
-      -0.6961928009986877f,
-      -0.5250730514526367f,
-      -0.39491748809814453f,
-      -0.28444138169288635f,
-      -0.18477343022823334f,
-      -0.09105003625154495f,
-      0.0f,
-      0.07958029955625534f,
-      0.16093020141124725f,
-      0.24611230194568634f,
-      0.33791524171829224f,
-      0.44070982933044434f,
-      0.5626170039176941f,
-      0.7229568362236023f,
-      1.0f,
-  };
+  static const std::array<float, 16> values = [] {
+    std::array<float, 16> table{};
+    for (size_t code = 0; code < table.size(); ++code) {
+      table[code] = nf4_code_value(static_cast<int>(code));
+    }
+    return table;
+  }();
   return values;
 }
 
