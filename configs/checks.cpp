@@ -96,6 +96,10 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
     return is_cpu(setup.devices.name(role.first));
   });
   check_fsdp(setup.run, setup.model, on_cpu, /*generates=*/true, checker);
+  checker.require(setup.lanes.scoring_group == 0 || setup.run.fsdp != Fsdp::full_shard,
+                  "lanes.scoring_group",
+                  "ranks gather divided weights in one order, which groups of their own would mix; "
+                  "leave it at 0 with run.fsdp: full_shard");
   checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
                   "epoch is for the supervised tasks: an iteration of PPO may cross epochs");
   for (const std::string& problem : reward_problems(setup.reward)) {

@@ -30,6 +30,10 @@ struct LoadOptions {
   // none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense. Norms and
   // biases are always dense.
   Quantize quantize = Quantize::none;
+  // Products in 8 bits, without gradients and only near what the weights say (models/quant/
+  // byte_tiles.h): for `generate --fast`. A GGUF's blocks keep their codes, embedding and lm_head
+  // are kept that way too. Not with `quantize`, on the CPU only.
+  bool fast = false;
   at::Device device = at::kCPU;
   // With these, this rank's part of the weights, and what is computed with them comes from all
   // ranks (all of which load the same). Dense weights on the CPU only.

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "models/errors.h"
+#include "models/quant/byte_tiles.h"
 #include "models/sharded_weights.h"
 
 namespace leash {
@@ -30,6 +31,9 @@ class Loader {
                                              const std::vector<int64_t>& rows, int64_t columns,
                                              Quantize quantize) {
     for (size_t i = 0; i < names.size(); ++i) expect(names[i], {rows[i], columns});
+    if (options_.fast && columns % kByteBlock == 0) {
+      return load_fast_weight(*checkpoint_.tensors, names);
+    }
     return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize, options_.device);
   }
 
@@ -170,6 +174,9 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
   if (options.gathers != nullptr && options.quantize != Quantize::none) {
     throw ConfigError("quantised weights are not divided between ranks");
   }
+  TORCH_CHECK(!options.fast || (options.quantize == Quantize::none && options.device.is_cpu() &&
+                                options.gathers == nullptr),
+              "fast weights are whole, on the CPU, and quantised in their own way");
   TORCH_CHECK(options.gathers == nullptr || options.device.is_cpu(),
               "only weights on a CPU are divided between ranks");
   const std::shared_ptr<GatherQueue>& gathers = options.gathers;

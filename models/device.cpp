@@ -6,6 +6,7 @@
 #include <c10/core/DeviceType.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <chrono>
@@ -115,8 +116,18 @@ std::optional<std::string> slow_bfloat16(const ProductSpeeds& speeds) {
       speeds.bfloat16, speeds.float32);
 }
 
+int64_t usable_cores() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  // More cores than the mask has room for: all of them.
+  if (sched_getaffinity(0, sizeof(mask), &mask) != 0) {
+    return std::max(1u, std::thread::hardware_concurrency());
+  }
+  return std::max(1, CPU_COUNT(&mask));
+}
+
 int64_t set_threads(int64_t threads) {
-  const int64_t wanted = threads > 0 ? threads : std::max(1u, std::thread::hardware_concurrency());
+  const int64_t wanted = threads > 0 ? threads : usable_cores();
   at::set_num_threads(static_cast<int>(wanted));
   return wanted;
 }

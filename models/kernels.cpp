@@ -153,7 +153,8 @@ LEASH_CLONES double row_kl(const float* p_logits, const float* q_logits, int64_t
                            double q_log_normalizer) {
   const float p_shift = static_cast<float>(p_log_normalizer);
   const float shift_difference = static_cast<float>(q_log_normalizer - p_log_normalizer);
-  double sum = 0;
+  // A row that is not finite has no probabilities; below it would look like equality.
+  double sum = 0 * (p_log_normalizer + q_log_normalizer);
   for (int64_t begin = 0; begin < n; begin += kBlock) {
     const int64_t end = std::min(begin + kBlock, n);
     float block_sum = 0;

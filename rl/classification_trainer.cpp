@@ -64,7 +64,8 @@ Classifier load_classifier(const ClassificationSetup& setup,
                     .decoder = decoder,
                     .tokenizer = std::move(tokenizer),
                     .adapter = std::move(adapter),
-                    .environment = NumericEnvironment::current(checkpoint, setup.model, device)},
+                    .environment = NumericEnvironment::current(
+                        checkpoint, setup.model, device, {setup.data.train, setup.data.eval})},
           .data = std::move(data)};
 }
 

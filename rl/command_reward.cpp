@@ -156,6 +156,7 @@ std::vector<double> numbers(const std::string& text, const std::string& command)
 }  // namespace
 
 std::vector<double> CommandReward::score(const std::vector<RewardSample>& samples) const {
+  if (samples.empty()) return {};  // a rank may have none
   std::string lines;
   for (const RewardSample& sample : samples) {
     lines +=

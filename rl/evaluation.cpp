@@ -180,11 +180,10 @@ std::vector<double> prompt_means(const std::vector<EvaluatedAnswer>& answers,
 }
 
 // Prompt by prompt, so that the interval is that of a paired comparison.
-MeanInterval paired_difference(const Evaluation& before, const Evaluation& after) {
+std::optional<MeanInterval> paired_difference(const Evaluation& before, const Evaluation& after) {
   std::vector<double> differences = prompt_means(after.answers, &EvaluatedAnswer::reward);
   const std::vector<double> first = prompt_means(before.answers, &EvaluatedAnswer::reward);
-  if (first.size() != differences.size())
-    throw FormatError("the two evaluations are of different prompts");
+  if (first.size() != differences.size()) return std::nullopt;  // of different prompts
   for (size_t i = 0; i < first.size(); ++i) differences[i] -= first[i];
   return mean_interval(differences);
 }
@@ -311,7 +310,8 @@ std::string comparison_table(const std::vector<Evaluation>& before,
       table += fmt::format("{:<34} {:>26} {:>26}\n", first.decoding + ": " + name, left, right);
     };
     row("reward [95 %]", interval_text(first.reward()), interval_text(last.reward()));
-    row("gain, paired [95 %]", "", interval_text(paired_difference(first, last)));
+    const auto gain = paired_difference(first, last);
+    row("gain, paired [95 %]", "", gain ? interval_text(*gain) : "other prompts at the start");
     row("exact KL, nats per answer", interval_text(first.kl()), interval_text(last.kl()));
     row("perplexity under reference", fmt::format("{:.2f}", first.perplexity()),
         fmt::format("{:.2f}", last.perplexity()));

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <system_error>
@@ -97,6 +98,14 @@ void write_file(const std::filesystem::path& file, const std::string& text) {
 }
 
 }  // namespace
+
+bool any_sampled(const KlReport& report) {
+  return std::ranges::any_of(report.policies.front().texts, &KlReportText::sampled);
+}
+
+bool biased_estimates(const KlReport& report) {
+  return any_sampled(report) && report.generation.sampling.temperature != 1.0;
+}
 
 KlReport make_kl_report(const KlReportRequest& request) {
   TORCH_CHECK(request.policies.size() == request.policy_adapters.size(),

@@ -65,6 +65,12 @@ struct KlReport {
   std::vector<KlPolicyReport> policies;
 };
 
+// Whether any text is the policies' own answer to a prompt.
+bool any_sampled(const KlReport& report);
+// Whether such answers come from another distribution than the one whose KL is reported, that at
+// temperature 1: k1 and k3 do not estimate it then.
+bool biased_estimates(const KlReport& report);
+
 KlReport make_kl_report(const KlReportRequest& request);
 
 // {"policy", "kl": {"mean_token", "mean_sequence", "ci95"}, "k1", "k3", "positions", "prompts"}

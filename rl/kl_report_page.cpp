@@ -79,10 +79,6 @@ std::string with_interval(const MeanInterval& mean) {
                      short_number(mean.ci95->low), short_number(mean.ci95->high));
 }
 
-bool any_sampled(const KlReport& report) {
-  return std::ranges::any_of(report.policies.front().texts, &KlReportText::sampled);
-}
-
 // ---- The figures of each policy.
 std::string summary_table(const KlReport& report) {
   std::string rows;
@@ -306,8 +302,11 @@ std::string kl_report_page(const KlReport& report) {
       "in nats at temperature 1{}.</p>\n",
       html_escape(report.model), html_escape(report.reference),
       any_sampled(report)
-          ? fmt::format("; prompts were answered by each policy itself (temperature {}, seed {})",
-                        report.generation.sampling.temperature, report.generation.seed)
+          ? fmt::format("; prompts were answered by each policy itself (temperature {}, seed {}){}",
+                        report.generation.sampling.temperature, report.generation.seed,
+                        biased_estimates(report)
+                            ? ", so k1 and k3 are log-ratios and not estimates of the KL"
+                            : "")
           : "; the texts were given, so k1 and k3 are log-ratios and not estimates of the KL");
   const std::vector<size_t> order = by_drift(report);
   body += summary_table(report) + charts(report) + bars(report, order) + texts(report, order);

@@ -128,6 +128,12 @@ std::string kl_report_table(const KlReport& report) {
   std::string text =
       fmt::format("KL(policy || {}) in nats, model {}\n", report.reference, report.model);
   for (const KlPolicyReport& policy : report.policies) text += "\n" + policy_table(policy);
+  if (biased_estimates(report)) {
+    text += fmt::format(
+        "\nanswers were sampled at temperature {}: k1 and k3 are log-ratios of these tokens and no "
+        "estimates of the KL\n",
+        report.generation.sampling.temperature);
+  }
   return text;
 }
 

@@ -54,6 +54,12 @@ MeanInterval at_position(const PerText& values, size_t j) {
   return there.interval();
 }
 
+double sum_at_position(const PerText& values, size_t j) {
+  double sum = 0;
+  for (const TextValues& text : values) sum += j < text.at.size() ? text.at[j] : 0;
+  return sum;
+}
+
 }  // namespace
 
 double k3_estimate(double log_ratio) { return std::expm1(-log_ratio) + log_ratio; }
@@ -84,7 +90,10 @@ KlSummary summarize_kl(std::span<const KlText> texts) {
                                  .num_texts = long_enough,
                                  .kl = at_position(kl, j),
                                  .k1 = at_position(k1, j),
-                                 .k3 = at_position(k3, j)});
+                                 .k3 = at_position(k3, j),
+                                 .kl_sum = sum_at_position(kl, j),
+                                 .k1_sum = sum_at_position(k1, j),
+                                 .k3_sum = sum_at_position(k3, j)});
   }
   return summary;
 }
@@ -97,11 +106,10 @@ std::vector<KlPositionRange> position_ranges(const KlSummary& summary) {
     KlPositionRange range{.first = first, .last = last};
     for (int64_t position = first; position <= last; ++position) {
       const KlPosition& at = summary.positions[static_cast<size_t>(position - 1)];
-      const auto n = static_cast<double>(at.num_texts);
       range.num_tokens += at.num_texts;
-      range.kl += n * at.kl.mean;
-      range.k1 += n * at.k1.mean;
-      range.k3 += n * at.k3.mean;
+      range.kl += at.kl_sum;
+      range.k1 += at.k1_sum;
+      range.k3 += at.k3_sum;
     }
     const auto n = static_cast<double>(range.num_tokens);
     range.kl /= n;

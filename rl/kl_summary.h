@@ -44,6 +44,9 @@ struct KlPosition {
   MeanInterval kl;        // over their prompts
   MeanInterval k1;
   MeanInterval k3;
+  double kl_sum = 0;  // over their texts
+  double k1_sum = 0;
+  double k3_sum = 0;
 };
 
 struct KlSummary {

@@ -2,15 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace leash {
 namespace {
 
-// Parameters and gradients of one role's leaves; AdamW keeps two more numbers for each.
+// One role's leaves with gradients and moments: four numbers where there is one (8-bit optimizers
+// keep less).
 MemoryUse trained_use(const std::string& who, const std::vector<at::Tensor>& leaves) {
   MemoryUse use{.who = who, .device = {}, .bytes = 0};
   for (const at::Tensor& leaf : leaves) {
     use.device = leaf.device().str();
-    use.bytes += 2 * static_cast<int64_t>(leaf.nbytes());
+    use.bytes += 4 * static_cast<int64_t>(leaf.nbytes());
   }
   return use;
 }
@@ -50,18 +53,33 @@ std::vector<MemoryUse> memory_uses(const PpoRoles& roles) {
   uses.weights("policy", *roles.decoder);
   uses.weights("reference", *roles.reference_decoder);
   uses.weights("critic", *roles.critic.decoder);
-  uses.add(trained_use("the policy's adapter and gradients", roles.policy.parameters()));
-  uses.add(trained_use("what the critic trains", roles.critic.parameters()));
+  uses.add(trained_use("the policy's adapter, gradients and moments", roles.policy.parameters()));
+  uses.add(trained_use("what the critic trains, gradients and moments", roles.critic.parameters()));
   if (roles.reward != nullptr) {
     for (MemoryUse& use : roles.reward->memory()) uses.add(std::move(use));
   }
   return uses.all();
 }
 
+std::vector<MemoryUse> memory_uses(const PpoRoles& roles, const PpoSetup& setup,
+                                   const std::vector<Prompt>& prompts) {
+  std::vector<MemoryUse> uses = memory_uses(roles);
+  const DecoderConfig& config = roles.decoder->config();
+  int64_t longest = 0;
+  for (const Prompt& prompt : prompts) longest = std::max<int64_t>(longest, std::ssize(prompt.ids));
+  const int64_t sequences = std::min<int64_t>(setup.rollout.max_batch, std::ssize(prompts));
+  const int64_t numbers = 2 * config.num_layers * config.num_kv_heads * config.head_dim;
+  uses.push_back({.who = "keys and values of sampling",
+                  .device = roles.decoder->device().str(),
+                  .bytes = sequences * (longest + setup.rollout.response_length) * numbers *
+                           static_cast<int64_t>(c10::elementSize(roles.decoder->dtype()))});
+  return uses;
+}
+
 std::vector<MemoryUse> memory_uses(const TrainedModel& model) {
   Uses uses;
   uses.weights("the model", *model.decoder);
-  uses.add(trained_use("the adapter and its gradients", model.adapter.parameters()));
+  uses.add(trained_use("the adapter, its gradients and moments", model.adapter.parameters()));
   return uses.all();
 }
 

@@ -14,6 +14,9 @@ namespace leash {
 // Weights of every role, and what trains with its gradients; a base that roles share counts once.
 std::vector<MemoryUse> memory_uses(const PpoRoles& roles);
 std::vector<MemoryUse> memory_uses(const TrainedModel& model);
+// The same while `prompts` are answered: with the keys and values of all that decode together.
+std::vector<MemoryUse> memory_uses(const PpoRoles& roles, const PpoSetup& setup,
+                                   const std::vector<Prompt>& prompts);
 
 // Settings with their values, those first that the phase depends on most.
 enum class PpoPhase { sampling, scoring, update };

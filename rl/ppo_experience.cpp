@@ -8,45 +8,15 @@
 #include "rl/distributed/shares.h"
 #include "rl/kl.h"
 #include "rl/rewards.h"
-#include "rollout/scoring.h"
 
 namespace leash {
 namespace {
-
-bool ended_by_itself(const Completion& answer) {
-  return answer.stop == StopReason::eos || answer.stop == StopReason::stop_token ||
-         answer.stop == StopReason::stop_text;
-}
-
-std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
-  std::vector<ScoredText> texts;
-  for (const Completion& answer : answers) {
-    ScoredText text{.ids = answer.prompt_ids,
-                    .answer_begin = static_cast<int64_t>(answer.prompt_ids.size())};
-    text.ids.insert(text.ids.end(), answer.token_ids.begin(), answer.token_ids.end());
-    texts.push_back(std::move(text));
-  }
-  return texts;
-}
 
 double per_answer(const at::Tensor& values, const at::Tensor& mask) {
   return values.mul(mask).sum(at::IntArrayRef{1}).mean().item<double>();
 }
 
 }  // namespace
-
-std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
-                                         const std::vector<std::string>& prompts) {
-  std::vector<RewardSample> samples;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    samples.push_back({.prompt = prompts[i],
-                       .answer = answers[i].text,
-                       .prompt_ids = answers[i].prompt_ids,
-                       .token_ids = answers[i].token_ids,
-                       .ended = ended_by_itself(answers[i])});
-  }
-  return samples;
-}
 
 std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
                                 const Communicator& communicator) {
@@ -55,47 +25,6 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
   std::vector<Prompt> own;
   for (const int64_t index : own_share(costs, communicator)) own.push_back(prompts[index]);
   return own;
-}
-
-std::vector<JudgedAnswer> judge(std::vector<Completion> answers,
-                                const std::vector<PromptRecord>& prompts,
-                                const std::vector<int64_t>& rows, const PpoSetup& setup,
-                                const PpoRoles& roles, Lanes& lanes) {
-  const std::vector<ScoredText> texts = texts_of(answers);
-  std::vector<std::string> prompt_texts;
-  for (const Completion& answer : answers)
-    prompt_texts.push_back(prompts[rows[answer.sample]].text);
-  const std::vector<RewardSample> samples = reward_samples(answers, prompt_texts);
-
-  auto reference = lanes[Role::reference].run("reference log-probs", [&] {
-    return score_texts(*roles.reference_decoder, roles.reference(), texts,
-                       {.temperature = setup.rollout.temperature,
-                        .micro_batch_tokens = setup.ppo.micro_batch_tokens});
-  });
-  auto critic = lanes[Role::critic].run("values", [&]() -> std::vector<std::vector<double>> {
-    if (roles.critic.kind == CriticKind::shared) return {};  // the sampler read its head on the way
-    const Adapter* adapter = roles.critic.adapter ? &*roles.critic.adapter : nullptr;
-    return value_texts(*roles.critic.decoder, adapter, roles.critic.head, texts,
-                       setup.ppo.micro_batch_tokens);
-  });
-  auto reward = lanes[Role::reward].run("scores", [&] { return roles.reward->score(samples); });
-  // Every lane is waited for before anything is thrown: the tasks read what stands on this stack.
-  reference.wait();
-  critic.wait();
-  reward.wait();
-
-  const auto reference_scores = reference.get();
-  const auto values = critic.get();
-  const auto scores = reward.get();
-  std::vector<JudgedAnswer> judged;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    judged.push_back({.answer = std::move(answers[i]),
-                      .reference_logprobs = reference_scores[i].logprobs,
-                      .values = {},
-                      .score = scores[i]});
-    judged[i].values = values.empty() ? judged[i].answer.values : values[i];
-  }
-  return judged;
 }
 
 Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {

@@ -80,6 +80,18 @@ class Bases {
   std::map<std::string, std::shared_ptr<const Decoder>> copies_;
 };
 
+// LoRA of the critic's own, in the policy's configuration.
+Adapter critic_adapter(const LoraConfig& lora, const Decoder& decoder, uint64_t seed) {
+  try {
+    return fresh_adapter(lora, decoder, seed);
+  } catch (const ConfigError& error) {
+    throw ConfigError(fmt::format(
+        "the critic's LoRA is configured as the policy's, which does not fit its model: {}; "
+        "critic.kind: shared, or critic.train: head or all, need none",
+        error.what()));
+  }
+}
+
 Critic make_critic(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& gathers,
                    const PpoRoles& roles, Bases& bases) {
   const CriticConfig& config = setup.critic;
@@ -97,13 +109,13 @@ Critic make_critic(const PpoSetup& setup, const std::shared_ptr<GatherQueue>& ga
       break;
     case CriticKind::adapter:
       critic.decoder = bases.on(device);
-      critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
+      critic.adapter = critic_adapter(lora, *critic.decoder, seed);
       break;
     case CriticKind::separate:
       critic.decoder = load_second_model(config.path.value_or(setup.model.path), setup.model,
                                          gathers, device, roles, "critic.path");
       if (config.train == CriticTrain::lora)
-        critic.adapter = fresh_adapter(lora, *critic.decoder, seed);
+        critic.adapter = critic_adapter(lora, *critic.decoder, seed);
       if (config.train == CriticTrain::all) critic.adapter = full_copy(*critic.decoder);
       break;
   }
@@ -186,8 +198,9 @@ PpoRoles load_ppo_roles(const PpoSetup& setup, const std::shared_ptr<GatherQueue
                                  .device = reward_device,
                                  .micro_batch_tokens = setup.ppo.micro_batch_tokens,
                                  .gathers = gathers});
-  roles.environment =
-      NumericEnvironment::current(checkpoint, setup.model, device, setup.lanes.threads_per_lane);
+  roles.environment = NumericEnvironment::current(checkpoint, setup.model, device,
+                                                  {setup.data.train, setup.data.eval},
+                                                  setup.lanes.threads_per_lane);
   roles.environment.others = second_models(setup);
   return roles;
 }

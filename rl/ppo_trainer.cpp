@@ -7,6 +7,7 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
+#include "rl/judging.h"
 #include "rl/memory_report.h"
 #include "rl/memory_usage.h"
 #include "rl/optim/schedule.h"
@@ -53,7 +54,12 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
   if (folder_.snapshot()) {
     state_ =
         read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact, console_);
-    if (!setup_.ppo.target_kl) state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
+    if (!setup_.ppo.target_kl) {
+      state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
+    } else {
+      console_.message(
+          fmt::format("the adaptive kl_coef goes on from the snapshot: {:.4g}", state_.kl_coef));
+    }
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
     last_snapshot_ = folder_.snapshot();
   }
@@ -120,23 +126,25 @@ Metrics PpoTrainer::iterate() {
   const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
   const GenerationConfig generation = generation_config(setup_, roles_, step);
   GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
-  std::vector<Completion> answers =
-      lanes_[Role::actor]
-          .run("sample",
-               [&] {
-                 return explaining_memory("sampling", uses, lower(PpoPhase::sampling), [&] {
-                   return engine.generate(batch, &roles_.policy, generation, value_head);
-                 });
-               })
-          .get();
+  Judging judging(prompts_, rows, setup_, roles_, lanes_);
+  RolloutEngine::Callbacks callbacks;
+  callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
+  lanes_[Role::actor]
+      .run("sample",
+           [&] {
+             const auto sampling_uses = [&] { return memory_uses(roles_, setup_, batch); };
+             explaining_memory("sampling", sampling_uses, lower(PpoPhase::sampling), [&] {
+               return engine.generate(batch, &roles_.policy, generation, value_head, callbacks);
+             });
+           })
+      .get();
   const double sampling_seconds = clock.lap();
 
-  // 2. Judge: reference log-probs, critic values and scores, each on its own lane. From here on
-  // every rank knows the whole batch.
+  // 2. Judge: reference log-probs, critic values and scores, each on its own lane, begun above
+  // where answers are judged in groups. From here on every rank knows the whole batch.
   console_.phase("scoring");
-  const auto judged = explaining_memory("scoring", uses, lower(PpoPhase::scoring), [&] {
-    return judge(std::move(answers), prompts_, rows, setup_, roles_, lanes_);
-  });
+  const auto judged = explaining_memory("scoring", uses, lower(PpoPhase::scoring),
+                                        [&] { return judging.finish(); });
   scope.finish();
   Experience experience = assemble(gather(communicator_, judged), setup_.ppo);
 

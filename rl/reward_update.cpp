@@ -126,7 +126,8 @@ TrainedModel load_reward_model(const RewardSetup& setup,
           .tokenizer = Tokenizer::load(checkpoint.path),
           .adapter = start_score_adapter(setup.lora, *decoder, checkpoint,
                                          static_cast<uint64_t>(setup.run.seed)),
-          .environment = NumericEnvironment::current(checkpoint, setup.model, device)};
+          .environment = NumericEnvironment::current(checkpoint, setup.model, device,
+                                                     {setup.data.train, setup.data.eval})};
 }
 
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs) {

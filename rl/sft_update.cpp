@@ -131,7 +131,8 @@ SftModel load_sft_model(const SftSetup& setup, const std::shared_ptr<GatherQueue
           .decoder = decoder,
           .tokenizer = Tokenizer::load(checkpoint.path),
           .adapter = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed)),
-          .environment = NumericEnvironment::current(checkpoint, setup.model, device)};
+          .environment = NumericEnvironment::current(checkpoint, setup.model, device,
+                                                     {setup.data.train, setup.data.eval})};
 }
 
 void SftSums::add(const SftSums& other) {

@@ -36,13 +36,40 @@ std::vector<std::string> differences(const nlohmann::json& saved, const nlohmann
   return lines;
 }
 
+// Shapes do not show lora_alpha, and half of an update is another policy.
+void require_equal_scaling(const Adapter& saved, const Adapter& wanted, const std::string& folder) {
+  for (size_t i = 0; i < wanted.modules().size(); ++i) {
+    const LoraWeights* was = saved.lora(static_cast<int64_t>(i));
+    const LoraWeights* is = wanted.lora(static_cast<int64_t>(i));
+    if (was == nullptr || is == nullptr || was->scaling == is->scaling) continue;
+    throw ConfigError(
+        fmt::format("{}: its adapter scales {} by {:g}, this recipe by {:g}: lora_alpha, "
+                    "use_rslora, r and their "
+                    "patterns have to be those of the run",
+                    folder, wanted.modules()[i].path, was->scaling, is->scaling));
+  }
+}
+
+// By the file's name; nothing where there is nothing to read: whoever reads the data says so.
+void add_data(std::map<std::string, std::string>& data, const std::filesystem::path& file) {
+  if (std::filesystem::is_regular_file(file)) data[file.filename().string()] = fingerprint(file);
+}
+
+std::map<std::string, std::string> fingerprints(const DataFiles& files) {
+  std::map<std::string, std::string> data;
+  add_data(data, files.train);
+  if (files.eval) add_data(data, *files.eval);
+  return data;
+}
+
 }  // namespace
 
 NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
                                                const ModelConfig& model, at::Device device,
-                                               int64_t threads_per_lane) {
+                                               const DataFiles& data, int64_t threads_per_lane) {
   return {.base = fingerprint(checkpoint.path),
           .quantize = std::string(enum_name(model.quantize)),
+          .data = fingerprints(data),
           .dtype = c10::toString(scalar_type(model.dtype, device)),
           .device = c10::DeviceTypeName(device.type(), /*lower_case=*/true),
           .threads = threads_per_lane > 0 ? threads_per_lane : at::get_num_threads(),
@@ -51,11 +78,14 @@ NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
 }
 
 nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
-  nlohmann::ordered_json json = {
-      {"base", environment.base},       {"quantize", environment.quantize},
-      {"others", environment.others},   {"dtype", environment.dtype},
-      {"threads", environment.threads}, {"cpu_capability", environment.cpu_capability},
-      {"build", environment.build}};
+  nlohmann::ordered_json json = {{"base", environment.base},
+                                 {"quantize", environment.quantize},
+                                 {"others", environment.others},
+                                 {"data", environment.data},
+                                 {"dtype", environment.dtype},
+                                 {"threads", environment.threads},
+                                 {"cpu_capability", environment.cpu_capability},
+                                 {"build", environment.build}};
   // Snapshots of before there were devices do not say that they come from a CPU.
   if (environment.device != "cpu") json["device"] = environment.device;
   return json;
@@ -78,8 +108,15 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
                     "began with, or start anew with another --run-dir",
                     fmt::join(models, ", ")));
   }
-  const auto numerics =
+  auto numerics =
       differences(saved, now, {"dtype", "device", "threads", "cpu_capability", "build"});
+  // Another file is a change of the recipe, which is said elsewhere; the same one may have changed.
+  const nlohmann::json data = saved.value("data", nlohmann::json::object());
+  for (const auto& [name, ignored] : current.data) {
+    if (!data.contains(name)) continue;
+    for (const std::string& line : differences(data, now.at("data"), {name}))
+      numerics.push_back(line);
+  }
   if (numerics.empty()) return;
   if (!allow_inexact) {
     throw ConfigError(
@@ -112,10 +149,11 @@ void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std
 }
 
 void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter) {
-  (void)load_adapter(folder, adapter.modules());  // says what does not fit
+  const Adapter saved = load_adapter(folder, adapter.modules());  // says what does not fit
   // From the file itself, in the type that it was trained in.
   copy_into(adapter.named_tensors(), read_safetensors(folder / "adapter_model.safetensors"),
             folder.string());
+  require_equal_scaling(saved, adapter, folder.string());
 }
 
 }  // namespace leash

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,12 +19,19 @@
 
 namespace leash {
 
+// The files that a run reads its data from.
+struct DataFiles {
+  std::filesystem::path train;
+  std::optional<std::filesystem::path> eval;
+};
+
 // What must not change for a resumed run to be bit-identical; compared on resume. Other weights are
 // another model; the rest decides about the last bits only.
 struct NumericEnvironment {
   std::string base;                                // the checkpoint's fingerprint
   std::string quantize;                            // of the base
   std::map<std::string, std::string> others = {};  // second models' fingerprints by role
+  std::map<std::string, std::string> data = {};    // fingerprints of the files, by name
   std::string dtype;
   std::string device = "cpu";  // the policy's kind
   int64_t threads = 0;         // of one operation
@@ -32,7 +40,8 @@ struct NumericEnvironment {
 
   // `threads_per_lane` as in LanesConfig: 0 for as many as the calling thread has.
   static NumericEnvironment current(const Checkpoint& checkpoint, const ModelConfig& model,
-                                    at::Device device, int64_t threads_per_lane = 0);
+                                    at::Device device, const DataFiles& data,
+                                    int64_t threads_per_lane = 0);
   bool operator==(const NumericEnvironment&) const = default;
 };
 
@@ -50,7 +59,8 @@ void copy_into(const std::vector<std::pair<std::string, at::Tensor>>& targets,
                const std::vector<std::pair<std::string, at::Tensor>>& saved,
                const std::string& origin);
 
-// Copies a snapshot's adapter (in PEFT's format) into `adapter`.
+// Copies a snapshot's adapter (in PEFT's format) into `adapter`. ConfigError where it was trained
+// with another scaling.
 void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter);
 
 }  // namespace leash

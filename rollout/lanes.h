@@ -33,6 +33,7 @@ struct LanesConfig {
   bool concurrent = true;        // false: all roles share one worker
   int64_t threads_per_lane = 0;  // threads of one operation; 0: as many as the thread that makes
                                  // the lanes. Results depend on it, not on `concurrent`
+  int64_t scoring_group = 0;     // answers that are judged together while others are sampled
   bool timeline = false;         // for whoever makes the lanes: write one
 };
 template <class Config, class Visitor>
@@ -43,6 +44,10 @@ void visit_fields(Config& c, Visitor&& visit) {
         "other");
   visit("threads_per_lane", c.threads_per_lane,
         "threads of one operation (0: all cores); results depend on it", at_least(0));
+  visit("scoring_group", c.scoring_group,
+        "reference, critic and reward model judge answers this many at a time, as soon as so many "
+        "have ended and while others are still being sampled; 0: all together after sampling",
+        at_least(0));
   visit("timeline", c.timeline,
         "write timeline.json into the run's folder: who worked when, for Perfetto or "
         "chrome://tracing");
@@ -59,7 +64,10 @@ class LaneResult {
   LaneResult(std::future<T> result, std::shared_ptr<TaskEnd> end)
       : result_(std::move(result)), end_(std::move(end)) {}
 
-  void wait() const { result_.wait(); }
+  // Nothing more to wait for once the result was taken.
+  void wait() const {
+    if (result_.valid()) result_.wait();
+  }
   // Once. Throws what the task threw.
   T get() {
     if constexpr (std::is_void_v<T>) {

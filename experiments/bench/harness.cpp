@@ -26,10 +26,11 @@ std::string machine() {
   return "unknown";
 }
 
-// "fp32", or how the weights are kept: "nf4", "keep SmolLM2.Q8_0".
+// "fp32", or how the weights are kept: "nf4 SmolLM2", "keep SmolLM2.Q8_0", "fast SmolLM2.Q8_0".
 std::string weights_name(const Options& options) {
-  if (options.quantize == Quantize::none) return "fp32";
   const std::string file = std::filesystem::path(options.model).stem().string();
+  if (options.fast) return "fast " + file;
+  if (options.quantize == Quantize::none) return "fp32";
   return fmt::format("{} {}", enum_name(options.quantize), file);
 }
 
@@ -61,7 +62,8 @@ double Stopwatch::lap() {
 }
 
 std::shared_ptr<const Decoder> load_decoder(const Options& options) {
-  return Decoder::load(open_checkpoint(resolve_model(options.model)), at::kFloat, options.quantize);
+  return Decoder::load(open_checkpoint(resolve_model(options.model)),
+                       {.quantize = options.quantize, .fast = options.fast});
 }
 
 Adapter bench_adapter(const Decoder& decoder) {

@@ -17,6 +17,7 @@ namespace leash::bench {
 struct Options {
   std::string model = "smollm2";
   Quantize quantize = Quantize::none;  // of the policy's base
+  bool fast = false;                   // decoding in 8 bits
   std::string baseline;                // what `quality` compares with, dense (default: the model)
   int64_t repeats = 3;
   int64_t micro_batch_tokens = 0;  // of training; 0: the recipes' default

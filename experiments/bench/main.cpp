@@ -1,4 +1,5 @@
-// leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] [--micro-batch-tokens N]
+// leash_bench [--model M] [--quantize HOW | --fast] [--baseline M] [--repeats N]
+// [--micro-batch-tokens N]
 // [--threads N] [--program NAME] [--no-header] CASE…: CSV on standard output. One process per case
 // where peak memory matters.
 #include <fmt/format.h>
@@ -54,9 +55,9 @@ Quantize quantize_named(const std::string& name) {
 }
 
 int usage() {
-  std::cerr
-      << "leash_bench [--model M] [--quantize HOW] [--baseline M] [--repeats N] "
-         "[--micro-batch-tokens N] [--threads N] [--program NAME] [--no-header] CASE…\ncases:";
+  std::cerr << "leash_bench [--model M] [--quantize HOW | --fast] [--baseline M] "
+               "[--repeats N] [--micro-batch-tokens N] [--threads N] [--program NAME] "
+               "[--no-header] CASE…\ncases:";
   for (const auto& [name, run] : cases()) std::cerr << ' ' << name;
   std::cerr << '\n';
   return 2;
@@ -71,6 +72,8 @@ int run(const std::vector<std::string>& arguments) {
     const bool has_value = i + 1 < arguments.size();
     if (argument == "--no-header")
       header = false;
+    else if (argument == "--fast")
+      options.fast = true;
     else if (argument == "--model" && has_value)
       options.model = arguments[++i];
     else if (argument == "--baseline" && has_value)

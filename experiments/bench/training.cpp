@@ -120,10 +120,14 @@ class Iteration {
     const LinearHead* head =
         roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
     Stopwatch clock;
-    auto answers = engine_.generate(prompts_of(ids), &roles_.policy, generation, head, callbacks);
+    Judging judging(records, rows, setup_, roles_, lanes_);
+    callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
+    lanes_[Role::actor]
+        .run(
+            [&] { engine_.generate(prompts_of(ids), &roles_.policy, generation, head, callbacks); })
+        .get();
     sampling_seconds = clock.lap();
-    Experience experience =
-        assemble(judge(std::move(answers), records, rows, setup_, roles_, lanes_), setup_.ppo);
+    Experience experience = assemble(judging.finish(), setup_.ppo);
     shape(experience, setup_.ppo, setup_.ppo.kl_coef);
     scoring_seconds = clock.lap();
     tokens = experience.mask.sum().item<int64_t>();

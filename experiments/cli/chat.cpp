@@ -31,6 +31,7 @@ constexpr CommandHelp kHelp{
 po::options_description options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_fast_option(options);
   add_adapter_option(options);
   options.add_options()("system", po::value<std::string>()->value_name("TEXT"),
                         "system message (default: the template's own)");

@@ -267,6 +267,13 @@ void evaluate_task(const ClassificationSetup& setup, const std::optional<Snapsho
   }
 }
 
+// A recipe that is not the run's judges something else than what was trained.
+void say_differences(const fs::path& run_dir, const Experiment& experiment) {
+  for (const std::string& change : changed_since(run_dir, experiment)) {
+    if (!change.starts_with("run.")) std::cerr << "not as in the run: " << change << "\n";
+  }
+}
+
 }  // namespace
 
 int evaluate(const Arguments& args) {
@@ -276,6 +283,7 @@ int evaluate(const Arguments& args) {
   if (!run_dir) throw ConfigError("--run-dir is missing");
   const Experiment experiment = load_recipe(*values);
   set_threads(experiment.run().threads);
+  say_differences(*run_dir, experiment);
   std::visit(
       [&](const auto& setup) {
         const auto snapshot =

@@ -36,6 +36,7 @@ constexpr CommandHelp kHelp{
 po::options_description options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_fast_option(options);
   add_adapter_option(options);
   auto add = options.add_options();
   add("prompt", po::value<std::string>()->value_name("TEXT"), "one prompt");

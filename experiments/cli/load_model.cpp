@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <iostream>
+
 #include "experiments/cli/options.h"
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
+#include "models/quant/byte_tiles.h"
 #include "rl/ppo_roles.h"
 
 namespace leash::cli {
@@ -20,6 +23,20 @@ std::string required_model(const po::variables_map& values) {
         "--model is missing: a GGUF file, a Hugging Face folder, or smollm2 (--model smollm2)");
   }
   return *model;
+}
+
+// Whether --fast is given and this machine has something to gain from it.
+bool wants_fast(const po::variables_map& values, Quantize quantize, at::Device device) {
+  if (values.count("fast") == 0 || !values["fast"].as<bool>()) return false;
+  if (quantize != Quantize::none) {
+    throw ConfigError("--fast keeps weights in its own way: leave --quantize out");
+  }
+  if (!device.is_cpu()) throw ConfigError("--fast is for CPUs");
+  if (!has_byte_product()) {
+    std::cerr << "--fast changes nothing: this CPU has no AVX-512 VNNI\n";
+    return false;
+  }
+  return true;
 }
 
 void set_threads(const po::variables_map& values) {
@@ -47,6 +64,11 @@ void add_model_options(po::options_description& options) {
                         "where the model is: cpu, cuda, or cuda:1 for the second GPU");
   options.add_options()("threads", po::value<int64_t>()->value_name("N"),
                         "threads of one operation (default: all cores)");
+}
+
+void add_fast_option(po::options_description& options) {
+  options.add_options()("fast", po::bool_switch(),
+                        "weights and activations in 8 bits: faster, answers may differ");
 }
 
 void add_adapter_option(po::options_description& options) {
@@ -79,10 +101,12 @@ LoadedModel load_model(const po::variables_map& values) {
   const at::Device device = usable_device(values["device"].as<std::string>(), "--device");
   const at::ScalarType dtype = scalar_type(parse_dtype(values["dtype"].as<std::string>()), device);
   const Quantize quantize = parse_quantize(values["quantize"].as<std::string>());
+  const bool fast = wants_fast(values, quantize, device);
   set_threads(values);
   const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
   return {checkpoint,
-          Decoder::load(checkpoint, {.dtype = dtype, .quantize = quantize, .device = device}),
+          Decoder::load(checkpoint,
+                        {.dtype = dtype, .quantize = quantize, .fast = fast, .device = device}),
           Tokenizer::load(checkpoint.path)};
 }
 

@@ -17,8 +17,10 @@
 
 namespace leash::cli {
 
-// --model, --dtype, --quantize, --threads.
+// --model, --dtype, --quantize, --device, --threads.
 void add_model_options(boost::program_options::options_description& options);
+// --fast.
+void add_fast_option(boost::program_options::options_description& options);
 // --adapter.
 void add_adapter_option(boost::program_options::options_description& options);
 

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <fstream>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,15 @@ Experiment load_recipe(const po::variables_map& values, bool says_warnings) {
     if (says_warnings) std::cerr << "leash: warning: " << warning << "\n";
   }
   return std::move(loaded.experiment);
+}
+
+std::vector<std::string> changed_since(const std::filesystem::path& run_dir,
+                                       const Experiment& experiment) {
+  std::ifstream stream(run_dir / "resolved.yaml", std::ios::binary);
+  std::ostringstream before;
+  before << stream.rdbuf();
+  if (!stream || before.view().empty()) return {};
+  return changed_settings(before.str(), resolved_yaml(experiment));
 }
 
 }  // namespace leash::cli

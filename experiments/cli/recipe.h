@@ -4,6 +4,8 @@
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "configs/experiment.h"
 
@@ -17,5 +19,10 @@ void add_recipe_options(boost::program_options::options_description& options);
 // ConfigError when it is missing or wrong.
 Experiment load_recipe(const boost::program_options::variables_map& values,
                        bool says_warnings = true);
+
+// What this recipe has differently from a run's resolved.yaml, a line each; nothing where there is
+// no such file.
+std::vector<std::string> changed_since(const std::filesystem::path& run_dir,
+                                       const Experiment& experiment);
 
 }  // namespace leash::cli

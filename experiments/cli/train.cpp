@@ -5,16 +5,15 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <sstream>
 #include <string_view>
 #include <thread>
 #include <variant>
 
+#include "configs/checker.h"
 #include "configs/experiment.h"
 #include "experiments/cli/app.h"
 #include "experiments/cli/commands.h"
@@ -80,23 +79,22 @@ fs::path run_dir(const po::variables_map& values, const RunConfig& run) {
   return fs::path("runs") / fmt::format("{}-{}", recipe.stem().string(), time);
 }
 
-std::string read_if_there(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return stream ? text.str() : "";
-}
-
 // resolved.yaml is what is in effect now; what differs from an earlier part of the run is said.
 void write_resolved(const Experiment& experiment, const RunFolder& folder, Console& console) {
-  const fs::path file = folder.path() / "resolved.yaml";
-  const std::string text = resolved_yaml(experiment);
-  if (const std::string before = read_if_there(file); folder.snapshot() && !before.empty()) {
-    for (const std::string& change : changed_settings(before, text)) {
-      console.message("changed since the run began: " + change);
-    }
+  bool judges = false;
+  for (const std::string& change :
+       folder.snapshot() ? changed_since(folder.path(), experiment) : std::vector<std::string>{}) {
+    console.message("changed since the run began: " + change);
+    judges = judges || change.starts_with("reward") || change.starts_with("rollout") ||
+             change.starts_with("data.eval");
   }
-  write_text_file(file, text);
+  if (judges) {
+    console.message(
+        "warning: held-out results from before and from now are not of the same kind; gains and "
+        "the "
+        "best snapshot are taken over both");
+  }
+  write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));
 }
 
 std::string shell_quoted(const std::string& word) {
@@ -116,7 +114,11 @@ std::string resume_command(const po::variables_map& values, const fs::path& fold
        given<std::vector<std::string>>(values, "set").value_or(Arguments{})) {
     command += " --set " + shell_quoted(setting);
   }
-  if (const auto dtype = given<std::string>(values, "dtype")) command += " --dtype " + *dtype;
+  for (const char* option : {"dtype", "quantize"}) {
+    if (const auto value = given<std::string>(values, option)) {
+      command += fmt::format(" --{} {}", option, shell_quoted(*value));
+    }
+  }
   if (const auto threads = given<int64_t>(values, "threads")) {
     command += fmt::format(" --threads {}", *threads);
   }
@@ -149,7 +151,9 @@ RunOutcome train_or_say_where_to_go_on(Trainer& trainer, InterruptGuard& guard, 
 // Threads of one operation: what the recipe says, or this process's part of the machine.
 int64_t threads_of(const RunConfig& run, const Launch& launch) {
   if (run.threads > 0 || launch.local_size == 1) return run.threads;
-  return std::max<int64_t>(1, std::thread::hardware_concurrency() / launch.local_size);
+  // Launchers that bind a process to its part leave no more than that to divide.
+  const int64_t share = std::thread::hardware_concurrency() / launch.local_size;
+  return std::clamp<int64_t>(share, 1, usable_cores());
 }
 
 // Ranks with different recipes would wait for each other, or train different things.
@@ -220,9 +224,12 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
     console.message(fmt::format("{} processes divide the work", communicator.size()));
   }
 
-  const auto dtype =
-      std::visit([](const auto& setup) { return setup.model.dtype; }, experiment.setup);
-  if (communicator.leads() && dtype == DtypeChoice::bfloat16) {
+  const bool bfloat16_on_cpu = std::visit(
+      [](const auto& setup) {
+        return setup.model.dtype == DtypeChoice::bfloat16 && is_cpu(setup.devices.policy);
+      },
+      experiment.setup);
+  if (communicator.leads() && bfloat16_on_cpu) {
     if (const auto warning = slow_bfloat16(measure_products())) {
       console.message("warning: " + *warning);
     }

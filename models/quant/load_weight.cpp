@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/quant/byte_tiles.h"
+#include "models/quant/fast_weight.h"
 #include "models/quant/int8.h"
 #include "models/quant/nf4.h"
 #include "models/quant/packed_rows.h"
@@ -55,6 +57,18 @@ std::shared_ptr<const WeightSource> load_weight(const TensorSource& tensors,
     parts.push_back(rows->to(device));
   }
   return quantized_weight(std::move(parts));
+}
+
+std::shared_ptr<const WeightSource> load_fast_weight(const TensorSource& tensors,
+                                                     const std::vector<std::string>& names) {
+  std::vector<ByteTiles> parts;
+  for (const std::string& name : names) {
+    const std::string origin = tensors.origin() + ": " + name;
+    const auto blocks = tensors.blocks(name);
+    parts.push_back(blocks ? byte_tiles(*blocks, origin)
+                           : byte_tiles(tensors.read(name, at::kFloat), origin));
+  }
+  return fast_weight(std::move(parts));
 }
 
 std::optional<std::string> keep_problem(const Checkpoint& checkpoint) {

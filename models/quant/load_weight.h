@@ -22,6 +22,11 @@ std::shared_ptr<const WeightSource> load_weight(const TensorSource& tensors,
                                                 at::ScalarType dtype, Quantize quantize,
                                                 at::Device device = at::kCPU);
 
+// The same for `--fast`: GGUF blocks keep their codes where byte_tiles can, all else is rounded to
+// 8 bits.
+std::shared_ptr<const WeightSource> load_fast_weight(const TensorSource& tensors,
+                                                     const std::vector<std::string>& names);
+
 // Why `model.quantize: keep` is no choice for a checkpoint: it has no matrix in fewer than 32 bits
 // in GGUF blocks. nullopt where it is one.
 std::optional<std::string> keep_problem(const Checkpoint& checkpoint);

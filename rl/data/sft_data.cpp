@@ -121,12 +121,23 @@ class SampleReader {
     if (sample.prompt_tokens < static_cast<int64_t>(prompt.size())) ++data_.counts.merged_borders;
   }
 
+  // What the model has read before message `i`, with its cue. Before the first message there is
+  // what the template puts there by itself: all that two answers have in common.
+  std::vector<int64_t> before(std::span<const ChatMessage> messages, size_t i) const {
+    if (i > 0) return encode_chat(tokenizer_, messages.first(i), true);
+    const std::vector<ChatMessage> one = {{"assistant", "a"}}, another = {{"assistant", "?"}};
+    auto ids = encode_chat(tokenizer_, one, false);
+    const auto other = encode_chat(tokenizer_, another, false);
+    ids.resize(static_cast<size_t>(common_prefix(ids, other)));
+    return ids;
+  }
+
   void set_chat_prompt(SftSample& sample, std::span<const ChatMessage> messages, size_t border) {
     std::string display;
     for (const ChatMessage& message : messages.first(border)) {
       if (message.role == "user") display = message.content;
     }
-    set_prompt(sample, encode_chat(tokenizer_, messages.first(border), true), std::move(display));
+    set_prompt(sample, before(messages, border), std::move(display));
   }
 
   static void untrain_prompt(SftSample& sample) {
@@ -139,9 +150,8 @@ class SampleReader {
     std::fill(sample.trained.begin(), sample.trained.end(), 0);
     for (size_t i = 0; i < messages.size(); ++i) {
       if (messages[i].role != "assistant") continue;
-      const auto before = encode_chat(tokenizer_, messages.first(i), true);
       const auto with = encode_chat(tokenizer_, messages.first(i + 1), false);
-      const int64_t begin = common_prefix(sample.ids, before);
+      const int64_t begin = common_prefix(sample.ids, before(messages, i));
       const int64_t end = common_prefix(sample.ids, with);
       for (int64_t token = begin; token < end; ++token) sample.trained[token] = 1;
     }

@@ -76,6 +76,8 @@ void GradientSums::next_backward_is_last() {
 }
 
 void GradientSums::gradient_is_final(size_t parameter) {
+  // Autograd has a thread for each device, and one pass may cross several.
+  const std::lock_guard lock(mutex_);
   TORCH_CHECK(++num_arrivals_[parameter] == 1,
               "another backward pass after the last one: parameter ", parameter,
               " may have been sent already");

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -79,6 +80,7 @@ class GradientSums {
   void send_next();
   void remove_hooks();
 
+  std::mutex mutex_;  // of what the last pass's hooks change
   Communicator& communicator_;
   std::vector<at::Tensor> parameters_;
   std::vector<Bucket> buckets_;

@@ -4,6 +4,8 @@
 
 #include <charconv>
 #include <cstdlib>
+#include <optional>
+#include <regex>
 #include <vector>
 
 #include "models/errors.h"
@@ -61,6 +63,17 @@ constexpr Names kOpenMpi{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
                          "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
 constexpr Names kSlurm{"SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"};
 
+// Tasks of node `node` in SLURM's "4(x2),1": four on each of two nodes, then one. nullopt where the
+// text says nothing about it.
+std::optional<int64_t> tasks_of_node(const std::string& text, int64_t node) {
+  static const std::regex kPart(R"((\d{1,7})(?:\(x(\d{1,7})\))?(?:,|$))");
+  for (std::sregex_iterator part(text.begin(), text.end(), kPart), end; part != end; ++part) {
+    node -= (*part)[2].matched ? std::stoll((*part)[2]) : 1;
+    if (node < 0) return std::stoll((*part)[1]);
+  }
+  return std::nullopt;
+}
+
 Launch read_ranks(Reader& reader, const Names& names) {
   Launch launch;
   launch.rank = reader.required(names.rank, 0, kMostRanks, names.size);
@@ -110,6 +123,11 @@ Launch from_open_mpi(Reader& reader) {
 Launch from_slurm(Reader& reader) {
   Launch launch = read_ranks(reader, kSlurm);
   if (launch.size == 1) return launch;
+  if (!reader.text(kSlurm.local_size)) {  // set only with --ntasks-per-node
+    const auto tasks = reader.text("SLURM_STEP_TASKS_PER_NODE");
+    const auto node = reader.number("SLURM_NODEID", 0, kMostRanks);
+    if (tasks && node) launch.local_size = tasks_of_node(*tasks, *node).value_or(1);
+  }
   read_meeting_place(reader, launch);
   if (launch.address.empty()) {
     const auto nodes = reader.text("SLURM_JOB_NODELIST");

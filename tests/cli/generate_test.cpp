@@ -190,6 +190,29 @@ TEST(Generate, PromptsLongerThanTheContextAndEmptyData) {
   expect_error(work.run("generate", {"--input", "."}), 3, "is a folder");
 }
 
+// --fast rounds weights and activations: near the plain log-probs, and not equal to them.
+TEST(Generate, FastIsNearThePlainAnswers) {
+  const Workspace work;
+  const Lines args = {"--prompt", "Hello", "--greedy", "--json", "--max-new-tokens", "1"};
+  const auto with = [&](const Lines& more) {
+    Lines all = args;
+    all.insert(all.end(), more.begin(), more.end());
+    return work.run("generate", all);
+  };
+  const Ended plain = with({}), fast = with({"--fast"});
+  expect_done(plain);
+  expect_done(fast);
+  if (fast.err.find("changes nothing") != std::string::npos) {
+    EXPECT_EQ(fast.out, plain.out);
+  } else {
+    const double right = json_lines(plain.out).at(0)["logprobs"][0].get<double>();
+    const double near = json_lines(fast.out).at(0)["logprobs"][0].get<double>();
+    EXPECT_NE(near, right);
+    EXPECT_NEAR(near, right, 0.15);  // random weights; SmolLM2 moves less
+  }
+  expect_error(with({"--fast", "--quantize", "nf4"}), 2, "leave --quantize out");
+}
+
 TEST(Generate, AnAdapterChangesTheAnswerAndOneForAnotherModelIsRefused) {
   const Workspace work;
   write_tiny_adapter(work / "adapter", work.model());

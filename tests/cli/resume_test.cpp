@@ -182,6 +182,27 @@ TEST(Resume, ConcurrentLanesAreBitIdenticalToOneWorker) {
   }
 }
 
+// Groups of answers are judged while others are sampled, or behind them: the same groups.
+TEST(Resume, ScoringGroupsAreBitIdenticalOnOneWorkerAndOnMany) {
+  const RunWorkspace work;
+  const Lines groups = {"--set", "lanes.scoring_group=3", "--set", "critic.kind=adapter",
+                        "--set", "lanes.timeline=true"};
+  Lines one_worker = groups;
+  one_worker.insert(one_worker.end(), {"--set", "lanes.concurrent=false"});
+  expect_done(work.train("concurrent", groups));
+  expect_done(work.train("single", one_worker));
+  EXPECT_EQ(work.metrics("concurrent"), work.metrics("single"));
+  for (const char* file :
+       {"adapter/adapter_model.safetensors", "snapshots/step-6/critic.safetensors"}) {
+    EXPECT_TRUE(read_text(work / "concurrent" / file) == read_text(work / "single" / file)) << file;
+  }
+  // Eight answers a step: groups of 3, 3 and 2.
+  size_t scored = 0;
+  const std::string timeline = read_text(work / "single/timeline.json");
+  for (size_t at = 0; (at = timeline.find("\"scores\"", at)) != std::string::npos; ++at) ++scored;
+  EXPECT_EQ(scored, 6u * 3);
+}
+
 // Files that changed under a role's path would give other scores, values or KL without a word.
 TEST(Resume, ASecondModelThatChangedIsRefused) {
   const RunWorkspace work;
@@ -214,6 +235,43 @@ TEST(Resume, ASecondModelThatChangedIsRefused) {
   refused("reference");
   write_tiny_adapter(work / "reference", work.model());
   expect_done(work.train("run", resume));
+}
+
+// Other lines in the same file would be drawn in another order, or held-out ones be trained on.
+TEST(Resume, DataThatChangedAreNoticed) {
+  const RunWorkspace work;
+  expect_done(work.train("run"));
+  write_text(work / "held_out.jsonl", read_text(work / "held_out.jsonl") + "{\"prompt\": \"k\"}\n");
+  expect_error(work.train("run", {"--resume"}), 2,
+               "the snapshot was written with held_out.jsonl 39 bytes");
+  expect_done(work.train("run", {"--resume", "--allow-inexact"}));
+  // Another file is a changed setting like any other.
+  write_text(work / "others.jsonl", "{\"prompt\": \"k\"}\n");
+  const Ended other =
+      work.train("run", {"--resume", "--set", "data.eval=" + (work / "others.jsonl").string()});
+  expect_done(other);
+  EXPECT_THAT(other.err, HasSubstr("changed since the run began: data.eval: "));
+  EXPECT_THAT(other.err, HasSubstr("from before and from now are not of the same kind"));
+}
+
+// Shapes do not tell 8 from 16.
+TEST(Resume, AnotherScalingOfTheAdapterIsRefused) {
+  const RunWorkspace work;
+  expect_done(work.train("run"));
+  const Lines alpha = {"--set", "lora.lora_alpha=16"};
+  Lines resume = alpha;
+  resume.push_back("--resume");
+  expect_error(work.train("run", resume), 2, "by 2, this recipe by 4");
+  Lines evaluate = {"evaluate", work.recipe().string(), "--run-dir", (work / "run").string()};
+  expect_done(run_leash(evaluate));
+  Lines other = evaluate;
+  other.insert(other.end(), alpha.begin(), alpha.end());
+  expect_error(run_leash(other), 2, "by 2, this recipe by 4");
+  // What the run had otherwise is said.
+  evaluate.insert(evaluate.end(), {"--set", "rollout.response_length=12"});
+  const Ended shorter = run_leash(evaluate);
+  expect_done(shorter);
+  EXPECT_THAT(shorter.err, HasSubstr("not as in the run: rollout.response_length: 24 -> 12"));
 }
 
 TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {

@@ -93,12 +93,12 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
     }
   }
   // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
-  // have what the other kind lacks, `save_steps` is for that strategy alone, and the only device
-  // that is everywhere is the CPU.
-  EXPECT_THAT(unchanged,
-              ElementsAre("  quantize: none", "  path: null", "  - kind: function",
-                          "    path: null", "    quantize: none", "    words: []",
-                          "    command: null", "  policy: cpu", "  save_strategy: steps"));
+  // have what the other kind lacks, `save_steps` is for that strategy alone, groups are not for
+  // divided weights, and the only device that is everywhere is the CPU.
+  EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
+                                     "    path: null", "    quantize: none", "    words: []",
+                                     "    command: null", "  policy: cpu", "  scoring_group: 0",
+                                     "  save_strategy: steps"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }

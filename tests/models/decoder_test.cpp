@@ -324,6 +324,12 @@ TEST(Decoder, NothingNotANumberIsHidden) {
   const auto scores = decoder->token_scores(hidden, at::tensor({1, 2, 3}, at::kLong));
   EXPECT_TRUE(std::isnan(scores.logprobs[1].item<float>()));
   EXPECT_FALSE(std::isnan(scores.logprobs[0].item<float>()));
+  const at::Tensor other = noise({3, 32}, 2);
+  for (const auto& kl :
+       {decoder->exact_kl(hidden, {}, other, {}), decoder->exact_kl(other, {}, hidden, {})}) {
+    EXPECT_TRUE(std::isnan(kl[1].item<float>()));
+    EXPECT_FALSE(std::isnan(kl[0].item<float>()));
+  }
 }
 
 TEST(Decoder, RefusesWhatDoesNotFit) {

@@ -256,7 +256,8 @@ TEST_F(PpoDevices, OutOfMemoryNamesHoldersAndSettings) {
     EXPECT_THAT(text,
                 HasSubstr("in use on pretend:0: weights of policy and reference and critic "));
     EXPECT_THAT(text, HasSubstr("weights of reward model reward "));
-    EXPECT_THAT(text, HasSubstr("the policy's adapter and gradients "));
+    EXPECT_THAT(text, HasSubstr("the policy's adapter, gradients and moments "));
+    EXPECT_THAT(text, HasSubstr("keys and values of sampling "));
     EXPECT_THAT(text, HasSubstr("lower rollout.max_batch (3), or rollout.response_length (8)"));
     EXPECT_THAT(text, HasSubstr("model.quantize: nf4"));
   }

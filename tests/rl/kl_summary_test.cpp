@@ -49,6 +49,21 @@ TEST(KlSummary, PositionsBeginAtOneAndHoldTheTextsThatAreLongEnough) {
   EXPECT_FALSE(summary.positions[2].kl.ci95);
 }
 
+// Several answers to one prompt each count with their tokens, as in mean_token.
+TEST(KlSummary, RangesAreMeansOverTokens) {
+  const std::vector<double> zero = {0};
+  std::vector<KlText> several(
+      4, {.prompt = 1, .kl = {0.1}, .logprobs = zero, .reference_logprobs = {-1}});
+  several.push_back({.prompt = 2, .kl = {0.5}, .logprobs = zero, .reference_logprobs = {-6}});
+  const KlSummary summary = summarize_kl(several);
+  const auto ranges = position_ranges(summary);
+  ASSERT_EQ(ranges.size(), 1u);
+  EXPECT_DOUBLE_EQ(ranges[0].kl, (4 * 0.1 + 0.5) / 5);
+  EXPECT_DOUBLE_EQ(ranges[0].k1, (4 * 1.0 + 6) / 5);
+  EXPECT_DOUBLE_EQ(ranges[0].kl, summary.kl.mean_token);
+  EXPECT_DOUBLE_EQ(ranges[0].k3, summary.k3.mean_token);
+}
+
 TEST(KlSummary, RangesDouble) {
   std::vector<KlText> long_text = {
       {.prompt = 1, .kl = {}, .logprobs = {}, .reference_logprobs = {}}};

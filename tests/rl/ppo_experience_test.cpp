@@ -4,16 +4,10 @@
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <chrono>
 #include <cmath>
 #include <map>
-#include <thread>
 
-#include "models/errors.h"
-#include "tests/support/files.h"
 #include "tests/support/tensors.h"
-#include "tests/support/tiny_folder.h"
 
 namespace leash {
 namespace {
@@ -171,37 +165,6 @@ TEST(PpoExperience, MetricsAreMasked) {
     }
   }
   EXPECT_NEAR(metrics.at("val/explained_variance"), 1 - var_e / var_r, 1e-5);
-}
-
-// Takes its time, and says when it is done.
-struct SlowReward final : RewardSource {
-  std::atomic<bool>* done;
-  explicit SlowReward(std::atomic<bool>* flag) : done(flag) {}
-  std::vector<double> score(const std::vector<RewardSample>& samples) const override {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-    *done = true;
-    return std::vector<double>(samples.size(), 0.0);
-  }
-};
-
-// The tasks of all lanes read what stands on judge's stack: none may still run when it throws.
-TEST(PpoExperience, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
-  const testing::ScratchFolder folder;
-  testing::write_tiny_folder(folder.path());
-  const auto decoder = testing::tiny_decoder();
-  std::atomic<bool> done = false;
-  const PpoRoles roles{.checkpoint = {},
-                       .decoder = decoder,
-                       .tokenizer = Tokenizer::load(folder.path()),
-                       .policy = testing::tiny_adapter(*decoder),
-                       .reference_decoder = decoder,
-                       .reference_adapter = {},
-                       .critic = {.kind = CriticKind::shared, .decoder = decoder},
-                       .reward = std::make_unique<SlowReward>(&done)};
-  Lanes lanes({.threads_per_lane = 1});
-  const Completion unknown{.prompt_ids = {1}, .token_ids = {1000}};  // no token of the reference's
-  EXPECT_THROW(judge({unknown}, {PromptRecord{}}, {0}, {}, roles, lanes), FormatError);
-  EXPECT_TRUE(done);
 }
 
 }  // namespace

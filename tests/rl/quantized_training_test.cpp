@@ -91,6 +91,34 @@ TEST_P(QuantizedTraining, Classification) {
       setup, [](const ClassificationSetup& s) { return load_classifier(s).model.decoder; });
 }
 
+// A GGUF's own blocks are the numbers that it loads as: training over them is training over those.
+TEST(QuantizedTrainingSmolLM2, KeptBlocksTrainAsTheDequantisedModel) {
+  const ScratchFolder folder;
+  std::string lines;
+  for (const char* text : {"The capital of France is Paris.", "Water boils at 100 degrees.",
+                           "A triangle has three sides.", "The sun rises in the east."}) {
+    lines += nlohmann::json{{"text", text}}.dump() + "\n";
+  }
+  write_text(folder / "train.jsonl", lines);
+  SftSetup setup;
+  setup.model.path = testing::smollm2().string();
+  setup.lora.target_modules = std::vector<std::string>{"q_proj", "v_proj", "down_proj"};
+  setup.data.train = folder / "train.jsonl";
+  setup.sft.per_device_train_batch_size = 2;
+  setup.sft.learning_rate = 1e-3;
+  setup.sft.max_steps = 3;
+  const SftRun dense = run_with<SftTrainer>(setup, folder / "dense");
+  setup.model.quantize = Quantize::keep;
+  const SftRun kept = run_with<SftTrainer>(setup, folder / "kept");
+  for (size_t step = 0; step < 3; ++step) {
+    for (const char* name : {"loss", "grad_norm"}) {
+      EXPECT_NEAR(kept.metric(step, name), dense.metric(step, name),
+                  1e-4 * dense.metric(step, name))
+          << name << " of step " << step + 1;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Kinds, QuantizedTraining, ::testing::Values(Quantize::nf4, Quantize::int8),
                          [](const auto& named) { return std::string(enum_name(named.param)); });
 

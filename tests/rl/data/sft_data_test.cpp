@@ -120,6 +120,31 @@ TEST_F(SftDataTest, MessagesTrainWholeOrTheAssistantsPartAlone) {
   EXPECT_EQ(trained_text(read(line).samples[0]), "A1<|im_end|>\nA2<|im_end|>\n");
 }
 
+// What the template puts in front by itself is not the assistant's.
+TEST_F(SftDataTest, AConversationThatTheAssistantBegins) {
+  const std::string line =
+      "{\"messages\": [{\"role\": \"assistant\", \"content\": \"A\"}, {\"role\": \"user\", "
+      "\"content\": \"Q\"}, {\"role\": \"assistant\", \"content\": \"B\"}]}";
+  config.assistant_only_loss = true;
+  EXPECT_EQ(trained_text(read(line).samples[0]), "A<|im_end|>\nB<|im_end|>\n");
+  const Tokenizer smollm2 = Tokenizer::load(testing::smollm2());
+  write_text(folder_ / "s.jsonl", line);
+  const SftData data = read_sft_data(folder_ / "s.jsonl", smollm2, config, /*context=*/200);
+  std::vector<int64_t> trained;
+  for (size_t i = 0; i < data.samples[0].ids.size(); ++i) {
+    if (data.samples[0].trained[i] == 1) trained.push_back(data.samples[0].ids[i]);
+  }
+  EXPECT_EQ(smollm2.decode(trained), "A<|im_end|>\nB<|im_end|>\n");
+  config.assistant_only_loss = false;  // the same for a completion without a prompt of its own
+  write_text(folder_ / "s.jsonl",
+             "{\"messages\": [{\"role\": \"assistant\", \"content\": \"A\"}]}");
+  const SftData alone = read_sft_data(folder_ / "s.jsonl", smollm2, config, /*context=*/200);
+  EXPECT_EQ(alone.counts.merged_borders, 0);
+  const auto& ids = alone.samples[0].ids;
+  EXPECT_EQ(smollm2.decode({ids.begin() + alone.samples[0].prompt_tokens, ids.end()}),
+            "A<|im_end|>\n");
+}
+
 TEST_F(SftDataTest, RowsEndBeforeTheLastTrainedToken) {
   config.assistant_only_loss = true;
   const SftSample sample =

@@ -64,12 +64,29 @@ TEST(Launch, SlurmMeetsAtTheFirstHost) {
                                    {"SLURM_LOCALID", "2"},
                                    {"SLURM_JOB_NODELIST", "gpu[07-08,12],login"},
                                    {"SLURM_JOB_ID", "1040007"}});
+  EXPECT_EQ(launch.local_size, 1);
   EXPECT_EQ(launch.rank, 5);
   EXPECT_EQ(launch.size, 6);
   EXPECT_EQ(launch.local_rank, 2);
   EXPECT_EQ(launch.address, "gpu07");
   EXPECT_EQ(launch.port, 20007);
   EXPECT_FALSE(launch.store_is_there);
+}
+
+TEST(Launch, SlurmSaysHowManyTasksANodeHas) {
+  const auto on = [](const char* node, const char* tasks) {
+    return launch_of({{"SLURM_PROCID", "0"},
+                      {"SLURM_NTASKS", "9"},
+                      {"MASTER_ADDR", "x"},
+                      {"SLURM_NODEID", node},
+                      {"SLURM_STEP_TASKS_PER_NODE", tasks}})
+        .local_size;
+  };
+  EXPECT_EQ(on("0", "9"), 9);
+  EXPECT_EQ(on("1", "4(x2),1"), 4);
+  EXPECT_EQ(on("2", "4(x2),1"), 1);
+  EXPECT_EQ(on("3", "4(x2),1"), 1);  // SLURM does not say
+  EXPECT_EQ(on("0", "nonsense"), 1);
 }
 
 TEST(Launch, OpenMpi) {

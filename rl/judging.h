@@ -1,0 +1,66 @@
+// Step 2 of a PPO iteration: what every other role says about the policy's answers.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "rl/data/prompts.h"
+#include "rl/ppo_roles.h"
+#include "rollout/engine.h"
+
+namespace leash {
+
+// An answer and what every role says about it.
+struct JudgedAnswer {
+  Completion answer;                       // its sample is its row in the iteration's batch
+  std::vector<double> reference_logprobs;  // nats, per token
+  std::vector<double> values;              // of the state before each token
+  double score = 0;                        // from the reward sources
+};
+
+// Reference log-probs, critic values and scores, each on its role's lane. With
+// `lanes.scoring_group` answers are judged that many at a time, beginning while others are still
+// being sampled. Which answers form a group follows from the order in which they are added, which
+// the engine makes a pure function of configuration, seed and lengths; clocks have no part in it.
+class Judging {
+ public:
+  // `rows`: the prompt of each row of the batch. All arguments have to outlive this.
+  Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
+          const PpoSetup& setup, const PpoRoles& roles, Lanes& lanes);
+  // Waits for what was begun.
+  ~Judging();
+
+  // Any thread, one at a time.
+  void add(Completion answer);
+  // Everything that was added, in the order of the batch's rows. Once. Throws what a role threw,
+  // when all lanes are idle.
+  std::vector<JudgedAnswer> finish();
+
+ private:
+  class Group;
+
+  void begin_group();
+
+  const std::vector<PromptRecord>& prompts_;
+  const std::vector<int64_t>& rows_;
+  const PpoSetup& setup_;
+  const PpoRoles& roles_;
+  Lanes& lanes_;
+  std::vector<Completion> waiting_;
+  std::vector<std::unique_ptr<Group>> groups_;  // lanes read from them
+};
+
+// All of it for answers that are there already.
+std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
+                                const std::vector<PromptRecord>& prompts,
+                                const std::vector<int64_t>& rows, const PpoSetup& setup,
+                                const PpoRoles& roles, Lanes& lanes);
+
+// The answer as a reward source sees it.
+std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
+                                         const std::vector<std::string>& prompts);
+
+// Whether the policy chose to stop, and was not cut off.
+bool ended_by_itself(const Completion& answer);
+
+}  // namespace leash
