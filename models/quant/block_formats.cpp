@@ -54,30 +54,37 @@ LEASH_INLINE int low(uint8_t byte) { return byte & 0xF; }
 LEASH_INLINE int high(uint8_t byte) { return byte >> 4; }
 
 // 16 bits of scale, 32 values of 4 bits: the low halves come first, then the high ones.
-LEASH_INLINE void decode_q4_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_0(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block);
   const uint8_t* quants = block + 2;
+#pragma omp simd
   for (int i = 0; i < 16; ++i) {
-    out[i] = static_cast<float>(low(quants[i]) - 8) * scale;
-    out[i + 16] = static_cast<float>(high(quants[i]) - 8) * scale;
+    const int first = low(quants[i]);
+    const int second = high(quants[i]);
+    out[i] = static_cast<float>(first - 8) * scale;
+    out[i + 16] = static_cast<float>(second - 8) * scale;
   }
 }
 
-LEASH_INLINE void decode_q4_1(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_1(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
   const uint8_t* quants = block + 4;
+#pragma omp simd
   for (int i = 0; i < 16; ++i) {
-    out[i] = static_cast<float>(low(quants[i])) * scale + minimum;
-    out[i + 16] = static_cast<float>(high(quants[i])) * scale + minimum;
+    const int first = low(quants[i]);
+    const int second = high(quants[i]);
+    out[i] = static_cast<float>(first) * scale + minimum;
+    out[i + 16] = static_cast<float>(second) * scale + minimum;
   }
 }
 
 // The fifth bits of all 32 values stand together in front of the others.
-LEASH_INLINE void decode_q5_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_0(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block);
   const auto fifth = load<uint32_t>(block + 2);
   const uint8_t* quants = block + 6;
+#pragma omp simd
   for (int i = 0; i < 16; ++i) {
     const int first = low(quants[i]) | static_cast<int>((fifth >> i & 1) << 4);
     const int second = high(quants[i]) | static_cast<int>((fifth >> (i + 16) & 1) << 4);
@@ -86,11 +93,12 @@ LEASH_INLINE void decode_q5_0(const uint8_t* block, float* out) {
   }
 }
 
-LEASH_INLINE void decode_q5_1(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_1(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block);
   const float minimum = load_half(block + 2);
   const auto fifth = load<uint32_t>(block + 4);
   const uint8_t* quants = block + 8;
+#pragma omp simd
   for (int i = 0; i < 16; ++i) {
     const int first = low(quants[i]) | static_cast<int>((fifth >> i & 1) << 4);
     const int second = high(quants[i]) | static_cast<int>((fifth >> (i + 16) & 1) << 4);
@@ -99,8 +107,9 @@ LEASH_INLINE void decode_q5_1(const uint8_t* block, float* out) {
   }
 }
 
-LEASH_INLINE void decode_q8_0(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q8_0(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block);
+#pragma omp simd
   for (int i = 0; i < 32; ++i) {
     out[i] = static_cast<float>(static_cast<int8_t>(block[2 + i])) * scale;
   }
@@ -128,7 +137,7 @@ LEASH_INLINE GroupScale group_scale(const uint8_t* block, int group) {
   return {scale * static_cast<float>(scale_bits), minimum * static_cast<float>(minimum_bits)};
 }
 
-LEASH_INLINE void decode_q4_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q4_k(const uint8_t* __restrict block, float* __restrict out) {
   const uint8_t* quants = block + 16;
   for (int pair = 0; pair < 4; ++pair, quants += 32, out += 64) {
     const GroupScale first = group_scale(block, 2 * pair);
@@ -140,7 +149,7 @@ LEASH_INLINE void decode_q4_k(const uint8_t* block, float* out) {
   }
 }
 
-LEASH_INLINE void decode_q5_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q5_k(const uint8_t* __restrict block, float* __restrict out) {
   const uint8_t* fifth = block + 16;  // bit g of byte i belongs to value i of group g
   const uint8_t* quants = block + 48;
   for (int pair = 0; pair < 4; ++pair, quants += 32, out += 64) {
@@ -156,7 +165,7 @@ LEASH_INLINE void decode_q5_k(const uint8_t* block, float* out) {
 }
 
 // Two halves of 128 values; sixteen scales of 8 bits, one for 16 values each.
-LEASH_INLINE void decode_q6_k(const uint8_t* block, float* out) {
+LEASH_INLINE void decode_q6_k(const uint8_t* __restrict block, float* __restrict out) {
   const float scale = load_half(block + 208);
   for (int half = 0; half < 2; ++half, out += 128) {
     const uint8_t* low_bits = block + 64 * half;
@@ -175,12 +184,19 @@ LEASH_INLINE void decode_q6_k(const uint8_t* block, float* out) {
 }
 
 template <class Number>
-LEASH_INLINE void decode_number(const uint8_t* bytes, float* out) {
-  *out = static_cast<float>(load<Number>(bytes));
+LEASH_INLINE float number_at(const uint8_t* bytes) {
+  return static_cast<float>(load<Number>(bytes));
 }
-LEASH_INLINE void decode_f16(const uint8_t* bytes, float* out) { *out = load_half(bytes); }
-LEASH_INLINE void decode_bf16(const uint8_t* bytes, float* out) {
-  *out = std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(bytes)) << 16);
+LEASH_INLINE float bf16_at(const uint8_t* bytes) {
+  return std::bit_cast<float>(static_cast<uint32_t>(load<uint16_t>(bytes)) << 16);
+}
+
+// Plain numbers of Size bytes.
+template <float (*number)(const uint8_t*), int64_t Size>
+LEASH_INLINE void decode_numbers(const std::byte* bytes, int64_t count, float* __restrict out) {
+  const auto* __restrict from = reinterpret_cast<const uint8_t*>(bytes);
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) out[i] = number(from + i * Size);
 }
 
 // The decoder is a template argument so that it is inlined into the loop over blocks.
@@ -220,9 +236,9 @@ LEASH_CLONES void dequantize_blocks(BlockType type, const std::byte* bytes, int6
   TORCH_CHECK(count % format.values == 0, count, " values are not whole blocks");
   switch (type) {
     case BlockType::f32:
-      return decode_all<decode_number<float>>(format, bytes, count, out);
+      return decode_numbers<number_at<float>, 4>(bytes, count, out);
     case BlockType::f16:
-      return decode_all<decode_f16>(format, bytes, count, out);
+      return decode_numbers<load_half, 2>(bytes, count, out);
     case BlockType::q4_0:
       return decode_all<decode_q4_0>(format, bytes, count, out);
     case BlockType::q4_1:
@@ -240,17 +256,17 @@ LEASH_CLONES void dequantize_blocks(BlockType type, const std::byte* bytes, int6
     case BlockType::q6_k:
       return decode_all<decode_q6_k>(format, bytes, count, out);
     case BlockType::i8:
-      return decode_all<decode_number<int8_t>>(format, bytes, count, out);
+      return decode_numbers<number_at<int8_t>, 1>(bytes, count, out);
     case BlockType::i16:
-      return decode_all<decode_number<int16_t>>(format, bytes, count, out);
+      return decode_numbers<number_at<int16_t>, 2>(bytes, count, out);
     case BlockType::i32:
-      return decode_all<decode_number<int32_t>>(format, bytes, count, out);
+      return decode_numbers<number_at<int32_t>, 4>(bytes, count, out);
     case BlockType::i64:
-      return decode_all<decode_number<int64_t>>(format, bytes, count, out);
+      return decode_numbers<number_at<int64_t>, 8>(bytes, count, out);
     case BlockType::f64:
-      return decode_all<decode_number<double>>(format, bytes, count, out);
+      return decode_numbers<number_at<double>, 8>(bytes, count, out);
     case BlockType::bf16:
-      return decode_all<decode_bf16>(format, bytes, count, out);
+      return decode_numbers<bf16_at, 2>(bytes, count, out);
   }
 }
 
