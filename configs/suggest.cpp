@@ -57,6 +57,21 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> kno
   return found ? " (did you mean `" + *found + "`?)" : "";
 }
 
+namespace {
+
+// Sections that only some tasks have.
+std::optional<std::string_view> tasks_with(std::string_view section) {
+  if (section == "sft") return "task: sft";
+  if (section == "classification") return "task: classification";
+  if (section == "reward") return "task: ppo (a list) and task: reward";
+  for (const std::string_view own : {"ppo", "rollout", "critic", "reference", "lanes"}) {
+    if (section == own) return "task: ppo";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::string setting_hint(std::string_view path, std::span<const std::string> known) {
   static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
       {"assistant_only_loss", "data.assistant_only_loss"},
@@ -66,6 +81,7 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"dataset_name", "data.train"},
       {"gradient_checkpointing", "model.gradient_checkpointing"},
       {"init_kl_coef", "ppo.kl_coef"},
+      {"kl_penalty", "ppo.kl_estimator"},
       {"learning_rate", "ppo.learning_rate (or sft., reward., classification., as the task)"},
       {"load_in_4bit", "model.quantize: nf4"},
       {"load_in_8bit", "model.quantize: int8"},
@@ -77,10 +93,12 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"max_seq_length", "data.max_length"},
       {"model_name_or_path", "model.path"},
       {"output_dir", "run.output_dir"},
+      {"mini_batch_size", "ppo.num_mini_batches"},
       {"packing", "data.packing"},
       {"per_device_train_batch_size",
        "ppo.batch_size (or sft., reward., classification.per_device_train_batch_size, as the "
        "task)"},
+      {"ppo_epochs", "ppo.num_ppo_epochs"},
       {"rank", "lora.r"},
       {"report_to", "run.report_to"},
       {"response_length", "rollout.response_length"},
@@ -102,6 +120,7 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"metric_for_best_model", kBestModel},
       {"resume_from_checkpoint",
        "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"}};
+  if (const auto tasks = tasks_with(path)) return fmt::format("; it belongs to {}", *tasks);
   const std::string_view name = path.substr(path.rfind('.') + 1);
   const auto find = [name](const auto& table) {
     return std::ranges::find(table, name, &std::pair<std::string_view, std::string_view>::first);

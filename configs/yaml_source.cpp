@@ -242,7 +242,8 @@ void apply_override(ConfigValue& root, const std::string& assignment, Problems& 
   for (const Step& step : *steps) {
     node = descend(node, step, place);
     if (node == nullptr) {
-      return problems.add(place, assignment.substr(0, equals), "there is no such entry");
+      return problems.add(place, assignment.substr(0, equals),
+                          "there is no such entry (those of a list are reward[0], reward[1], …)");
     }
   }
   *node = std::move(value);

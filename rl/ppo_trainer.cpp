@@ -265,7 +265,8 @@ std::string PpoTrainer::compare_with_start() const {
   if (!has_evaluation(folder_.path(), 0)) return "";
   const int64_t last = state_.best_step.value_or(num_steps());
   return fmt::format("step {} ({}) against the start\n", last,
-                     state_.best_step         ? "best held-out reward within the KL bound"
+                     state_.best_step && !setup_.ppo.best_max_kl ? "best held-out reward"
+                     : state_.best_step       ? "best held-out reward within the KL bound"
                      : setup_.ppo.best_max_kl ? "the last: none was within ppo.best_max_kl"
                                               : "the last") +
          comparison_table(read_evaluation(folder_.path(), 0), read_evaluation(folder_.path(), last),

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <set>
@@ -32,6 +33,7 @@ struct KnownChart {
   const char* note;
   std::vector<std::pair<const char*, const char*>> metrics;  // name in the file, name in the legend
   bool from_zero;
+  bool smooth = true;
 };
 
 const std::vector<KnownChart>& known_charts() {
@@ -73,7 +75,8 @@ const std::vector<KnownChart>& known_charts() {
       {"Learning rate",
        "",
        {{"lr", "policy"}, {"critic/lr", "critic"}, {"learning_rate", ""}},
-       true},
+       true,
+       /*smooth=*/false},
   };
   return charts;
 }
@@ -128,7 +131,7 @@ std::string draw_known(Curves& curves) {
                     .x_label = "step",
                     .note = known.note,
                     .from_zero = known.from_zero,
-                    .smooth = true};
+                    .smooth = known.smooth};
     for (const auto& [name, legend] : known.metrics) {
       const auto listed = std::find(curves.names.begin(), curves.names.end(), name);
       if (listed == curves.names.end()) continue;
@@ -141,15 +144,24 @@ std::string draw_known(Curves& curves) {
   return html;
 }
 
-// Charts of all remaining metrics whose names begin with `prefix`.
-std::string draw_prefix(Curves& curves, std::string_view prefix) {
+bool is_constant(const ChartSeries& series) {
+  return std::ranges::adjacent_find(series.y, std::not_equal_to{}) == series.y.end();
+}
+
+// Charts of all remaining metrics whose names begin with `prefix`; with `varying` not of those that
+// never change.
+std::string draw_prefix(Curves& curves, std::string_view prefix, bool varying = false) {
   std::string html;
+  std::vector<std::string> rest;
   for (const std::string& name : curves.names) {
-    if (!name.starts_with(prefix)) continue;
     const ChartSeries& series = curves.series.at(name);
+    if (!name.starts_with(prefix) || (varying && is_constant(series))) {
+      rest.push_back(name);
+      continue;
+    }
     html += svg_line_chart({.title = name, .x_label = "step", .series = {series}, .smooth = true});
   }
-  std::erase_if(curves.names, [&](const std::string& name) { return name.starts_with(prefix); });
+  curves.names = std::move(rest);
   return html;
 }
 
@@ -157,7 +169,7 @@ std::string draw_curves(const std::vector<MetricsRow>& rows) {
   Curves curves = curves_of(rows);
   attach_bands(curves);
   const std::string known = draw_known(curves);
-  const std::string held_out = draw_prefix(curves, "eval/");
+  const std::string held_out = draw_prefix(curves, "eval/", /*varying=*/true);
   const std::string clocks = draw_prefix(curves, "perf/");
   return section("Held-out data", held_out, false) + section("Training", known, false) +
          section("All other metrics", draw_prefix(curves, ""), true) +

@@ -88,7 +88,7 @@ Frame make_frame(const LineChart& chart, double top) {
   const bool single = x.low == x.high;
   x.widen();
   y.widen();
-  Frame frame{.left = 50, .right = chart.width - 14.0, .top = top, .bottom = chart.height - 36.0};
+  Frame frame{.left = 56, .right = chart.width - 14.0, .top = top, .bottom = chart.height - 36.0};
   frame.x_ticks = single ? std::vector{(x.low + x.high) / 2} : chart_ticks(x.low, x.high, 6);
   std::erase_if(frame.x_ticks, [&](double tick) { return tick < x.low || tick > x.high; });
   frame.y_ticks = chart_ticks(y.low, y.high, 5);

@@ -52,7 +52,7 @@ std::string overview() {
          "Examples:\n"
          "  leash chat --model smollm2\n"
          "  leash train configs/recipes/demo.yaml --set run.seed=2\n"
-         "  leash generate --model smollm2 --adapter runs/demo/adapter --chat "
+         "  leash generate --model smollm2 --adapter runs/a/adapter --chat "
          "--prompt \"How was your day?\"\n";
 }
 

@@ -30,7 +30,10 @@ namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr CommandHelp kHelp{
-    "evaluate", "RECIPE --run-dir DIR [--snapshot N] [--json]",
+    "evaluate", "[RECIPE] --run-dir DIR [--set a.b=c]… [--snapshot N] [--json]",
+    "What a run's policy is worth on its held-out data. Without a recipe, as the run was "
+    "configured "
+    "at the end\n(resolved.yaml in its folder); with one, what it has differently is said.\n"
     "ppo: held-out reward with 95 % intervals, exact KL from the reference, perplexity under the "
     "reference\n"
     "and sample answers of a run's policy, greedy and sampled. sft: held-out loss, perplexity and "
@@ -40,8 +43,8 @@ constexpr CommandHelp kHelp{
     "with length. classification: loss, accuracy, macro F1, and precision, recall and F1 of each "
     "class.\n"
     "--snapshot 0 is the model before training.",
-    "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo\n"
-    "  leash evaluate configs/recipes/demo.yaml --run-dir runs/demo --snapshot 10 --json"};
+    "  leash evaluate --run-dir runs/a\n"
+    "  leash evaluate --run-dir runs/a --set data.eval=other.jsonl --snapshot 10 --json"};
 
 constexpr const char* kNothingHeldOut =
     "data.eval: is missing (as is data.eval_split): there is nothing to evaluate on";
@@ -86,9 +89,6 @@ Snapshot newest_snapshot(const fs::path& run_dir) {
 // The snapshot to load; nothing for step 0.
 std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<int64_t> step,
                                         bool exports_best) {
-  if (!fs::is_directory(run_dir)) {
-    throw FormatError(fmt::format("{}: there is no such run", run_dir.string()));
-  }
   if (step == 0) return std::nullopt;
   if (!step) {
     const Snapshot newest = newest_snapshot(run_dir);
@@ -270,6 +270,10 @@ void evaluate_task(const ClassificationSetup& setup, const std::optional<Snapsho
 // A recipe that is not the run's judges something else than what was trained.
 void say_differences(const fs::path& run_dir, const Experiment& experiment) {
   for (const std::string& change : changed_since(run_dir, experiment)) {
+    if (change.starts_with("task: ")) {
+      throw ConfigError(
+          fmt::format("{} is the folder of another task ({})", run_dir.string(), change));
+    }
     if (!change.starts_with("run.")) std::cerr << "not as in the run: " << change << "\n";
   }
 }
@@ -281,7 +285,11 @@ int evaluate(const Arguments& args) {
   if (!values) return 0;
   const auto run_dir = given<std::string>(*values, "run-dir");
   if (!run_dir) throw ConfigError("--run-dir is missing");
-  const Experiment experiment = load_recipe(*values);
+  if (!fs::is_directory(*run_dir)) {
+    throw FormatError(fmt::format("{}: there is no such run", *run_dir));
+  }
+  const Experiment experiment =
+      load_recipe(*values, /*says_warnings=*/true, fs::path(*run_dir) / "resolved.yaml");
   set_threads(experiment.run().threads);
   say_differences(*run_dir, experiment);
   std::visit(

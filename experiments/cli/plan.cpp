@@ -104,6 +104,10 @@ int plan(const Arguments& args) {
           print_json_line(plan_json(made, model, fit));
         } else {
           std::cout << plan_text(made, model, fit);
+          if (!request.plan.longest) {
+            std::cout << "\nfor data as long as the recipe allows; --longest N plans for what your "
+                         "data has\n";
+          }
         }
       },
       experiment.setup);

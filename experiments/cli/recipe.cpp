@@ -25,8 +25,10 @@ void add_recipe_options(po::options_description& options) {
   add("threads", po::value<int64_t>()->value_name("N"), "short for --set run.threads=N");
 }
 
-Experiment load_recipe(const po::variables_map& values, bool says_warnings) {
-  const auto recipe = given<std::string>(values, "recipe");
+Experiment load_recipe(const po::variables_map& values, bool says_warnings,
+                       const std::optional<std::filesystem::path>& otherwise) {
+  std::optional<std::filesystem::path> recipe = otherwise;
+  if (const auto named = given<std::string>(values, "recipe")) recipe = *named;
   if (!recipe) throw ConfigError("a recipe is missing (configs/recipes/ has some)");
   auto overrides = given<std::vector<std::string>>(values, "set").value_or(Arguments{});
   if (const auto dtype = given<std::string>(values, "dtype")) {

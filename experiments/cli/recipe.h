@@ -4,6 +4,7 @@
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,9 +17,10 @@ void add_recipe_options(boost::program_options::options_description& options);
 
 // Loads the recipe that the positional option "recipe" names; prints warnings on standard error, if
 // this process says them.
-// ConfigError when it is missing or wrong.
+// ConfigError when it is missing or wrong. `otherwise`: the recipe where none is named.
 Experiment load_recipe(const boost::program_options::variables_map& values,
-                       bool says_warnings = true);
+                       bool says_warnings = true,
+                       const std::optional<std::filesystem::path>& otherwise = std::nullopt);
 
 // What this recipe has differently from a run's resolved.yaml, a line each; nothing where there is
 // no such file.

@@ -79,11 +79,11 @@ fs::path run_dir(const po::variables_map& values, const RunConfig& run) {
   return fs::path("runs") / fmt::format("{}-{}", recipe.stem().string(), time);
 }
 
-// resolved.yaml is what is in effect now; what differs from an earlier part of the run is said.
-void write_resolved(const Experiment& experiment, const RunFolder& folder, Console& console) {
+// What differs from an earlier part of the run.
+void say_changes(const Experiment& experiment, const RunFolder& folder, Console& console) {
+  if (!folder.snapshot()) return;
   bool judges = false;
-  for (const std::string& change :
-       folder.snapshot() ? changed_since(folder.path(), experiment) : std::vector<std::string>{}) {
+  for (const std::string& change : changed_since(folder.path(), experiment)) {
     console.message("changed since the run began: " + change);
     judges = judges || change.starts_with("reward") || change.starts_with("rollout") ||
              change.starts_with("data.eval");
@@ -94,7 +94,6 @@ void write_resolved(const Experiment& experiment, const RunFolder& folder, Conso
         "the "
         "best snapshot are taken over both");
   }
-  write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));
 }
 
 std::string shell_quoted(const std::string& word) {
@@ -243,11 +242,14 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
 
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(values, folder.path());
+  if (communicator.leads()) say_changes(experiment, folder, console);
   const RunOutcome outcome = std::visit(
       [&](const auto& setup) {
         const auto trainer =
             make_trainer(setup, folder, communicator, console, values["allow-inexact"].as<bool>());
-        if (communicator.leads()) write_resolved(experiment, folder, console);
+        if (communicator.leads()) {  // what is in effect from now on
+          write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));
+        }
         return train_or_say_where_to_go_on(*trainer, guard, console, folder.path(), command);
       },
       experiment.setup);

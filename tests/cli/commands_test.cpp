@@ -120,6 +120,17 @@ TEST(Config, ShowsChecksAndDocuments) {
   EXPECT_THAT(docs.out, StartsWith("# Settings of a recipe\n"));
 }
 
+TEST(Config, CheckLooksAtFilesAndModules) {
+  const std::string recipe = repository("configs/recipes/demo.yaml").string();
+  const Ended ended = run_leash({"config", "check", recipe, "--set", "lora.target_modules=[q_prj]",
+                                 "--set", "data={train: /nowhere.jsonl, eval: /neither.jsonl}"});
+  expect_error(ended, 2, "data.train: /nowhere.jsonl does not exist");
+  EXPECT_THAT(ended.err, HasSubstr("data.eval: /neither.jsonl does not exist"));
+  EXPECT_THAT(ended.err, HasSubstr("q_prj"));
+  expect_error(run_leash({"config", "check", recipe, "--set", "model.path=/nowhere"}), 2,
+               "/nowhere");
+}
+
 TEST(Config, ProblemsAreListedWithTheirLines) {
   const ScratchFolder scratch;
   write_text(scratch / "bad.yaml",

@@ -272,6 +272,15 @@ TEST(Resume, AnotherScalingOfTheAdapterIsRefused) {
   const Ended shorter = run_leash(evaluate);
   expect_done(shorter);
   EXPECT_THAT(shorter.err, HasSubstr("not as in the run: rollout.response_length: 24 -> 12"));
+  // Without a recipe it is the run's own.
+  expect_done(work.train("wide", alpha));
+  const Ended own = run_leash({"evaluate", "--run-dir", (work / "wide").string()});
+  expect_done(own);
+  EXPECT_EQ(own.err, "");
+  write_text(work / "sft.yaml", "task: sft\nmodel: {path: model}\ndata: {train: prompts.jsonl}\n");
+  expect_error(
+      run_leash({"evaluate", (work / "sft.yaml").string(), "--run-dir", (work / "wide").string()}),
+      2, "is the folder of another task (task: ppo -> sft)");
 }
 
 TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
@@ -291,7 +300,9 @@ TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {
   const Ended changed = work.train("run", {"--resume", "--set", "ppo.kl_coef=0.5"});
   expect_done(changed);
   EXPECT_THAT(changed.err, HasSubstr("changed since the run began: ppo.kl_coef: 0.05 -> 0.5"));
-  expect_error(work.train("run", {"--resume", "--set", "lora.r=8"}), 3, "was the recipe changed?");
+  const Ended other = work.train("run", {"--resume", "--set", "lora.r=8"});
+  expect_error(other, 3, "was the recipe changed?");
+  EXPECT_THAT(other.err, HasSubstr("changed since the run began: lora.r: 4 -> 8"));
   for (const auto& [inexact, what] :
        {std::pair<Lines, std::string>{{"--dtype", "bfloat16"}, "dtype Float (now BFloat16)"},
         {{"--set", "lanes.threads_per_lane=2"}, "threads 1 (now 2)"}}) {

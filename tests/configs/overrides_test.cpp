@@ -50,7 +50,7 @@ TEST(Overrides, MakeAWholeRecipe) {
 
 TEST(Overrides, BadOnesAreAllNamed) {
   const std::string shape = ": has to be section.field=value";
-  const std::string none = ": there is no such entry";
+  const std::string none = ": there is no such entry (those of a list are reward[0], reward[1], …)";
   EXPECT_THAT(
       problems_of(kLeast + "critic: 5\n",
                   {"ppo.kl_coef", "=3", "ppo..gamma=1", ".ppo=1", "ppo.=1", "[0].x=1",

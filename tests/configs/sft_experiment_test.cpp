@@ -54,7 +54,7 @@ TEST(SftRecipe, TheTutorialReadsBackFromItsResolvedText) {
 
 TEST(SftRecipe, SettingsOfAnotherTaskAreUnknown) {
   EXPECT_THAT(error(std::string(kShort) + "ppo: {kl_coef: 0.1}\n"),
-              HasSubstr("sft.yaml:3: ppo: there is no such setting"));
+              HasSubstr("sft.yaml:3: ppo: there is no such setting; it belongs to task: ppo"));
 }
 
 TEST(SftRecipe, ContradictionsAndSettingsWithoutEffectAreNamed) {

@@ -45,9 +45,9 @@ struct CountingReward final : RewardSource {
   }
 };
 
-class JudgingTest : public ::testing::Test {
+class ThreadsJudging : public ::testing::Test {
  protected:
-  JudgingTest() { testing::write_tiny_folder(folder_.path()); }
+  ThreadsJudging() { testing::write_tiny_folder(folder_.path()); }
 
   PpoRoles roles(std::unique_ptr<RewardSource> reward) const {
     return {.checkpoint = {},
@@ -89,7 +89,7 @@ class JudgingTest : public ::testing::Test {
 };
 
 // The tasks of all lanes read what Judging holds: none may still run when it throws.
-TEST_F(JudgingTest, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
+TEST_F(ThreadsJudging, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
   std::atomic<bool> done = false;
   const PpoRoles roles = this->roles(std::make_unique<SlowReward>(&done));
   Lanes lanes({.threads_per_lane = 1});
@@ -98,7 +98,7 @@ TEST_F(JudgingTest, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
   EXPECT_TRUE(done);
 }
 
-TEST_F(JudgingTest, SamplingThatFailsLeavesNoLaneAtWork) {
+TEST_F(ThreadsJudging, SamplingThatFailsLeavesNoLaneAtWork) {
   std::atomic<bool> done = false;
   const PpoRoles roles = this->roles(std::make_unique<SlowReward>(&done));
   const PpoSetup setup{.lanes = {.scoring_group = 1}};
@@ -112,7 +112,7 @@ TEST_F(JudgingTest, SamplingThatFailsLeavesNoLaneAtWork) {
   EXPECT_TRUE(done);
 }
 
-TEST_F(JudgingTest, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
+TEST_F(ThreadsJudging, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
   auto reward = std::make_unique<CountingReward>();
   const CountingReward& counts = *reward;
   auto begun = reward->first.get_future();
@@ -138,7 +138,7 @@ TEST_F(JudgingTest, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
   }
 }
 
-TEST_F(JudgingTest, GroupsSayWhatTheWholeSays) {
+TEST_F(ThreadsJudging, GroupsSayWhatTheWholeSays) {
   const auto all = answers(7);
   const auto prompts = this->prompts(7);
   const auto rows = this->rows(7);

@@ -77,7 +77,7 @@ TEST(SvgChart, DrawsLinesBandsAndGaps) {
 TEST(SvgChart, PlacesPoints) {
   const std::string svg =
       svg_line_chart({.title = "t", .x_label = "x", .series = {{"", {0, 10}, {0, 5}, {}, {}}}});
-  EXPECT_THAT(svg, HasSubstr("cx=\"50.0\" cy=\"214.0\""));  // left, bottom of 460 × 250
+  EXPECT_THAT(svg, HasSubstr("cx=\"56.0\" cy=\"214.0\""));  // left, bottom of 460 × 250
   EXPECT_THAT(svg, HasSubstr("cx=\"446.0\" cy=\"40.0\""));  // right, top
 }
 
