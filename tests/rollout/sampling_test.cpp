@@ -111,6 +111,9 @@ TEST(Sampling, TopPTakesTheFirstOfEqualTokens) {
   }
   EXPECT_EQ(sample(row, {.top_p = 0.2495}, 0.999).token, 149);
   EXPECT_EQ(sample(row, {.top_p = 1e-9}, 0.999).token, 0);
+  // Two of four hold a half exactly.
+  const std::vector<float> four(4, 2.0f);
+  EXPECT_EQ(sample(four, {.top_p = 0.5}, 0.999).token, 1);
 }
 
 at::Tensor many_rows(int64_t rows, int64_t vocab) {
