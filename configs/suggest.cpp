@@ -34,6 +34,17 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return table[a.size()][b.size()];
 }
 
+// Sections that only some tasks have.
+std::optional<std::string_view> tasks_with(std::string_view section) {
+  if (section == "sft") return "task: sft";
+  if (section == "classification") return "task: classification";
+  if (section == "reward") return "task: ppo (a list) and task: reward";
+  for (const std::string_view own : {"ppo", "rollout", "critic", "reference", "lanes"}) {
+    if (section == own) return "task: ppo";
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> known) {
@@ -57,21 +68,6 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> kno
   return found ? " (did you mean `" + *found + "`?)" : "";
 }
 
-namespace {
-
-// Sections that only some tasks have.
-std::optional<std::string_view> tasks_with(std::string_view section) {
-  if (section == "sft") return "task: sft";
-  if (section == "classification") return "task: classification";
-  if (section == "reward") return "task: ppo (a list) and task: reward";
-  for (const std::string_view own : {"ppo", "rollout", "critic", "reference", "lanes"}) {
-    if (section == own) return "task: ppo";
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
 std::string setting_hint(std::string_view path, std::span<const std::string> known) {
   static constexpr std::pair<std::string_view, std::string_view> kElsewhere[] = {
       {"assistant_only_loss", "data.assistant_only_loss"},
@@ -91,9 +87,9 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"max_length", "data.max_length"},
       {"max_new_tokens", "rollout.response_length"},
       {"max_seq_length", "data.max_length"},
+      {"mini_batch_size", "ppo.num_mini_batches"},
       {"model_name_or_path", "model.path"},
       {"output_dir", "run.output_dir"},
-      {"mini_batch_size", "ppo.num_mini_batches"},
       {"packing", "data.packing"},
       {"per_device_train_batch_size",
        "ppo.batch_size (or sft., reward., classification.per_device_train_batch_size, as the "

@@ -44,8 +44,7 @@ std::optional<std::string> slow_bfloat16(const ProductSpeeds& speeds);
 // Cores that this process may run on.
 int64_t usable_cores();
 
-// Threads of one operation on the calling thread; 0: as many as there are cores. Returns the number
-// in effect.
+// Threads of one operation on the calling thread; 0: usable_cores(). Returns the number in effect.
 int64_t set_threads(int64_t threads);
 
 }  // namespace leash

@@ -1,7 +1,6 @@
 // leash_bench [--model M] [--quantize HOW | --fast] [--baseline M] [--repeats N]
-// [--micro-batch-tokens N]
-// [--threads N] [--program NAME] [--no-header] CASE…: CSV on standard output. One process per case
-// where peak memory matters.
+// [--micro-batch-tokens N] [--threads N] [--program NAME] [--no-header] CASE…: CSV on standard
+// output. One process per case where peak memory matters.
 #include <fmt/format.h>
 
 #include <functional>

@@ -90,9 +90,8 @@ void say_changes(const Experiment& experiment, const RunFolder& folder, Console&
   }
   if (judges) {
     console.message(
-        "warning: held-out results from before and from now are not of the same kind; gains and "
-        "the "
-        "best snapshot are taken over both");
+        "warning: held-out results from before and from now are not of the same kind; gains "
+        "and the best snapshot are taken over both");
   }
 }
 

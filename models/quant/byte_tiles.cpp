@@ -4,7 +4,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Half.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>

@@ -208,7 +208,7 @@ TEST(Generate, FastIsNearThePlainAnswers) {
     const double right = json_lines(plain.out).at(0)["logprobs"][0].get<double>();
     const double near = json_lines(fast.out).at(0)["logprobs"][0].get<double>();
     EXPECT_NE(near, right);
-    EXPECT_NEAR(near, right, 0.15);  // random weights; SmolLM2 moves less
+    EXPECT_NEAR(near, right, 0.1);  // random weights; SmolLM2 moves less
   }
   expect_error(with({"--fast", "--quantize", "nf4"}), 2, "leave --quantize out");
 }

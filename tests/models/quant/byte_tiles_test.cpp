@@ -132,7 +132,7 @@ TEST(ByteProduct, EqualsTheProductOfWhatTheCodesStandFor) {
       const at::Tensor codes = rounded(byte_input(x)).to(at::kDouble);
       const at::Tensor size = codes.abs().matmul(dense.t().abs());
       const at::Tensor difference = weight->multiply(x).to(at::kDouble) - codes.matmul(dense.t());
-      EXPECT_LT(difference.abs().div(size + 1e-30).max().item<double>(), 2e-6);
+      EXPECT_LT(difference.abs().div(size + 1e-30).max().item<double>(), 1e-6);
     }
   }
 }
