@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <utility>
 
 #include "configs/binder.h"
 #include "configs/checks.h"
@@ -29,11 +30,37 @@ Task take_task(ConfigValue& root, Problems& problems) {
   return task;
 }
 
+// Passes as small as a CPU's leave a GPU idle: launching their kernels takes longer than running
+// them.
+constexpr int64_t kGpuPassTokens = 4096;
+
+std::pair<std::string, int64_t*> pass_setting(PpoSetup& s) {
+  return {"ppo", &s.ppo.micro_batch_tokens};
+}
+std::pair<std::string, int64_t*> pass_setting(SftSetup& s) {
+  return {"sft", &s.sft.micro_batch_tokens};
+}
+std::pair<std::string, int64_t*> pass_setting(RewardSetup& s) {
+  return {"reward", &s.reward.micro_batch_tokens};
+}
+std::pair<std::string, int64_t*> pass_setting(ClassificationSetup& s) {
+  return {"classification", &s.classification.micro_batch_tokens};
+}
+
+// The default of micro_batch_tokens depends on where the model is.
+template <class Setup>
+void fit_to_device(Setup& setup, const Written& written) {
+  const auto [section, tokens] = pass_setting(setup);
+  const bool on_cpu = setup.devices.policy.starts_with("cpu");
+  if (!on_cpu && !written.contains(section + ".micro_batch_tokens")) *tokens = kGpuPassTokens;
+}
+
 template <class Setup>
 LoadedExperiment read_setup(Task task, const ConfigValue& root, Problems& problems) {
   Setup setup;
   Written written;
   read_config(root, setup, problems, written);
+  fit_to_device(setup, written);
   // Rules across settings make sense only for values that could be read.
   if (problems.settings_are_read()) check(setup, written, problems);
   problems.check();

@@ -70,15 +70,18 @@ at::Tensor dropout_mask(const Update& update, const DropoutKey& key,
     if (row < update.row || row >= update.row + update.num_rows) continue;
     const DrawKey draw{key.seed, Purpose::dropout, key.step, key.samples.at(i),
                        static_cast<uint64_t>(update.module)};
-    masks.push_back(uniform_tensor(draw, {lengths[i], in_features}, 0.0, 1.0));
+    masks.push_back(uniform_tensor(draw, {lengths[i], in_features}, 0.0, 1.0, options.device()));
   }
-  return on_device(at::cat(masks).ge(update.dropout).to(options.dtype()), options.device())
-      .div_(1.0 - update.dropout);
+  return at::cat(masks).ge(update.dropout).to(options.dtype()).div_(1.0 - update.dropout);
 }
 
+// The rows that an update reads, in its dtype. `wide` is x in that dtype where it was asked for
+// before: the modules of a group share it.
 at::Tensor update_input(const Update& update, const at::Tensor& x, const DropoutKey* dropout,
-                        const std::vector<int64_t>* lengths, at::ScalarType dtype) {
-  at::Tensor rows = update.rows_of(x).to(dtype);
+                        const std::vector<int64_t>* lengths, at::ScalarType dtype,
+                        at::Tensor& wide) {
+  if (!wide.defined() || wide.scalar_type() != dtype) wide = x.to(dtype);
+  at::Tensor rows = update.rows_of(wide);
   if (update.dropout == 0.0) return rows;
   return rows.mul(dropout_mask(update, *dropout, *lengths, x.size(1), rows.options()));
 }
@@ -89,6 +92,8 @@ void add_product(const at::Tensor& block, const at::Tensor& left, const at::Tens
   at::Tensor target = block;
   if (block.scalar_type() == left.scalar_type()) {
     target.addmm_(left, right, /*beta=*/1, /*alpha=*/scale);
+  } else if (block.is_cuda()) {
+    target.add_(left.matmul(right), scale);  // a CPU would convert whole blocks
   } else {
     target.add_(left.matmul(right).mul_(scale).to(block.scalar_type()));
   }
@@ -128,6 +133,7 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
     size_t output = 0;
     const bool need_dx = task_should_compute_output(output);
     at::Tensor dx = need_dx ? base_input_gradient(dy) : at::Tensor();
+    at::Tensor wide;
     output = 1;
     for (size_t i = 0; i < updates.size(); ++i) {
       const Update& update = updates[i];
@@ -147,7 +153,7 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
         ++output;
       }
       if (update.lora != nullptr) {
-        lora_gradients(i, dy_block, need_dx ? &dx : nullptr, output, result);
+        lora_gradients(i, dy_block, need_dx ? &dx : nullptr, output, result, wide);
         output += 2;
       }
     }
@@ -169,7 +175,7 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
   }
 
   void lora_gradients(size_t i, const at::Tensor& dy_block, at::Tensor* dx, size_t output,
-                      torch::autograd::variable_list& result) {
+                      torch::autograd::variable_list& result, at::Tensor& wide) {
     const Update& update = updates[i];
     const LoraWeights& lora = loras[i];
     const at::Tensor dy = dy_block.to(lora.b.scalar_type());
@@ -181,7 +187,9 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
     const at::Tensor dh = dy.matmul(lora.b).mul_(lora.scaling);  // [rows, r]
     const DropoutKey* key = dropout ? &*dropout : nullptr;
     if (need_da) {
-      result[output] = dh.t().matmul(update_input(update, x, key, &lengths, lora.a.scalar_type()));
+      result[output] =
+          dh.t().matmul(update_input(update, x, key, &lengths, lora.a.scalar_type(), wide));
+      if (i + 1 == updates.size()) wide = at::Tensor();  // what comes next is as large
     }
     if (dx == nullptr) return;
     if (update.dropout == 0.0) {
@@ -201,6 +209,7 @@ at::Tensor compute(const at::Tensor& x, const LinearGroup& group,
   at::Tensor y =
       replaced ? x.new_empty({x.size(0), group.weight->out_features()}) : group.weight->multiply(x);
   if (group.bias) y.add_(*group.bias);
+  at::Tensor wide;
   for (const Update& update : updates) {
     at::Tensor block = update.block_of(y);
     if (update.weight_copy != nullptr) {
@@ -215,7 +224,7 @@ at::Tensor compute(const at::Tensor& x, const LinearGroup& group,
     at::Tensor projection;
     if (update.lora != nullptr) {
       const at::Tensor input =
-          update_input(update, x, dropout, lengths, update.lora->a.scalar_type());
+          update_input(update, x, dropout, lengths, update.lora->a.scalar_type(), wide);
       projection = input.matmul(update.lora->a.t());  // [rows, r]
       add_product(block, projection, update.lora->b.t(), update.lora->scaling);
     }

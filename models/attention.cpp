@@ -2,6 +2,7 @@
 
 #include <ATen/OpMathType.h>
 #include <ATen/Parallel.h>
+#include <ATen/ops/_scaled_dot_product_efficient_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
 #include <ATen/ops/arange.h>
@@ -300,20 +301,24 @@ at::Tensor cached_attention_plain(const at::Tensor& query, const CachedLayer& la
   return at::cat(outputs);
 }
 
-// One row of each sequence, all sequences in one call: keys and values of their slots side by side.
+// One row of each sequence, all sequences in one call. The query heads of a key head stand as rows
+// of one sequence: that needs no copies of the keys, and LibTorch's fused attention takes it.
 at::Tensor cached_attention_of_one_row(const at::Tensor& query, const CachedLayer& layer) {
-  const int64_t seen = layer.visible.size(1);
+  const int64_t seen = layer.visible.size(1), kv_heads = layer.keys.size(1);
   const auto seen_rows = [&](const at::Tensor& cache) {
-    return cache.narrow(2, 0, seen).index_select(0, layer.slot_index);
+    return layer.slot_index.defined() ? cache.narrow(2, 0, seen).index_select(0, layer.slot_index)
+                                      : cache;
   };
-  const bool grouped = query.size(1) != layer.keys.size(1);
-  return at::scaled_dot_product_attention(query.unsqueeze(2), seen_rows(layer.keys),
-                                          seen_rows(layer.values),
-                                          layer.visible.unsqueeze(1).unsqueeze(1),
-                                          /*dropout_p=*/0.0, /*is_causal=*/false,
-                                          /*scale=*/std::nullopt, /*enable_gqa=*/grouped)
-      .squeeze(2)
-      .flatten(1);
+  const at::Tensor groups =
+      query.reshape({query.size(0), kv_heads, query.size(1) / kv_heads, query.size(2)});
+  const at::Tensor keys = seen_rows(layer.keys), values = seen_rows(layer.values);
+  const at::Tensor visible = layer.visible.unsqueeze(1).unsqueeze(1).expand(
+      {groups.size(0), kv_heads, groups.size(2), seen});
+  const bool fused = query.is_cuda() && query.scalar_type() != at::kDouble;
+  const at::Tensor out = fused ? std::get<0>(at::_scaled_dot_product_efficient_attention(
+                                     groups, keys, values, visible, /*compute_log_sumexp=*/false))
+                               : at::scaled_dot_product_attention(groups, keys, values, visible);
+  return out.flatten(1);
 }
 
 at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,

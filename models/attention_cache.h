@@ -16,11 +16,12 @@ struct CachedLayer {
   at::Tensor values;  // [slots, kv_heads, capacity, head_dim]
   const std::vector<int64_t>* slots = nullptr;
   const std::vector<int64_t>* past = nullptr;
-  // Of a cache that is not on the CPU, made once for all layers of a forward: slots and past on its
-  // device (int64 [sequences]), and which positions each sequence's next row sees (bool
-  // [sequences, longest past + 1]).
+  // Of a cache that is not on the CPU, made once for all layers of a forward: the slots on its
+  // device (int64 [sequences]; undefined where keys and values are those of the sequences already,
+  // in their order, and as long as `visible`), and what is added to the attention scores of each
+  // sequence's next row: 0 where it sees, -inf elsewhere ([sequences, positions], of the keys'
+  // dtype).
   at::Tensor slot_index = {};
-  at::Tensor past_index = {};
   at::Tensor visible = {};
 };
 

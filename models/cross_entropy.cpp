@@ -16,6 +16,10 @@
 #include "models/node.h"
 #include "models/vocabulary_chunks.h"
 
+#ifdef LEASH_CUDA
+#include "models/vocabulary_cuda.h"
+#endif
+
 namespace leash {
 namespace {
 
@@ -41,6 +45,19 @@ Sums plain_chunk(at::Tensor& logits, const at::Tensor& targets, double epsilon, 
   }
   return sums;
 }
+
+#ifdef LEASH_CUDA
+// The same with the kernels of a GPU, in place, without label smoothing.
+Sums cuda_chunk(at::Tensor& logits, const at::Tensor& targets, double /*epsilon*/,
+                double normalizer, bool gradient) {
+  const cuda::RowScores scores = cuda::score_rows(logits, targets, /*temperature=*/1.0);
+  if (gradient) {
+    const at::Tensor share = at::full({logits.size(0)}, -1.0 / normalizer, logits.options());
+    cuda::logprob_backward(logits, targets, 1.0, scores.log_normalizers, share);
+  }
+  return {.nll = -scores.logprobs.sum(at::kDouble).item<double>()};
+}
+#endif
 
 // The same with the fused kernels, in place.
 Sums kernel_chunk(at::Tensor& logits, const at::Tensor& targets, double epsilon, double normalizer,
@@ -87,7 +104,13 @@ Sums run_chunk(const torch::autograd::variable_list& inputs, const LinearGroup& 
   at::Tensor logits = output.detach();
   const at::Tensor at_target = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
   const int64_t correct = at_target.ge(logits.amax(-1)).sum().item<int64_t>();
-  const auto chunk = use_kernel(logits) ? kernel_chunk : plain_chunk;
+  auto chunk = use_kernel(logits) ? kernel_chunk : plain_chunk;
+#ifdef LEASH_CUDA
+  if (logits.is_cuda() && logits.scalar_type() == at::kFloat && epsilon == 0) {
+    logits = logits.contiguous();
+    chunk = cuda_chunk;
+  }
+#endif
   Sums sums = chunk(logits, targets, epsilon, normalizer, gradients != nullptr);
   sums.correct = correct;
   if (gradients != nullptr) {

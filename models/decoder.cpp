@@ -57,9 +57,10 @@ at::Tensor embedding_noise(const EmbeddingNoise& noise, const PackedTokens& toke
   for (size_t i = 0; i < tokens.lengths.size(); ++i) {
     const double magnitude = noise.magnitudes.at(i);
     parts.push_back(uniform_tensor({noise.seed, Purpose::noise, noise.step, noise.samples.at(i)},
-                                   {tokens.lengths[i], like.size(1)}, -magnitude, magnitude));
+                                   {tokens.lengths[i], like.size(1)}, -magnitude, magnitude,
+                                   like.device()));
   }
-  return on_device(at::cat(parts).to(like.scalar_type()), like.device());
+  return at::cat(parts).to(like.scalar_type());
 }
 
 }  // namespace
@@ -193,7 +194,9 @@ at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapte
                             const ForwardOptions& options) const {
   TORCH_CHECK(given.ids.dim() == 1 && given.ids.sizes() == given.positions.sizes(),
               "forward: ids and positions are [tokens]");
-  const int64_t last = given.positions.max().item<int64_t>();
+  // Positions that are on a device already are not read, which would wait for it.
+  const int64_t last = given.positions.is_cpu() ? given.positions.max().item<int64_t>()
+                                                : state_->config.max_positions - 1;
   PackedTokens tokens = given;
   tokens.ids = on_device(given.ids, state_->device);
   tokens.positions = on_device(given.positions, state_->device);

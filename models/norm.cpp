@@ -1,6 +1,7 @@
 #include "models/norm.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/_fused_rms_norm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/record_function.h>
@@ -45,6 +46,9 @@ at::Tensor rms_norm_plain(const at::Tensor& x, const at::Tensor& weight, double 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   const bool fused = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
                      x.is_cpu() && x.dim() == 2 && !weight.requires_grad();
+  if (x.is_cuda() && x.scalar_type() == weight.scalar_type()) {
+    return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, weight, epsilon));
+  }
   if (!fused) return rms_norm_plain(x, weight, epsilon);
   const at::Tensor input = x.detach().contiguous();
   const at::Tensor w = weight.contiguous();

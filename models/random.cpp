@@ -9,7 +9,6 @@
 #include "models/random.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/PhiloxRNGEngine.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -19,6 +18,13 @@
 #include <numbers>
 #include <numeric>
 #include <utility>
+
+#include "models/device.h"
+#include "models/uniform_stream.h"
+
+#ifdef LEASH_CUDA
+#include "models/random_cuda.h"
+#endif
 
 namespace leash {
 namespace {
@@ -39,36 +45,30 @@ uint64_t place_hash(const DrawKey& key, uint64_t salt) {
   return hash;
 }
 
-// What of a key does not depend on the index.
-class Stream {
- public:
-  explicit Stream(const DrawKey& key)
-      : philox_key_(mix(key.seed) ^ place_hash(key, 0x9e3779b97f4a7c15)),
-        place_(place_hash(key, 0xd1b54a32d192ed03)) {}
+PhiloxStream stream_of(const DrawKey& key) {
+  return {.key = mix(key.seed) ^ place_hash(key, 0x9e3779b97f4a7c15),
+          .place = place_hash(key, 0xd1b54a32d192ed03)};
+}
 
-  Words block(uint64_t index) const {
-    at::Philox4_32 philox(philox_key_, place_, index);
-    return {philox(), philox(), philox(), philox()};
-  }
-  uint64_t word64(uint64_t index) const { return pair(block(index / 2), index % 2); }
+Words words_of(const PhiloxStream& stream, uint64_t block) {
+  Words words;
+  stream.block(block, words.data());
+  return words;
+}
 
-  static uint64_t pair(const Words& words, uint64_t half) {
-    return static_cast<uint64_t>(words[2 * half + 1]) << 32 | words[2 * half];
-  }
-
- private:
-  uint64_t philox_key_;
-  uint64_t place_;
-};
-
-double to_unit(uint64_t bits) { return static_cast<double>(bits >> 11) * 0x1p-53; }  // [0, 1)
+uint64_t word64(const PhiloxStream& stream, uint64_t index) {
+  const Words words = words_of(stream, index / 2);
+  return static_cast<uint64_t>(words[2 * (index % 2) + 1]) << 32 | words[2 * (index % 2)];
+}
 
 // The two draws of a block.
-std::array<double, 2> uniforms(const Words& words) {
-  return {to_unit(Stream::pair(words, 0)), to_unit(Stream::pair(words, 1))};
+std::array<double, 2> uniforms(const PhiloxStream& stream, uint64_t block) {
+  std::array<double, 2> draws;
+  stream.uniforms(block, draws.data());
+  return draws;
 }
-std::array<double, 2> normals(const Words& words) {
-  const auto [u, v] = uniforms(words);
+std::array<double, 2> normals(const PhiloxStream& stream, uint64_t block) {
+  const auto [u, v] = uniforms(stream, block);
   const double radius = std::sqrt(-2.0 * std::log1p(-u));  // 1 - u is never 0
   const double angle = 2.0 * std::numbers::pi * v;
   return {radius * std::cos(angle), radius * std::sin(angle)};
@@ -77,13 +77,13 @@ std::array<double, 2> normals(const Words& words) {
 // Elements 2k and 2k + 1 come from block k, whichever thread fills them.
 template <class Draws, class Scale>
 at::Tensor fill(const DrawKey& key, at::IntArrayRef shape, Draws draws, Scale scale) {
-  const Stream stream(key);
+  const PhiloxStream stream = stream_of(key);
   at::Tensor result = at::empty(shape, at::kFloat);
   float* const out = result.mutable_data_ptr<float>();
   const int64_t n = result.numel();
   at::parallel_for(0, (n + 1) / 2, 2048, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      const auto pair = draws(stream.block(static_cast<uint64_t>(k)));
+      const auto pair = draws(stream, static_cast<uint64_t>(k));
       out[2 * k] = scale(pair[0]);
       if (2 * k + 1 < n) out[2 * k + 1] = scale(pair[1]);
     }
@@ -93,11 +93,11 @@ at::Tensor fill(const DrawKey& key, at::IntArrayRef shape, Draws draws, Scale sc
 
 // Uniform in 0 … bound-1 without bias (Lemire 2019, "Fast random integer generation in an
 // interval"); takes words from `next` on and leaves it behind the last one taken.
-uint64_t draw_below(const Stream& stream, uint64_t bound, uint64_t& next) {
+uint64_t draw_below(const PhiloxStream& stream, uint64_t bound, uint64_t& next) {
   __extension__ using Wide = unsigned __int128;
   const uint64_t threshold = (0 - bound) % bound;
   while (true) {
-    const Wide product = static_cast<Wide>(stream.word64(next++)) * bound;
+    const Wide product = static_cast<Wide>(word64(stream, next++)) * bound;
     if (static_cast<uint64_t>(product) >= threshold) return static_cast<uint64_t>(product >> 64);
   }
 }
@@ -105,27 +105,33 @@ uint64_t draw_below(const Stream& stream, uint64_t bound, uint64_t& next) {
 }  // namespace
 
 uint32_t draw_bits(const DrawKey& key, uint64_t index) {
-  return Stream(key).block(index / 4)[index % 4];
+  return words_of(stream_of(key), index / 4)[index % 4];
 }
 
 double draw_uniform(const DrawKey& key, uint64_t index) {
-  return uniforms(Stream(key).block(index / 2))[index % 2];
+  return uniforms(stream_of(key), index / 2)[index % 2];
 }
 
 double draw_normal(const DrawKey& key, uint64_t index) {
-  return normals(Stream(key).block(index / 2))[index % 2];
+  return normals(stream_of(key), index / 2)[index % 2];
 }
 
-at::Tensor uniform_tensor(const DrawKey& key, at::IntArrayRef shape, double low, double high) {
+at::Tensor uniform_tensor(const DrawKey& key, at::IntArrayRef shape, double low, double high,
+                          at::Device device) {
   TORCH_CHECK(low <= high, "uniform_tensor: an empty interval [", low, ", ", high, ")");
-  // Rounding to fp32 may reach `high`, which does not belong to the interval.
-  const float last =
-      std::nextafter(static_cast<float>(high), -std::numeric_limits<float>::infinity());
-  const float first = static_cast<float>(low);
-  return fill(key, shape, uniforms, [=](double u) {
-    const float value = static_cast<float>(low + u * (high - low));
-    return value > last ? std::max(last, first) : value;
-  });
+  const UniformInterval interval{
+      .low = low,
+      .width = high - low,
+      .first = static_cast<float>(low),
+      .last = std::nextafter(static_cast<float>(high), -std::numeric_limits<float>::infinity())};
+#ifdef LEASH_CUDA
+  if (device.is_cuda()) {
+    const at::Tensor result = at::empty(shape, at::TensorOptions(at::kFloat).device(device));
+    cuda::fill_uniform(stream_of(key), interval, result);
+    return result;
+  }
+#endif
+  return on_device(fill(key, shape, uniforms, interval), device);
 }
 
 at::Tensor normal_tensor(const DrawKey& key, at::IntArrayRef shape, double mean, double stddev) {
@@ -137,7 +143,7 @@ std::vector<int64_t> draw_permutation(const DrawKey& key, int64_t n) {
   TORCH_CHECK(n >= 0, "draw_permutation: a negative length ", n);
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), int64_t{0});
-  const Stream stream(key);
+  const PhiloxStream stream = stream_of(key);
   uint64_t next = 0;
   for (size_t i = order.size(); i > 1; --i) {
     std::swap(order[i - 1], order[draw_below(stream, i, next)]);

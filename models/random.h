@@ -41,7 +41,9 @@ double draw_uniform(const DrawKey& key, uint64_t index = 0);
 // Standard normal (Box–Muller).
 double draw_normal(const DrawKey& key, uint64_t index = 0);
 // fp32 tensors of the draws with indices 0, 1, 2, …, scaled: [low, high), or mean and stddev.
-at::Tensor uniform_tensor(const DrawKey& key, at::IntArrayRef shape, double low, double high);
+// On a GPU uniform draws are made there, with the CPU's numbers.
+at::Tensor uniform_tensor(const DrawKey& key, at::IntArrayRef shape, double low, double high,
+                          at::Device device = at::kCPU);
 at::Tensor normal_tensor(const DrawKey& key, at::IntArrayRef shape, double mean, double stddev);
 // A permutation of 0 … n-1 (Fisher–Yates).
 std::vector<int64_t> draw_permutation(const DrawKey& key, int64_t n);

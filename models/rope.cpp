@@ -16,6 +16,10 @@
 #include "models/kernels.h"
 #include "models/node.h"
 
+#ifdef LEASH_CUDA
+#include "models/rope_cuda.h"
+#endif
+
 namespace leash {
 namespace {
 
@@ -113,11 +117,19 @@ at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& positions, const 
 }
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {
-  if (x.scalar_type() != at::kFloat || !x.is_cpu()) return rotate_plain(x, positions, table);
-  const at::Tensor y = rotate_rows(x.detach(), positions, table, 1.0f);
+  auto kernel = &rotate_rows;
+  bool fits = x.is_cpu() && x.scalar_type() == at::kFloat;
+#ifdef LEASH_CUDA
+  if (x.is_cuda()) {
+    kernel = &cuda::rotate;
+    fits = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  }
+#endif
+  if (!fits) return rotate_plain(x, positions, table);
+  const at::Tensor y = kernel(x.detach(), positions, table, 1.0f);
   if (!differentiable({x})) return y;
-  return with_backward(y, {x}, "RotateBackward", [positions, table](const at::Tensor& dy) {
-    return torch::autograd::variable_list{rotate_rows(dy, positions, table, -1.0f)};
+  return with_backward(y, {x}, "RotateBackward", [positions, table, kernel](const at::Tensor& dy) {
+    return torch::autograd::variable_list{kernel(dy, positions, table, -1.0f)};
   });
 }
 
@@ -127,6 +139,14 @@ QueryKeyValue split_and_rotate(const at::Tensor& qkv, const at::Tensor& position
   const int64_t tokens = qkv.size(0);
   const int64_t queries = num_heads * head_dim;
   const int64_t keys = num_kv_heads * head_dim;
+  if (!qkv.is_cpu()) {  // the fewer calls the better: queries and keys in one
+    const at::Tensor both =
+        rotate(qkv.narrow(1, 0, queries + keys).unflatten(1, {num_heads + num_kv_heads, head_dim}),
+               positions, table);
+    return {.query = both.narrow(1, 0, num_heads),
+            .key = both.narrow(1, num_heads, num_kv_heads),
+            .value = qkv.narrow(1, queries + keys, keys).unflatten(1, {num_kv_heads, head_dim})};
+  }
   const at::Tensor query = qkv.narrow(1, 0, queries).reshape({tokens, num_heads, head_dim});
   const at::Tensor key = qkv.narrow(1, queries, keys).reshape({tokens, num_kv_heads, head_dim});
   const at::Tensor value =

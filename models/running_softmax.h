@@ -38,6 +38,18 @@ struct RunningSoftmax {
   LEASH_HOST_DEVICE double entropy() const { return log(sum) - weighted / sum; }
 };
 
+// The largest of some logits and the first place where it stands, in parts that are put together.
+struct LargestLogit {
+  float value = -INFINITY;
+  int64_t index = -1;  // -1: none yet
+
+  LEASH_HOST_DEVICE void merge(const LargestLogit& other) {
+    if (other.index < 0) return;
+    const bool first = other.value == value && other.index < index;
+    if (index < 0 || other.value > value || first) *this = other;
+  }
+};
+
 // dL/dlogit for L = g · log p[target], p = softmax(logits / temperature).
 LEASH_HOST_DEVICE float logprob_gradient(float logit, float inverse_temperature,
                                          double log_normalizer, bool is_target, float g) {

@@ -31,8 +31,8 @@ at::Tensor keys_of(const at::Tensor& rows, const VarlenPlan& plan) {
 at::Tensor flash(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                  const VarlenPlan& plan) {
   return std::get<0>(at::_flash_attention_forward(
-      query.contiguous(), key.contiguous(), value.contiguous(), plan.query_starts, plan.key_starts,
-      plan.longest_query, plan.longest_key, /*dropout_p=*/0.0, /*is_causal=*/true,
+      query, key, value, plan.query_starts, plan.key_starts, plan.longest_query, plan.longest_key,
+      /*dropout_p=*/0.0, /*is_causal=*/true,
       /*return_debug_mask=*/false));
 }
 

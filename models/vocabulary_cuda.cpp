@@ -21,6 +21,21 @@ void check_logits(const at::Tensor& logits) {
 
 float inverse_of(double temperature) { return static_cast<float>(1.0 / temperature); }
 
+Draws parts_of(const at::Tensor& all) {
+  return {.tokens = all.select(0, 0).view(at::kLong),
+          .logprobs = all.select(0, 1),
+          .entropies = all.select(0, 2)};
+}
+
+// Side by side in one memory, so that one copy brings them to the host.
+struct DrawMemory {
+  at::Tensor all;
+  Draws parts = parts_of(all);
+  explicit DrawMemory(const at::Tensor& logits)
+      : all(at::empty({3, logits.size(0)}, logits.options().dtype(at::kDouble))) {}
+  Draws to_host() const { return parts_of(all.cpu()); }
+};
+
 }  // namespace
 
 RowScores score_rows(const at::Tensor& given, const at::Tensor& targets, double temperature) {
@@ -59,20 +74,34 @@ Draws sample_rows(const at::Tensor& given, double temperature, std::span<const d
   const c10::cuda::CUDAGuard guard(given.device());
   const at::Tensor logits = given.contiguous();
   const int64_t rows = logits.size(0), vocab = logits.size(1);
-  const auto doubles = logits.options().dtype(at::kDouble);
   const at::Tensor drawn =
       on_device(at::tensor(at::ArrayRef<double>(uniforms.data(), uniforms.size()), at::kDouble),
                 logits.device());
-  const at::Tensor scratch = at::empty({rows, (vocab + kSampledPart - 1) / kSampledPart}, doubles);
-  const at::Tensor tokens = at::empty({rows}, logits.options().dtype(at::kLong));
-  const at::Tensor logprobs = at::empty({rows}, doubles), entropies = at::empty({rows}, doubles);
+  const at::Tensor scratch = at::empty({rows, (vocab + kSampledPart - 1) / kSampledPart},
+                                       logits.options().dtype(at::kDouble));
+  const DrawMemory draws(logits);
   launch_sample_rows(logits.const_data_ptr<float>(), drawn.const_data_ptr<double>(), rows, vocab,
                      inverse_of(temperature), scratch.mutable_data_ptr<double>(),
-                     tokens.mutable_data_ptr<int64_t>(), logprobs.mutable_data_ptr<double>(),
-                     entropies.mutable_data_ptr<double>(),
+                     draws.parts.tokens.mutable_data_ptr<int64_t>(),
+                     draws.parts.logprobs.mutable_data_ptr<double>(),
+                     draws.parts.entropies.mutable_data_ptr<double>(),
                      c10::cuda::getCurrentCUDAStream().stream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return {.tokens = tokens.cpu(), .logprobs = logprobs.cpu(), .entropies = entropies.cpu()};
+  return draws.to_host();
+}
+
+Draws pick_largest(const at::Tensor& given) {
+  check_logits(given);
+  const c10::cuda::CUDAGuard guard(given.device());
+  const at::Tensor logits = given.contiguous();
+  const DrawMemory draws(logits);
+  launch_pick_largest(logits.const_data_ptr<float>(), logits.size(0), logits.size(1),
+                      draws.parts.tokens.mutable_data_ptr<int64_t>(),
+                      draws.parts.logprobs.mutable_data_ptr<double>(),
+                      draws.parts.entropies.mutable_data_ptr<double>(),
+                      c10::cuda::getCurrentCUDAStream().stream());
+  C10_CUDA_KERNEL_LAUNCH_CHECK();
+  return draws.to_host();
 }
 
 }  // namespace leash::cuda

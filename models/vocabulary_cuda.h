@@ -27,5 +27,7 @@ struct Draws {
 };
 Draws sample_rows(const at::Tensor& logits /* fp32 [rows, vocab] */, double temperature,
                   std::span<const double> uniforms);
+// The likeliest token of each row, the first of equals; log-probs and entropies at temperature 1.
+Draws pick_largest(const at::Tensor& logits /* fp32 [rows, vocab] */);
 
 }  // namespace leash::cuda

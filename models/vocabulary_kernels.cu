@@ -9,11 +9,11 @@ namespace {
 constexpr int kThreads = 256;
 
 // All threads' parts as one, for every thread.
-__device__ RunningSoftmax reduce(RunningSoftmax own) {
+template <class Part>
+__device__ Part reduce(Part own) {
   // As bytes, since shared memory is not initialised.
-  __shared__ __align__(
-      alignof(RunningSoftmax)) unsigned char memory[sizeof(RunningSoftmax) * kThreads];
-  auto* const parts = reinterpret_cast<RunningSoftmax*>(memory);
+  __shared__ __align__(alignof(Part)) unsigned char memory[sizeof(Part) * kThreads];
+  auto* const parts = reinterpret_cast<Part*>(memory);
   parts[threadIdx.x] = own;
   __syncthreads();
   for (int half = kThreads / 2; half > 0; half /= 2) {
@@ -96,6 +96,21 @@ __global__ void sample_rows(const float* logits, const double* uniforms, int64_t
   entropies[row] = softmax.entropy();
 }
 
+__global__ void pick_largest(const float* logits, int64_t vocab, int64_t* tokens, double* logprobs,
+                             double* entropies) {
+  const int64_t row = blockIdx.x;
+  const float* const logit = logits + row * vocab;
+  LargestLogit own;
+  for (int64_t v = threadIdx.x; v < vocab; v += kThreads) own.merge({logit[v], v});
+  const LargestLogit largest = reduce(own);
+  const RunningSoftmax softmax = row_softmax(logit, vocab, 1.0f);
+  if (threadIdx.x != 0) return;
+  const bool finite = isfinite(softmax.sum) && isfinite(softmax.largest);
+  tokens[row] = finite ? largest.index : -1;
+  logprobs[row] = static_cast<double>(largest.value) - softmax.log_normalizer();
+  entropies[row] = softmax.entropy();
+}
+
 }  // namespace
 
 void launch_score_rows(const float* logits, const int64_t* targets, int64_t rows, int64_t vocab,
@@ -120,6 +135,13 @@ void launch_sample_rows(const float* logits, const double* uniforms, int64_t row
   if (rows == 0) return;
   sample_rows<<<static_cast<unsigned>(rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
       logits, uniforms, vocab, inverse_temperature, part_sums, tokens, logprobs, entropies);
+}
+
+void launch_pick_largest(const float* logits, int64_t rows, int64_t vocab, int64_t* tokens,
+                         double* logprobs, double* entropies, void* stream) {
+  if (rows == 0) return;
+  pick_largest<<<static_cast<unsigned>(rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+      logits, vocab, tokens, logprobs, entropies);
 }
 
 }  // namespace leash::cuda

@@ -24,4 +24,9 @@ void launch_sample_rows(const float* logits, const double* uniforms, int64_t row
                         float inverse_temperature, double* part_sums, int64_t* tokens,
                         double* logprobs, double* entropies, void* stream);
 
+// The first of the likeliest tokens of each row, its log-prob and the row's entropy at temperature
+// 1; otherwise as launch_sample_rows.
+void launch_pick_largest(const float* logits, int64_t rows, int64_t vocab, int64_t* tokens,
+                         double* logprobs, double* entropies, void* stream);
+
 }  // namespace leash::cuda

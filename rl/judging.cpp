@@ -22,6 +22,11 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
   return texts;
 }
 
+bool recomputes(const PpoSetup& setup, const PpoRoles& roles) {
+  const at::ScalarType dtype = roles.decoder->dtype();
+  return setup.ppo.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
+}
+
 }  // namespace
 
 // Some answers, on their way through the lanes.
@@ -32,17 +37,22 @@ class Judging::Group {
       : answers_(std::move(answers)),
         texts_(texts_of(answers_)),
         samples_(reward_samples(answers_, prompts)),
+        scoring_{.temperature = setup.rollout.temperature,
+                 .micro_batch_tokens = setup.ppo.micro_batch_tokens},
         reference_(lanes[Role::reference].run(
             "reference log-probs",
-            [this, &setup, &roles] {
-              return score_texts(*roles.reference_decoder, roles.reference(), texts_,
-                                 {.temperature = setup.rollout.temperature,
-                                  .micro_batch_tokens = setup.ppo.micro_batch_tokens});
+            [this, &roles] {
+              return score_texts(*roles.reference_decoder, roles.reference(), texts_, scoring_);
             })),
         critic_(lanes[Role::critic].run(
             "values", [this, &setup, &roles]() -> PerToken { return values(setup, roles); })),
-        reward_(lanes[Role::reward].run(
-            "scores", [this, &roles] { return roles.reward->score(samples_); })) {}
+        reward_(lanes[Role::reward].run("scores",
+                                        [this, &roles] { return roles.reward->score(samples_); })) {
+    if (!recomputes(setup, roles)) return;
+    policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
+      return score_texts(*roles.decoder, &roles.policy, texts_, scoring_);
+    });
+  }
 
   ~Group() { wait(); }
 
@@ -50,16 +60,20 @@ class Judging::Group {
     reference_.wait();
     critic_.wait();
     reward_.wait();
+    if (policy_) policy_->wait();
   }
 
   void move_into(std::vector<JudgedAnswer>& judged) {
     auto references = reference_.get();
     auto values = critic_.get();
     const auto scores = reward_.get();
+    std::vector<TextScores> policies;
+    if (policy_) policies = policy_->get();
     for (size_t i = 0; i < answers_.size(); ++i) {
       JudgedAnswer& one = judged.emplace_back();
       one.answer = std::move(answers_[i]);
       one.reference_logprobs = std::move(references[i].logprobs);
+      if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
       one.values = values.empty() ? one.answer.values : std::move(values[i]);
       one.score = scores[i];
     }
@@ -76,10 +90,12 @@ class Judging::Group {
   std::vector<Completion> answers_;
   std::vector<ScoredText> texts_;
   std::vector<RewardSample> samples_;
+  ScoringOptions scoring_;
   // Last: their tasks read the others.
   LaneResult<std::vector<TextScores>> reference_;
   LaneResult<PerToken> critic_;
   LaneResult<std::vector<double>> reward_;
+  std::optional<LaneResult<std::vector<TextScores>>> policy_;
 };
 
 Judging::Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,

@@ -13,6 +13,7 @@ namespace leash {
 // An answer and what every role says about it.
 struct JudgedAnswer {
   Completion answer;                       // its sample is its row in the iteration's batch
+  std::vector<double> policy_logprobs;     // nats, per token, computed again; empty: the sampler's
   std::vector<double> reference_logprobs;  // nats, per token
   std::vector<double> values;              // of the state before each token
   double score = 0;                        // from the reward sources

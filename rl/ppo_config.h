@@ -164,6 +164,7 @@ struct PpoConfig {
   double max_grad_norm = 1.0;  // TRL has the key (from TrainingArguments) but never clips
   double kl_coef = 0.05;
   KlEstimator kl_estimator = KlEstimator::k1;
+  std::optional<bool> recompute_logprobs;
   std::optional<double> target_kl;
   double kl_horizon = 10000;
   double cliprange = 0.2;
@@ -186,7 +187,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("num_mini_batches", c.num_mini_batches, "optimizer steps per epoch", at_least(1));
   visit("num_ppo_epochs", c.num_ppo_epochs, "passes over an iteration's answers", at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,
-        "tokens of one forward and backward pass; changes memory, not results", at_least(1));
+        "tokens of one forward and backward pass; changes memory, not results; where "
+        "devices.policy is a GPU the default is 4096",
+        at_least(1));
   visit("learning_rate", c.learning_rate, "of the policy's adapter", above(0));
   visit("lr_scheduler_type", c.lr_scheduler_type, "of both learning rates");
   visit("warmup_ratio", c.warmup_ratio, "part of all iterations with a rising learning rate",
@@ -199,6 +202,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("max_grad_norm", c.max_grad_norm,
         "gradients of policy and critic are each clipped to this norm (0: never)", at_least(0));
   visit("kl_coef", c.kl_coef, "price of one nat of KL to the reference", at_least(0));
+  visit("recompute_logprobs", c.recompute_logprobs,
+        "compute the answers' log-probs under the policy again, as the reference's are computed, "
+        "instead of taking the sampler's: KL and ratios are then free of what their rounding "
+        "differs by; costs a forward pass (null: where the model is in less than float32)");
   visit("kl_estimator", c.kl_estimator, "of a token's KL, in the reward: k1, k2 or k3");
   visit("target_kl", c.target_kl,
         "adapt kl_coef towards this objective/kl per answer (null: fixed)", above(0));

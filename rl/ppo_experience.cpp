@@ -30,13 +30,16 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
 Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
   Experience experience;
   std::vector<int64_t> lengths;
-  std::vector<std::vector<double>> logprobs, reference_logprobs, entropies, values;
+  std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, entropies,
+      values;
   std::vector<double> scores;
   const at::Tensor ended = at::zeros({static_cast<int64_t>(judged.size())}, at::kBool);
   for (size_t i = 0; i < judged.size(); ++i) {
     const Completion& answer = judged[i].answer;
     lengths.push_back(static_cast<int64_t>(answer.token_ids.size()));
-    logprobs.push_back(answer.logprobs);
+    const std::vector<double>& again = judged[i].policy_logprobs;
+    logprobs.push_back(again.empty() ? answer.logprobs : again);
+    sampled_logprobs.push_back(answer.logprobs);
     entropies.push_back(answer.entropies);
     reference_logprobs.push_back(judged[i].reference_logprobs);
     values.push_back(judged[i].values);
@@ -46,6 +49,7 @@ Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
   }
   experience.mask = row_mask(lengths);
   experience.logprobs = pad_rows(logprobs);
+  experience.sampled_logprobs = pad_rows(sampled_logprobs);
   experience.reference_logprobs = pad_rows(reference_logprobs);
   experience.entropies = pad_rows(entropies);
   experience.values = pad_rows(values);

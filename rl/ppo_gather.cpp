@@ -14,7 +14,7 @@ Json to_json(const JudgedAnswer& judged) {
   return Json::array({answer.sample, answer.prompt_ids, answer.token_ids, answer.logprobs,
                       answer.behaviour_logprobs, answer.entropies, answer.values,
                       static_cast<int>(answer.stop), answer.text, judged.reference_logprobs,
-                      judged.values, judged.score});
+                      judged.values, judged.score, judged.policy_logprobs});
 }
 
 JudgedAnswer from_json(const Json& json) {
@@ -27,6 +27,7 @@ JudgedAnswer from_json(const Json& json) {
                      .values = json[6],
                      .stop = static_cast<StopReason>(json[7].get<int>()),
                      .text = json[8]},
+          .policy_logprobs = json[12],
           .reference_logprobs = json[9],
           .values = json[10],
           .score = json[11]};

@@ -198,10 +198,10 @@ Metrics PpoTrainer::iterate() {
                {"perf/scoring_tokens_per_second", tokens / scoring_seconds},
                {"perf/update_tokens_per_second",
                 tokens * static_cast<double>(setup_.ppo.num_ppo_epochs) / update_seconds},
-               {"perf/eps", static_cast<double>(experience.batch()) / seconds},
-               {"perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6}}) {
+               {"perf/eps", static_cast<double>(experience.batch()) / seconds}}) {
     metrics.emplace_back(name, value);
   }
+  add_memory(metrics);
   if (communicator_.gathers() != nullptr) {
     metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
   }

@@ -98,7 +98,7 @@ UpdateSums run_micro_batch(const Experience& experience, std::span<const int64_t
   torch::autograd::backward(
       {policy.loss.add(value.loss.to(policy.loss.device()), setup.ppo.vf_coef)}, {});
 
-  const at::Tensor gap = scores.logprobs.detach().sub(old_logprobs).abs();
+  const at::Tensor gap = logprobs.detach().sub(pick(experience.sampled_logprobs, logprobs)).abs();
   return {.tokens = static_cast<double>(batch.targets.size(0)),
           .policy_loss = policy.loss.item<double>(),
           .value_loss = value.loss.item<double>(),

@@ -63,7 +63,7 @@ void visit_training_fields(Config& c, Visitor&& visit) {
         at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,
         "tokens of one forward and backward pass (a longer row runs alone); changes memory, not "
-        "results",
+        "results; where devices.policy is a GPU the default is 4096",
         at_least(1));
   visit("learning_rate", c.learning_rate, "the schedule's highest", above(0));
   visit("lr_scheduler_type", c.lr_scheduler_type, "how the learning rate changes");

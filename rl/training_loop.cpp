@@ -133,7 +133,7 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   metrics.insert(metrics.end(), batch.metrics.begin(), batch.metrics.end());
   metrics.emplace_back("perf/seconds", seconds);
   metrics.emplace_back("perf/tokens_per_second", static_cast<double>(batch.rows) / seconds);
-  metrics.emplace_back("perf/peak_memory_mb", static_cast<double>(peak_memory_bytes()) / 1e6);
+  add_memory(metrics);
   if (communicator_.gathers() != nullptr) {
     metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
   }

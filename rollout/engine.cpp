@@ -12,6 +12,7 @@
 
 #include "models/errors.h"
 #include "models/packed_texts.h"
+#include "rollout/decode_step.h"
 #include "rollout/inputs.h"
 #include "rollout/kv_cache.h"
 #include "rollout/scoring.h"
@@ -54,7 +55,9 @@ class Generation {
         cache_(decoder.config(),
                std::min<int64_t>(config.max_batch, std::ssize(prompts)) + (shared_ > 0 ? 1 : 0),
                capacity(), decoder.dtype(), decoder.device()),
-        completions_(prompts.size()) {}
+        completions_(prompts.size()) {
+    if (!decoder.device().is_cpu()) step_.emplace(decoder, adapter, cache_, config.record_steps);
+  }
 
   std::vector<Completion> run() {
     if (shared_ > 0) read_beginning();
@@ -112,7 +115,8 @@ class Generation {
     }
     std::vector<at::Tensor> hidden;
     for (const auto& sequence : entering) hidden.push_back(sequence->prompt_hidden);
-    draw(entering, at::stack(hidden));
+    const at::Tensor rows = at::stack(hidden);
+    draw(entering, rows, decoder_.logits(rows, adapter_));
     active_.insert(active_.end(), entering.begin(), entering.end());
     retire();
   }
@@ -176,11 +180,17 @@ class Generation {
       positions.push_back(std::ssize(sequence->ids) - 1);
       slots.push_back(sequence->slot);
     }
-    PackedTokens tokens;
-    tokens.ids = at::tensor(ids, at::kLong);
-    tokens.positions = at::tensor(positions, at::kLong);
-    tokens.lengths.assign(active_.size(), 1);
-    draw(active_, forward(tokens, std::move(slots)));
+    if (step_) {
+      const DecodeStep::Rows rows = step_->run(ids, slots);
+      draw(active_, rows.hidden, rows.logits);
+    } else {
+      PackedTokens tokens;
+      tokens.ids = at::tensor(ids, at::kLong);
+      tokens.positions = at::tensor(positions, at::kLong);
+      tokens.lengths.assign(active_.size(), 1);
+      const at::Tensor hidden = forward(tokens, std::move(slots));
+      draw(active_, hidden, decoder_.logits(hidden, adapter_));
+    }
     retire();
   }
 
@@ -191,9 +201,10 @@ class Generation {
     return hidden;
   }
 
-  // Draws the next token of each sequence from its row of hidden states.
+  // Draws the next token of each sequence from its row.
   void draw(const std::vector<std::shared_ptr<Sequence>>& sequences,
-            const at::Tensor& hidden /* [sequences, hidden] */) {
+            const at::Tensor& hidden /* [sequences, hidden] */,
+            const at::Tensor& logits /* [sequences, vocab] */) {
     std::vector<double> uniforms;
     std::vector<std::span<const int64_t>> histories, forbidden;
     for (const auto& sequence : sequences) {
@@ -204,8 +215,8 @@ class Generation {
       const bool may_end = sequence->num_drawn() + 1 >= config_.min_new_tokens;
       forbidden.push_back(may_end ? std::span<const int64_t>{} : ending_tokens_);
     }
-    const at::Tensor logits = decoder_.logits(hidden, adapter_).to(at::kFloat);
-    const auto tokens = draw_tokens(logits, config_.sampling, uniforms, histories, forbidden);
+    const auto tokens =
+        draw_tokens(logits.to(at::kFloat), config_.sampling, uniforms, histories, forbidden);
     at::Tensor values;
     if (value_head_ != nullptr) values = (*value_head_)(hidden).to(at::kCPU, at::kDouble);
     for (size_t i = 0; i < sequences.size(); ++i) {
@@ -256,6 +267,7 @@ class Generation {
   int64_t shared_;               // tokens that all prompts begin with, or 0
   int64_t beginning_slot_ = -1;  // of the cache, which holds them
   KvCache cache_;
+  std::optional<DecodeStep> step_;  // on a device
   std::vector<Completion> completions_;
   std::vector<std::shared_ptr<Sequence>> active_;
   int64_t next_ = 0;  // the first prompt that still waits
@@ -296,6 +308,7 @@ std::vector<Completion> RolloutEngine::generate(const std::vector<Prompt>& promp
   TORCH_CHECK(tokenizer_ || config.stop_texts.empty(), "stop texts need a tokenizer");
   if (prompts.empty()) return {};
   const Tokenizer* tokenizer = tokenizer_ ? &*tokenizer_ : nullptr;
+  const RecordableStream stream(decoder_->device());
   return Generation(*decoder_, tokenizer, prompts, adapter, config, value_head, callbacks).run();
 }
 

@@ -41,7 +41,8 @@ struct GenerationConfig {
   uint64_t seed = 0;
   uint64_t step = 0;  // with seed and sample id the key of every draw
   Purpose purpose = Purpose::sampling;
-  int64_t max_batch = 64;  // sequences that decode together
+  int64_t max_batch = 64;    // sequences that decode together
+  bool record_steps = true;  // on a GPU: decoding steps as CUDA graphs (rollout/decode_step.h)
 };
 
 struct Prompt {

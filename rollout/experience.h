@@ -13,7 +13,8 @@ namespace leash {
 struct Experience {
   std::vector<Completion> answers;  // one per row
   at::Tensor mask;      // [batch, time] bool, true on answer tokens (the ending one included)
-  at::Tensor logprobs;  // [batch, time] nats, of the policy when it sampled
+  at::Tensor logprobs;  // [batch, time] nats, of the policy before the update
+  at::Tensor sampled_logprobs;    // [batch, time] the same as the sampler computed them
   at::Tensor reference_logprobs;  // [batch, time] nats
   at::Tensor values;              // [batch, time] of the state before each token
   at::Tensor entropies;           // [batch, time] nats, of the policy when it sampled

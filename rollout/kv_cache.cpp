@@ -5,18 +5,23 @@
 
 #include <ATen/core/List.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/index_put.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "models/device.h"
 
 namespace leash {
 namespace {
+
+constexpr int64_t kMaskAlignment = 16;  // numbers in a row of a mask for LibTorch's fused attention
 
 // rows [length, kv_heads, head_dim] -> slot [kv_heads, capacity, head_dim] from `past` on.
 struct RowCopy {
@@ -93,13 +98,50 @@ void KvCache::select(std::vector<int64_t> slots) {
   if (!layers_.front().keys.is_cpu() && !selected_.empty()) index_on_device();
 }
 
+at::Tensor visible_positions(const at::Tensor& past, int64_t seen, at::ScalarType dtype) {
+  constexpr double kUnseen = -std::numeric_limits<double>::infinity();
+  const int64_t padded = (seen + kMaskAlignment - 1) / kMaskAlignment * kMaskAlignment;
+  const at::Tensor sees = at::arange(padded, past.options()).unsqueeze(0).le(past.unsqueeze(1));
+  return at::full(sees.sizes(), kUnseen, past.options().dtype(dtype))
+      .masked_fill_(sees, 0.0)
+      .narrow(1, 0, seen);
+}
+
 void KvCache::index_on_device() {
-  const at::Device device = layers_.front().keys.device();
+  const at::Tensor& keys = layers_.front().keys;
   const int64_t seen = *std::ranges::max_element(past_) + 1;
-  const at::Tensor past = at::tensor(past_, at::kLong);
-  slot_index_ = on_device(at::tensor(selected_, at::kLong), device);
-  past_index_ = on_device(past, device);
-  visible_ = on_device(at::arange(seen).unsqueeze(0).le(past.unsqueeze(1)), device);
+  slot_index_ = on_device(at::tensor(selected_, at::kLong), keys.device());
+  past_index_ = on_device(at::tensor(past_, at::kLong), keys.device());
+  visible_ = visible_positions(past_index_, seen, keys.scalar_type());
+}
+
+void KvCache::select_first(const at::Tensor& past, const at::Tensor& visible) {
+  const int64_t count = past.size(0);
+  TORCH_CHECK(count <= num_slots() && visible.size(0) == count && visible.size(1) <= capacity_,
+              "the cache has ", num_slots(), " slots of ", capacity_, " rows, not ",
+              visible.sizes());
+  selected_.resize(static_cast<size_t>(count));
+  std::iota(selected_.begin(), selected_.end(), 0);
+  past_.clear();
+  for (const int64_t slot : selected_) past_.push_back(filled(slot));
+  first_ = true;
+  slot_index_ = at::arange(count, past.options());
+  past_index_ = past;
+  visible_ = visible;
+}
+
+void KvCache::deselect() {
+  selected_.clear();
+  past_.clear();
+  first_ = false;
+  slot_index_ = past_index_ = visible_ = at::Tensor();
+}
+
+void KvCache::grow(const std::vector<int64_t>& slots) {
+  for (const int64_t slot : slots) {
+    TORCH_CHECK(taken_slot(slot).length < capacity_, "slot ", slot, " is full");
+    ++taken_slot(slot).length;
+  }
 }
 
 void KvCache::check_new_rows(const at::Tensor& rows, const std::vector<int64_t>& lengths) const {
@@ -158,13 +200,19 @@ CachedLayer KvCache::append(int64_t layer, const at::Tensor& keys, const at::Ten
   const Layer& target = layers_[static_cast<size_t>(layer)];
   write(target.keys, keys, lengths);
   write(target.values, values, lengths);
-  return {.keys = target.keys,
-          .values = target.values,
-          .slots = &selected_,
-          .past = &past_,
-          .slot_index = slot_index_,
-          .past_index = past_index_,
-          .visible = visible_};
+  CachedLayer result{.keys = target.keys,
+                     .values = target.values,
+                     .slots = &selected_,
+                     .past = &past_,
+                     .slot_index = slot_index_,
+                     .visible = visible_};
+  if (first_) {
+    for (at::Tensor* rows : {&result.keys, &result.values}) {
+      *rows = rows->narrow(0, 0, visible_.size(0)).narrow(2, 0, visible_.size(1));
+    }
+    result.slot_index = at::Tensor();
+  }
+  return result;
 }
 
 void KvCache::commit(const std::vector<int64_t>& lengths) {
@@ -174,9 +222,7 @@ void KvCache::commit(const std::vector<int64_t>& lengths) {
     TORCH_CHECK(lengths[i] >= 0 && lengths[i] <= capacity_ - past_[i], "commit past the capacity");
     taken_slot(selected_[i]).length = past_[i] + lengths[i];
   }
-  selected_.clear();
-  past_.clear();
-  slot_index_ = past_index_ = visible_ = at::Tensor();
+  deselect();
 }
 
 int64_t KvCache::bytes() const {

@@ -12,6 +12,10 @@
 
 namespace leash {
 
+// CachedLayer's `visible` of sequences that hold `past` (int64, on any device) rows: each sees
+// those and its next one. Rows are padded in memory, as LibTorch's fused attention wants them.
+at::Tensor visible_positions(const at::Tensor& past, int64_t seen, at::ScalarType dtype);
+
 // A slot holds one sequence of at most `capacity` rows. For one forward: select() the slots of the
 // packed sequences, let the decoder append() layer by layer, then commit() the new rows.
 class KvCache final : public AttentionCache {
@@ -30,6 +34,18 @@ class KvCache final : public AttentionCache {
                      const std::vector<int64_t>& lengths) override;
   // Makes the rows of the last forward part of what the selected slots hold.
   void commit(const std::vector<int64_t>& lengths);
+
+  // For steps of one shape whatever is in use, on a device that is not the CPU: a forward of one
+  // row for each of the first slots, in order. `past` (int64 [slots], there) says where the rows
+  // go: behind what a slot holds. A row that nobody asked for stays there until it is overwritten.
+  // `visible` is as in CachedLayer, from visible_positions.
+  void select_first(const at::Tensor& past, const at::Tensor& visible);
+  // Ends that forward: nothing was added.
+  void deselect();
+  // The slots hold one row more each.
+  void grow(const std::vector<int64_t>& slots);
+  // Rows behind what a slot holds start here; 0 for a free one.
+  int64_t filled(int64_t slot) const { return slots_[static_cast<size_t>(slot)].length; }
 
   int64_t length(int64_t slot) const;
   int64_t num_slots() const { return static_cast<int64_t>(slots_.size()); }
@@ -55,7 +71,8 @@ class KvCache final : public AttentionCache {
   std::vector<Layer> layers_;
   std::vector<int64_t> selected_;
   std::vector<int64_t> past_;  // of the selected slots
-  // The same on a device, see CachedLayer.
+  bool first_ = false;         // select_first
+  // On a device: slots and past of the selected ones (int64), and CachedLayer's `visible`.
   at::Tensor slot_index_, past_index_, visible_;
 };
 

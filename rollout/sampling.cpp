@@ -94,7 +94,7 @@ SampledToken sample_row(const Row& row, const SamplingConfig& config) {
 }
 
 #ifdef LEASH_CUDA
-std::vector<SampledToken> on_gpu(const cuda::Draws& draws) {
+std::vector<SampledToken> on_gpu(const cuda::Draws& draws, bool greedy) {
   std::vector<SampledToken> sampled;
   for (int64_t i = 0; i < draws.tokens.numel(); ++i) {
     const int64_t token = draws.tokens.const_data_ptr<int64_t>()[i];
@@ -105,7 +105,7 @@ std::vector<SampledToken> on_gpu(const cuda::Draws& draws) {
     const double logprob = draws.logprobs.const_data_ptr<double>()[i];
     sampled.push_back({.token = token,
                        .logprob = logprob,
-                       .behaviour_logprob = logprob,
+                       .behaviour_logprob = greedy ? 0.0 : logprob,
                        .entropy = draws.entropies.const_data_ptr<double>()[i]});
   }
   return sampled;
@@ -150,9 +150,12 @@ std::vector<SampledToken> draw_tokens(const at::Tensor& logits, const SamplingCo
 #ifdef LEASH_CUDA
   const bool any_forbidden =
       std::ranges::any_of(forbidden, [](const auto& tokens) { return !tokens.empty(); });
-  if (logits.is_cuda() && !config.greedy() && !config.truncates() && !any_forbidden) {
+  const bool edited = any_forbidden || config.repetition_penalty != 1.0;
+  if (logits.is_cuda() && !edited && (config.greedy() || !config.truncates())) {
     check(config);
-    return on_gpu(cuda::sample_rows(logits, config.temperature, uniforms));
+    return config.greedy() ? on_gpu(cuda::pick_largest(logits), /*greedy=*/true)
+                           : on_gpu(cuda::sample_rows(logits, config.temperature, uniforms),
+                                    /*greedy=*/false);
   }
 #endif
   return sample_tokens(logits.cpu(), config, uniforms, histories, forbidden);

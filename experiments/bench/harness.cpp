@@ -8,14 +8,26 @@
 #include <filesystem>
 #include <fstream>
 
+#include "models/device.h"
 #include "models/io/checkpoint.h"
 #include "models/random.h"
+#include "rl/devices_config.h"
 #include "rl/memory_usage.h"
+
+#ifdef LEASH_CUDA
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAFunctions.h>
+#endif
 
 namespace leash::bench {
 namespace {
 
-std::string machine() {
+std::string machine(const Options& options) {
+#ifdef LEASH_CUDA
+  if (options.device != "cpu") {
+    return at::cuda::getDeviceProperties(usable_device(options.device, "--device").index())->name;
+  }
+#endif
   std::ifstream cpus("/proc/cpuinfo");
   for (std::string line; std::getline(cpus, line);) {
     if (!line.starts_with("model name")) continue;
@@ -30,7 +42,11 @@ std::string machine() {
 std::string weights_name(const Options& options) {
   const std::string file = std::filesystem::path(options.model).stem().string();
   if (options.fast) return "fast " + file;
-  if (options.quantize == Quantize::none) return "fp32";
+  const at::ScalarType dtype =
+      scalar_type(options.dtype, usable_device(options.device, "--device"));
+  if (options.quantize == Quantize::none) {
+    return dtype == at::kBFloat16 ? "bf16" : dtype == at::kDouble ? "fp64" : "fp32";
+  }
   return fmt::format("{} {}", enum_name(options.quantize), file);
 }
 
@@ -50,20 +66,28 @@ std::string csv_header() {
 }
 
 std::string csv_line(const Row& row, const Options& options) {
+  const int64_t peak = options.device == "cpu" ? peak_memory_bytes() : peak_gpu_bytes();
   return fmt::format("{},{},{},{},{},{:.6g},{},{:.0f},{},{}", row.name, options.program,
                      LEASH_BENCH_VERSION, at::get_num_threads(), weights_name(options), row.value,
-                     row.unit, static_cast<double>(peak_memory_bytes()) / 1e6, machine(), today());
+                     row.unit, static_cast<double>(peak) / 1e6, machine(options), today());
 }
 
 double Stopwatch::lap() {
+#ifdef LEASH_CUDA
+  if (c10::cuda::device_count() > 0) c10::cuda::device_synchronize();
+#endif
   const auto now = std::chrono::steady_clock::now();
   const std::chrono::duration<double> passed = now - std::exchange(start_, now);
   return passed.count();
 }
 
 std::shared_ptr<const Decoder> load_decoder(const Options& options) {
+  const at::Device device = usable_device(options.device, "--device");
   return Decoder::load(open_checkpoint(resolve_model(options.model)),
-                       {.quantize = options.quantize, .fast = options.fast});
+                       {.dtype = scalar_type(options.dtype, device),
+                        .quantize = options.quantize,
+                        .fast = options.fast,
+                        .device = device});
 }
 
 Adapter bench_adapter(const Decoder& decoder) {
@@ -73,7 +97,7 @@ Adapter bench_adapter(const Decoder& decoder) {
   config.target_modules = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj"};
   Adapter adapter = Adapter::create(config, decoder.modules(), /*seed=*/1);
   for (at::Tensor parameter : adapter.parameters()) parameter.detach().add_(1e-4);
-  return adapter;
+  return adapter.to(decoder.device());
 }
 
 std::vector<std::vector<int64_t>> random_ids(int64_t count, int64_t length, uint64_t seed) {

@@ -23,6 +23,9 @@ struct Options {
   int64_t micro_batch_tokens = 0;  // of training; 0: the recipes' default
   int64_t threads = 0;             // 0: all cores
   std::string program = "leash";   // what the CSV calls this binary
+  std::string device = "cpu";
+  DtypeChoice dtype = DtypeChoice::automatic;
+  bool record_steps = true;  // of decoding on a GPU: as CUDA graphs
 };
 
 // One line of the CSV. Every case and every peer writes these columns.
@@ -36,7 +39,7 @@ struct Row {
 std::string csv_header();
 std::string csv_line(const Row& row, const Options& options);
 
-// Seconds since the last lap.
+// Seconds since the last lap, after all work on GPUs is done.
 class Stopwatch {
  public:
   double lap();
@@ -75,7 +78,8 @@ std::vector<Row> run_growth(const Options& options, const std::string& what);
 std::vector<Row> run_quality(const Options& options);
 std::vector<Row> run_machine(const Options& options);
 
-// GFLOP/s of fp32 products [rows, in] x [in, out], best of a few.
-double matmul_gflops(int64_t rows, int64_t in, int64_t out);
+// GFLOP/s of products [rows, in] x [in, out], best of a few.
+double matmul_gflops(int64_t rows, int64_t in, int64_t out,
+                     const at::TensorOptions& like = at::kFloat);
 
 }  // namespace leash::bench

@@ -12,6 +12,9 @@ std::vector<Row> run_decode(const Options& options, int64_t sequences, bool with
   const Adapter adapter = bench_adapter(*decoder);
   const RolloutEngine engine(decoder, std::nullopt);
   const auto prompts = prompts_of(random_ids(sequences, kPrompt));
+  GenerationConfig generation = fixed_length(kNew);
+  generation.record_steps = options.record_steps;
+  generation.max_batch = sequences;
   std::vector<double> decode, prefill, whole;
   for (int64_t run = 0; run <= options.repeats; ++run) {
     Stopwatch clock;
@@ -22,8 +25,7 @@ std::vector<Row> run_decode(const Options& options, int64_t sequences, bool with
       if (++tokens == sequences) first = clock.lap();
       return true;
     };
-    engine.generate(prompts, with_adapter ? &adapter : nullptr, fixed_length(kNew), nullptr,
-                    callbacks);
+    engine.generate(prompts, with_adapter ? &adapter : nullptr, generation, nullptr, callbacks);
     const double rest = clock.lap();
     TORCH_CHECK(tokens == sequences * kNew, "an answer ended early");
     if (run == 0) continue;

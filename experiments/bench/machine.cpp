@@ -12,10 +12,10 @@
 
 namespace leash::bench {
 
-double matmul_gflops(int64_t rows, int64_t in, int64_t out) {
+double matmul_gflops(int64_t rows, int64_t in, int64_t out, const at::TensorOptions& like) {
   const c10::AutoGradMode no_grad(false);
-  const at::Tensor x = at::randn({rows, in}, at::kFloat);
-  const at::Tensor weight = at::randn({out, in}, at::kFloat);
+  const at::Tensor x = at::randn({rows, in}, like);
+  const at::Tensor weight = at::randn({out, in}, like);
   double best = 0;
   Stopwatch clock;
   for (int run = 0; run < 8; ++run) {

@@ -1,15 +1,19 @@
 // leash_bench [--model M] [--quantize HOW | --fast] [--baseline M] [--repeats N]
-// [--micro-batch-tokens N] [--threads N] [--program NAME] [--no-header] CASE…: CSV on standard
-// output. One process per case where peak memory matters.
+// [--micro-batch-tokens N] [--threads N] [--device D] [--dtype T] [--no-graphs] [--profile]
+// [--program NAME]
+// [--no-header] CASE…: CSV on standard output. One process per case where peak memory matters.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <iostream>
 #include <map>
+#include <optional>
 
 #include "experiments/bench/harness.h"
 #include "models/device.h"
 #include "models/errors.h"
+#include "models/op_profile.h"
 
 namespace leash::bench {
 namespace {
@@ -21,6 +25,9 @@ const std::map<std::string, Case>& cases() {
       {"decode-1", [](const Options& o) { return run_decode(o, 1, false); }},
       {"decode-16", [](const Options& o) { return run_decode(o, 16, false); }},
       {"decode-32", [](const Options& o) { return run_decode(o, 32, false); }},
+      {"decode-64", [](const Options& o) { return run_decode(o, 64, false); }},
+      {"decode-64-lora", [](const Options& o) { return run_decode(o, 64, true); }},
+      {"decode-256", [](const Options& o) { return run_decode(o, 256, false); }},
       {"decode-16-lora", [](const Options& o) { return run_decode(o, 16, true); }},
       {"score", run_score},
       {"ppo-shared", [](const Options& o) { return run_ppo(o, "shared"); }},
@@ -53,9 +60,34 @@ Quantize quantize_named(const std::string& name) {
   throw ConfigError("--quantize: none, keep, nf4 or int8, not " + name);
 }
 
+DtypeChoice dtype_named(const std::string& name) {
+  for (const auto& [value, text] : EnumNames<DtypeChoice>::values) {
+    if (text == name) return value;
+  }
+  throw ConfigError("--dtype: auto, float32, bfloat16 or float64, not " + name);
+}
+
+// The dearest first, on standard error. On a GPU the time is that of launching.
+void show(const OpCosts& costs) {
+  std::vector<std::pair<double, std::string>> by_time;
+  OpCost all;
+  for (const auto& [name, cost] : costs) {
+    by_time.emplace_back(cost.seconds, name);
+    all.calls += cost.calls;
+    all.seconds += cost.seconds;
+  }
+  std::ranges::sort(by_time, std::greater());
+  std::cerr << fmt::format("{:9.1f} ms {:8} calls in all\n", all.seconds * 1e3, all.calls);
+  for (size_t i = 0; i < std::min<size_t>(by_time.size(), 40); ++i) {
+    const auto& [seconds, name] = by_time[i];
+    std::cerr << fmt::format("{:9.1f} ms {:8} {}\n", seconds * 1e3, costs.at(name).calls, name);
+  }
+}
+
 int usage() {
   std::cerr << "leash_bench [--model M] [--quantize HOW | --fast] [--baseline M] "
-               "[--repeats N] [--micro-batch-tokens N] [--threads N] [--program NAME] "
+               "[--repeats N] [--micro-batch-tokens N] [--threads N] [--device D] [--dtype T] "
+               "[--no-graphs] [--profile] [--program NAME] "
                "[--no-header] CASE…\ncases:";
   for (const auto& [name, run] : cases()) std::cerr << ' ' << name;
   std::cerr << '\n';
@@ -64,7 +96,7 @@ int usage() {
 
 int run(const std::vector<std::string>& arguments) {
   Options options;
-  bool header = true;
+  bool header = true, profile = false;
   std::vector<std::string> names;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
@@ -73,6 +105,10 @@ int run(const std::vector<std::string>& arguments) {
       header = false;
     else if (argument == "--fast")
       options.fast = true;
+    else if (argument == "--profile")
+      profile = true;
+    else if (argument == "--no-graphs")
+      options.record_steps = false;
     else if (argument == "--model" && has_value)
       options.model = arguments[++i];
     else if (argument == "--baseline" && has_value)
@@ -85,6 +121,10 @@ int run(const std::vector<std::string>& arguments) {
       options.micro_batch_tokens = std::stoll(arguments[++i]);
     else if (argument == "--threads" && has_value)
       options.threads = std::stoll(arguments[++i]);
+    else if (argument == "--device" && has_value)
+      options.device = arguments[++i];
+    else if (argument == "--dtype" && has_value)
+      options.dtype = dtype_named(arguments[++i]);
     else if (argument == "--program" && has_value)
       options.program = arguments[++i];
     else if (cases().contains(argument))
@@ -96,9 +136,12 @@ int run(const std::vector<std::string>& arguments) {
   set_threads(options.threads);
   if (header) std::cout << csv_header() << std::endl;
   for (const std::string& name : names) {
+    std::optional<OpProfile> operators;
+    if (profile) operators.emplace();
     for (const Row& row : cases().at(name)(options)) {
       std::cout << csv_line(row, options) << std::endl;
     }
+    if (operators) show(operators->take());
   }
   return 0;
 }

@@ -37,7 +37,7 @@ class FullSizeReward final : public RewardSource {
   FullSizeReward(std::shared_ptr<const Decoder> decoder, std::optional<Adapter> adapter)
       : decoder_(std::move(decoder)),
         adapter_(std::move(adapter)),
-        head_(LinearHead::zeros(decoder_->config().hidden_size)) {
+        head_(LinearHead::zeros(decoder_->config().hidden_size).to(decoder_->device())) {
     head_.weight.fill_(0.01);
   }
   std::vector<double> score(const std::vector<RewardSample>& samples) const override {
@@ -63,6 +63,8 @@ PpoSetup ppo_setup(const Options& options, const std::string& work) {
   PpoSetup setup;
   setup.model.path.name = options.model;
   setup.model.quantize = options.quantize;
+  setup.model.dtype = options.dtype;
+  setup.devices.policy = options.device;
   setup.lora.r = 16;
   setup.lora.lora_alpha = 32;
   setup.lora.target_modules = std::vector<std::string>{"q_proj", "k_proj", "v_proj", "o_proj"};
@@ -88,7 +90,7 @@ class Iteration {
       : setup_(ppo_setup(options, work)),
         roles_(load_ppo_roles(setup_)),
         optimizers_(setup_.ppo, roles_),
-        lanes_(setup_.lanes),
+        lanes_(setup_.lanes, std::nullopt, 0, setup_.devices.streams()),
         engine_(roles_.decoder, std::nullopt),
         ragged_(work == "shared-ragged") {
     if (work == "shared-adapter-reward") {
@@ -141,7 +143,8 @@ class Iteration {
     update_seconds = clock.lap();
   }
 
-  const DecoderConfig& model() const { return roles_.decoder->config(); }
+  const Decoder& decoder() const { return *roles_.decoder; }
+  const DecoderConfig& model() const { return decoder().config(); }
   double sampling_seconds = 0, scoring_seconds = 0, update_seconds = 0;
   int64_t tokens = 0;
 
@@ -213,7 +216,9 @@ std::vector<Row> run_update(const Options& options) {
   const DecoderConfig& c = iteration.model();
   const int64_t rows = kBatch * (kPrompt + kNew - 1);
   const double rate = useful_flop(c) / median(seconds) / 1e9;
-  const double peak = matmul_gflops(rows, c.hidden_size, 2 * c.intermediate_size);
+  const double peak = matmul_gflops(
+      rows, c.hidden_size, 2 * c.intermediate_size,
+      at::TensorOptions(iteration.decoder().dtype()).device(iteration.decoder().device()));
   return {{"update-epoch", median(seconds), "s"},
           {"update-useful", rate, "GFLOP/s"},
           {"update-peak", peak, "GFLOP/s"},
@@ -250,6 +255,7 @@ std::vector<Row> run_supervised(const Options& options, const std::string& texts
   const std::vector<int64_t> lengths =
       texts == "ragged" ? ragged_lengths(kSequences) : std::vector<int64_t>(kSequences, 256);
   SftSetup setup;
+  setup.model.dtype = options.dtype;
   setup.model.gradient_checkpointing = checkpointing;
   if (options.micro_batch_tokens > 0) setup.sft.micro_batch_tokens = options.micro_batch_tokens;
   const auto decoder = load_decoder(options);

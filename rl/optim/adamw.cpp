@@ -1,9 +1,17 @@
-// AdamW as torch.optim.AdamW computes it, one parameter after the other.
+// AdamW as torch.optim.AdamW computes it, in LibTorch's operators over lists of tensors: on a GPU a
+// few kernels for all parameters, on a CPU one parameter after the other.
 #include "rl/optim/adamw.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_addcdiv.h>
+#include <ATen/ops/_foreach_addcmul.h>
+#include <ATen/ops/_foreach_div.h>
+#include <ATen/ops/_foreach_lerp.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_sqrt.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros_like.h>
@@ -28,20 +36,36 @@ AdamW::AdamW(std::vector<at::Tensor> parameters, const AdamWConfig& config)
 
 void AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const at::Tensor& grad = parameters_[i].grad();
-    if (!grad.defined()) continue;
-    const auto count = static_cast<double>(++num_steps_[i]);
-    if (config_.weight_decay != 0) parameters_[i].mul_(1.0 - learning_rate * config_.weight_decay);
-    exp_avg_[i].lerp_(grad, 1.0 - config_.beta1);
-    exp_avg_sq_[i].mul_(config_.beta2).addcmul_(grad, grad, 1.0 - config_.beta2);
-    // Bias corrections in double, as torch.
-    const double correction1 = 1.0 - std::pow(config_.beta1, count);
-    const double correction2 = 1.0 - std::pow(config_.beta2, count);
-    const at::Tensor denominator =
-        (exp_avg_sq_[i].sqrt() / std::sqrt(correction2)).add_(config_.epsilon);
-    parameters_[i].addcdiv_(exp_avg_[i], denominator, -(learning_rate / correction1));
+  size_t next = 0;
+  while (next < parameters_.size()) {
+    Group group;
+    for (; next < parameters_.size() && group.num_numbers < kGroupNumbers; ++next) {
+      if (!parameters_[next].grad().defined()) continue;
+      group.num_numbers += parameters_[next].numel();
+      group.parameters.push_back(parameters_[next].detach());
+      group.gradients.push_back(parameters_[next].grad());
+      group.exp_avg.push_back(exp_avg_[next]);
+      group.exp_avg_sq.push_back(exp_avg_sq_[next]);
+      // Bias corrections in double, as torch.
+      const auto count = static_cast<double>(++num_steps_[next]);
+      group.steps.emplace_back(-(learning_rate / (1.0 - std::pow(config_.beta1, count))));
+      group.scales.emplace_back(std::sqrt(1.0 - std::pow(config_.beta2, count)));
+    }
+    if (!group.parameters.empty()) update(group, learning_rate);
   }
+}
+
+void AdamW::update(const Group& group, double learning_rate) const {
+  if (config_.weight_decay != 0) {
+    at::_foreach_mul_(group.parameters, 1.0 - learning_rate * config_.weight_decay);
+  }
+  at::_foreach_lerp_(group.exp_avg, group.gradients, 1.0 - config_.beta1);
+  at::_foreach_mul_(group.exp_avg_sq, config_.beta2);
+  at::_foreach_addcmul_(group.exp_avg_sq, group.gradients, group.gradients, 1.0 - config_.beta2);
+  const std::vector<at::Tensor> denominators = at::_foreach_sqrt(group.exp_avg_sq);
+  at::_foreach_div_(denominators, group.scales);
+  at::_foreach_add_(denominators, config_.epsilon);
+  at::_foreach_addcdiv_(group.parameters, group.exp_avg, denominators, group.steps);
 }
 
 void AdamW::zero_grad() {
@@ -75,13 +99,12 @@ void AdamW::load_state(const std::vector<std::pair<std::string, at::Tensor>>& st
 double clip_grad_norm(const std::vector<at::Tensor>& parameters, double max_norm) {
   const at::NoGradGuard no_grad;
   TORCH_CHECK(max_norm >= 0, "max_norm is at least 0");
-  std::vector<at::Tensor> norms;
+  std::vector<at::Tensor> gradients;
   for (const at::Tensor& parameter : parameters) {
-    if (!parameter.grad().defined()) continue;
-    norms.push_back(
-        at::linalg_vector_norm(parameter.grad(), 2, at::OptionalIntArrayRef{}, false, at::kDouble));
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad());
   }
-  if (norms.empty()) return 0;
+  if (gradients.empty()) return 0;
+  const std::vector<at::Tensor> norms = at::_foreach_norm(gradients, 2, at::kDouble);
   const at::Tensor host = at::stack(norms).cpu();  // one copy from a device
   double squares = 0;
   for (int64_t i = 0; i < host.numel(); ++i) {
@@ -91,9 +114,7 @@ double clip_grad_norm(const std::vector<at::Tensor>& parameters, double max_norm
   const double norm = std::sqrt(squares);
   const double factor = max_norm / (norm + 1e-6);
   if (max_norm == 0 || !std::isfinite(norm) || factor >= 1.0) return norm;
-  for (const at::Tensor& parameter : parameters) {
-    if (parameter.grad().defined()) parameter.grad().mul_(factor);
-  }
+  at::_foreach_mul_(gradients, factor);
   return norm;
 }
 

@@ -34,6 +34,16 @@ class AdamW {
   void load_state(const std::vector<std::pair<std::string, at::Tensor>>& state);
 
  private:
+  // Parameters that are updated together: so many that a GPU has something to do, so few that what
+  // lies between their moments and their update costs little memory.
+  static constexpr int64_t kGroupNumbers = int64_t{4} << 20;
+  struct Group {
+    int64_t num_numbers = 0;
+    std::vector<at::Tensor> parameters, gradients, exp_avg, exp_avg_sq;
+    std::vector<at::Scalar> steps, scales;  // of each parameter
+  };
+  void update(const Group& group, double learning_rate) const;
+
   std::vector<at::Tensor> parameters_;
   AdamWConfig config_;
   std::vector<at::Tensor> exp_avg_;     // like the parameters

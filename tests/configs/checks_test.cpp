@@ -4,7 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <type_traits>
+
 #include "tests/configs/recipes.h"
+#include "tests/support/pretend_device.h"
 
 namespace leash::testing {
 namespace {
@@ -269,6 +272,33 @@ TEST(Warnings, SayWhatIsProbablyNotMeant) {
   EXPECT_THAT(warnings("ppo: {total_episodes: 33, batch_size: 32}"),
               ElementsAre("ppo.total_episodes: 33 is not a multiple of batch_size; the run takes 2 "
                           "iterations, 64 episodes"));
+}
+
+// Small passes leave a GPU idle: the default depends on where the model is, what was written does
+// not.
+TEST(Checks, PassesAreLargerOnADevice) {
+  (void)testing::pretend_device();
+  const auto passes = [](const std::string& section, const std::string& recipe) {
+    const auto loaded = parse_experiment(
+        section == "ppo" ? kLeast + recipe : "task: " + section + recipe, "r.yaml", "/");
+    return std::visit(
+        [](const auto& setup) {
+          using Setup = std::decay_t<decltype(setup)>;
+          if constexpr (std::is_same_v<Setup, PpoSetup>) return setup.ppo.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, SftSetup>) return setup.sft.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, RewardSetup>) return setup.reward.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, ClassificationSetup>)
+            return setup.classification.micro_batch_tokens;
+        },
+        loaded.experiment.setup);
+  };
+  const std::string there = "\ndevices: {policy: pretend}\n";
+  for (const std::string section : {"ppo", "sft", "reward", "classification"}) {
+    const std::string data = section == "ppo" ? "" : "\ndata: {train: t.jsonl}\n";
+    EXPECT_EQ(passes(section, data), 512) << section;
+    EXPECT_EQ(passes(section, data + there), 4096) << section;
+    EXPECT_EQ(passes(section, data + there + section + ": {micro_batch_tokens: 77}\n"), 77);
+  }
 }
 
 }  // namespace

@@ -69,7 +69,8 @@ rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty
           min_new_tokens: 2, stop_token: "#", stop_texts: ["\n\n", "é\t\\"], max_batch: 3}
 ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5, micro_batch_tokens: 77,
       learning_rate: 1.1e-5, lr_scheduler_type: inverse_sqrt, warmup_steps: 2, adam_beta1: 0.5, adam_beta2: 0.7,
-      adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3, target_kl: 6.1,
+      adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3,
+      recompute_logprobs: true, target_kl: 6.1,
       kl_horizon: 33, cliprange: 0.3, cliprange_value: 0.4, vf_coef: 0.2, gamma: 0.99, lam: 0.9, whiten_rewards: true,
       missing_eos_penalty: 0.6, eval_steps: 2, eval_samples: 3, best_max_kl: 7.7}
 devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}

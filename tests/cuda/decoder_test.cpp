@@ -60,6 +60,35 @@ TEST(CudaDecoder, LogProbsAndGradientsInFloat32) {
   }
 }
 
+// With dropout, whose masks are the CPU's.
+TEST(CudaDecoder, CrossEntropyAndItsGradients) {
+  LEASH_NEEDS_GPU();
+  const auto here = Decoder::load(tiny_checkpoint()),
+             there = Decoder::load(tiny_checkpoint(), {.device = kGpu});
+  LoraConfig config = tiny_adapter(*here).config();
+  config.lora_dropout = 0.2;
+  Adapter adapter = Adapter::create(config, here->modules(), 3);
+  for (at::Tensor parameter : adapter.parameters()) parameter.detach().add_(0.03);
+  const Adapter moved = adapter.to(kGpu);
+  const DropoutKey dropout{.seed = 4, .step = 9, .samples = {3, 1, 8}};
+  const PackedTokens tokens = pack(kTexts);
+  for (const double smoothing : {0.0, 0.1}) {
+    const auto a = here->cross_entropy(here->forward(tokens, adapter, {.dropout = &dropout}),
+                                       tokens.ids.flip(0), smoothing, 13, adapter);
+    const auto b = there->cross_entropy(there->forward(tokens, moved, {.dropout = &dropout}),
+                                        tokens.ids.flip(0), smoothing, 13, moved);
+    EXPECT_NEAR(b.nll, a.nll, 1e-4 * a.nll);
+    EXPECT_EQ(b.correct, a.correct);
+    EXPECT_NEAR(b.loss.item<double>(), a.loss.item<double>(), 1e-4);
+    const auto da = torch::autograd::grad({a.loss}, adapter.parameters());
+    const auto db = torch::autograd::grad({b.loss}, moved.parameters());
+    for (size_t i = 0; i < da.size(); ++i) {
+      const double scale = da[i].abs().max().item<double>();
+      EXPECT_TRUE(all_close(db[i].cpu(), da[i], 0, 1e-3 * scale));
+    }
+  }
+}
+
 TEST(CudaDecoder, Bfloat16WithAdaptersInFloat32) {
   LEASH_NEEDS_GPU();
   expect_equal_sides(at::kBFloat16, Quantize::none, 0.15);
@@ -84,6 +113,39 @@ TEST(CudaDecoder, ARolloutScoresAsItWasSampled) {
         score_texts(*decoder, &adapter, std::vector<ScoredText>{text}, {.temperature = 0.8});
     for (size_t i = 0; i < answer.logprobs.size(); ++i) {
       EXPECT_NEAR(scores[0].logprobs[i], answer.logprobs[i], 1e-3);
+    }
+  }
+}
+
+// Steps that are replayed give the texts of steps that are not, with slots that empty and fill, a
+// beginning that all prompts share, and answers of many lengths.
+TEST(CudaDecoder, RecordedStepsAreTheStepsThatTheyRecord) {
+  LEASH_NEEDS_GPU();
+  for (const Quantize quantize : {Quantize::none, Quantize::nf4, Quantize::int8}) {
+    const auto decoder = Decoder::load(tiny_checkpoint(), {.quantize = quantize, .device = kGpu});
+    const Adapter adapter = tiny_adapter(*testing::tiny_decoder()).to(kGpu);
+    std::vector<Prompt> prompts;
+    for (uint64_t i = 0; i < 23; ++i) {
+      std::vector<int64_t> ids(12, 7);
+      for (const int64_t id : kTexts[i % 3]) ids.push_back(id);
+      ids.push_back(static_cast<int64_t>(i));
+      prompts.push_back({ids, i});
+    }
+    for (const double temperature : {0.8, 0.0}) {
+      GenerationConfig config;
+      config.sampling.temperature = temperature;
+      config.max_new_tokens = 30;
+      config.eos_token_ids = {2, 40};
+      config.max_batch = 6;
+      const RolloutEngine engine(decoder, std::nullopt);
+      const auto recorded = engine.generate(prompts, &adapter, config);
+      config.record_steps = false;
+      const auto plain = engine.generate(prompts, &adapter, config);
+      ASSERT_EQ(recorded.size(), plain.size());
+      for (size_t i = 0; i < plain.size(); ++i) {
+        EXPECT_EQ(recorded[i].token_ids, plain[i].token_ids);
+        EXPECT_EQ(recorded[i].logprobs, plain[i].logprobs);
+      }
     }
   }
 }

@@ -2,13 +2,16 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/randint.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "models/attention.h"
+#include "models/norm.h"
 #include "models/quant/decode_cuda.h"
 #include "models/quant/device_decoding.h"
 #include "models/random.h"
+#include "models/rope.h"
 #include "models/varlen_attention.h"
 #include "models/vocabulary_cuda.h"
 #include "rollout/sampling.h"
@@ -81,14 +84,81 @@ TEST(CudaKernels, DrawsAreTheCpus) {
   const at::Tensor logits = noise({64, 3001}, 4).mul(3);
   std::vector<double> uniforms;
   for (uint64_t i = 0; i < 64; ++i) uniforms.push_back(draw_uniform({3, Purpose::noise}, i));
-  const SamplingConfig config{.temperature = 0.8};
-  const auto here = sample_tokens(logits, config, uniforms, {}, {});
-  const auto there = draw_tokens(logits.to(kGpu), config, uniforms, {}, {});
-  ASSERT_EQ(here.size(), there.size());
-  for (size_t i = 0; i < here.size(); ++i) {
-    EXPECT_EQ(here[i].token, there[i].token);
-    EXPECT_NEAR(here[i].logprob, there[i].logprob, 1e-5);
-    EXPECT_NEAR(here[i].entropy, there[i].entropy, 1e-5);
+  for (const double temperature : {0.8, 0.0}) {
+    const SamplingConfig config{.temperature = temperature};
+    const auto here = sample_tokens(logits, config, uniforms, {}, {});
+    const auto there = draw_tokens(logits.to(kGpu), config, uniforms, {}, {});
+    ASSERT_EQ(here.size(), there.size());
+    for (size_t i = 0; i < here.size(); ++i) {
+      EXPECT_EQ(here[i].token, there[i].token);
+      EXPECT_NEAR(here[i].logprob, there[i].logprob, 1e-5);
+      EXPECT_NEAR(here[i].behaviour_logprob, there[i].behaviour_logprob, 1e-5);
+      EXPECT_NEAR(here[i].entropy, there[i].entropy, 1e-5);
+    }
+  }
+}
+
+TEST(CudaKernels, OfEqualLogitsTheFirstIsPicked) {
+  LEASH_NEEDS_GPU();
+  const at::Tensor logits = at::zeros({3, 4001});
+  logits[0][700].fill_(2.0);
+  logits[0][701].fill_(2.0);
+  logits[1][4000].fill_(1.0);
+  const std::vector<double> uniforms(3, 0.5);
+  const auto picked = draw_tokens(logits.to(kGpu), {.temperature = 0.0}, uniforms, {}, {});
+  EXPECT_EQ(picked[0].token, 700);
+  EXPECT_EQ(picked[1].token, 4000);
+  EXPECT_EQ(picked[2].token, 0);
+}
+
+TEST(CudaKernels, UniformDrawsAreTheCpus) {
+  LEASH_NEEDS_GPU();
+  for (const int64_t count : {1, 2, 777, 100000}) {
+    const DrawKey key{5, Purpose::dropout, 3, 8, static_cast<uint64_t>(count)};
+    EXPECT_TRUE(same_bits(uniform_tensor(key, {count}, -0.3, 0.7, kGpu).cpu(),
+                          uniform_tensor(key, {count}, -0.3, 0.7)));
+  }
+}
+
+// Heads of which the last entries are not turned, read out of wider rows.
+TEST(CudaKernels, RotatedHeadsAndTheirGradients) {
+  LEASH_NEEDS_GPU();
+  RopeConfig rope;
+  rope.rotary_dim = 48;
+  const RopeTable here = rope_table(rope, 300);
+  const RopeTable there{.cosines = here.cosines.to(kGpu), .sines = here.sines.to(kGpu)};
+  const at::Tensor positions = at::randint(300, {37}, at::kLong), weights = noise({37, 5, 64}, 8);
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const double tolerance = dtype == at::kFloat ? 1e-5 : 2e-2;
+    const at::Tensor wide = noise({37, 7 * 64}, 7).to(dtype);
+    const auto heads = [](const at::Tensor& x) {
+      return x.narrow(1, 64, 5 * 64).unflatten(1, {5, 64});
+    };
+    const at::Tensor a = wide.to(at::kDouble).requires_grad_(true);
+    const at::Tensor b = wide.to(kGpu).requires_grad_(true);
+    const at::Tensor expected = rotate(heads(a), positions, here);
+    const at::Tensor found = rotate(heads(b), positions.to(kGpu), there);
+    EXPECT_TRUE(all_close(found.cpu().to(at::kDouble), expected, tolerance, tolerance));
+    const auto da = torch::autograd::grad({expected.mul(weights).sum()}, {a})[0];
+    const auto db = torch::autograd::grad({found.mul(weights.to(dtype).to(kGpu)).sum()}, {b})[0];
+    EXPECT_TRUE(all_close(db.cpu().to(at::kDouble), da, tolerance, tolerance));
+  }
+}
+
+TEST(CudaKernels, NormsAndTheirGradients) {
+  LEASH_NEEDS_GPU();
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const double tolerance = dtype == at::kFloat ? 1e-5 : 4e-2;
+    const at::Tensor x = noise({19, 576}, 10).to(dtype), weight = noise({576}, 11).to(dtype);
+    const at::Tensor g = noise({19, 576}, 12).to(dtype);
+    const at::Tensor a = x.to(at::kDouble).requires_grad_(true);
+    const at::Tensor b = x.to(kGpu).requires_grad_(true);
+    const at::Tensor expected = rms_norm_plain(a, weight.to(at::kDouble), 1e-5);
+    const at::Tensor found = rms_norm(b, weight.to(kGpu), 1e-5);
+    EXPECT_TRUE(all_close(found.cpu().to(at::kDouble), expected, tolerance, tolerance));
+    const auto da = torch::autograd::grad({expected.mul(g.to(at::kDouble)).sum()}, {a})[0];
+    const auto db = torch::autograd::grad({found.mul(g.to(kGpu)).sum()}, {b})[0];
+    EXPECT_TRUE(all_close(db.cpu().to(at::kDouble), da, tolerance, tolerance));
   }
 }
 

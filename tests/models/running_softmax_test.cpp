@@ -5,6 +5,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -122,6 +123,27 @@ TEST(RunningSoftmax, ADrawIsWhereTheDistributionPassesTheUniform) {
   }
   EXPECT_EQ(draw(row, kInverse, 0.0), 1);
   EXPECT_EQ(draw(row, kInverse, 1.0), 998);  // past the end: the last that can be
+}
+
+// Whatever order the parts come in, the first of the largest is found.
+TEST(LargestLogit, IsTheFirstOfEquals) {
+  std::vector<float> row = logits();
+  const float most = *std::max_element(row.begin(), row.end()) + 1.0f;
+  for (const size_t place : {size_t{907}, size_t{311}, size_t{567}}) row[place] = most;
+  for (const size_t threads : {1, 7, 256}) {
+    std::vector<LargestLogit> parts(threads);
+    for (size_t v = row.size(); v-- > 0;) {
+      parts[v % threads].merge({row[v], static_cast<int64_t>(v)});
+    }
+    LargestLogit largest;
+    for (const LargestLogit& part : parts) largest.merge(part);
+    EXPECT_EQ(largest.index, 311);
+    EXPECT_EQ(largest.value, most);
+  }
+  LargestLogit nothing_likely;
+  nothing_likely.merge({-kInfinity, 4});
+  nothing_likely.merge({-kInfinity, 2});
+  EXPECT_EQ(nothing_likely.index, 2);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // What the roles say about answers, all at once and in groups.
 #include "rl/judging.h"
 
+#include <ATen/ops/equal.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -10,6 +11,7 @@
 #include <thread>
 
 #include "models/errors.h"
+#include "rl/ppo_experience.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_folder.h"
 
@@ -156,6 +158,39 @@ TEST_F(ThreadsJudging, GroupsSayWhatTheWholeSays) {
     for (size_t t = 0; t < whole[i].reference_logprobs.size(); ++t) {
       EXPECT_NEAR(groups[i].reference_logprobs[t], whole[i].reference_logprobs[t], 1e-5);
     }
+  }
+}
+
+// A policy that is still its reference differs from it by nothing, whatever the sampler's rounding
+// was; ratios and KL take what was computed again, the gap what was sampled.
+TEST_F(ThreadsJudging, LogProbsOfANarrowPolicyAreComputedAgain) {
+  decoder_ = Decoder::load(testing::tiny_checkpoint(), at::kBFloat16);
+  PpoRoles roles = this->roles(std::make_unique<CountingReward>());
+  roles.policy = Adapter::create({}, decoder_->modules(), /*seed=*/1);  // B is 0
+  std::vector<Completion> sampled = answers(5);
+  for (Completion& answer : sampled) answer.logprobs.assign(answer.token_ids.size(), -0.25);
+  Lanes lanes({.threads_per_lane = 1});
+  for (const std::optional<bool> wanted : {std::optional<bool>(), std::optional(false)}) {
+    const PpoSetup setup{.ppo = {.recompute_logprobs = wanted}, .lanes = {.scoring_group = 2}};
+    const auto judged = judge(sampled, prompts(5), rows(5), setup, roles, lanes);
+    for (const JudgedAnswer& one : judged) {
+      EXPECT_EQ(one.policy_logprobs, wanted ? std::vector<double>() : one.reference_logprobs);
+    }
+    const Experience experience = assemble(judged, setup.ppo);
+    EXPECT_TRUE(at::equal(experience.logprobs,
+                          wanted ? experience.sampled_logprobs : experience.reference_logprobs));
+    EXPECT_EQ(experience.sampled_logprobs[4][4].item<double>(), -0.25);
+  }
+  roles.policy = testing::tiny_adapter(*testing::tiny_decoder());  // one that moved
+  for (const auto& one : judge(sampled, prompts(5), rows(5), {}, roles, lanes)) {
+    EXPECT_NE(one.policy_logprobs, one.reference_logprobs);
+    EXPECT_EQ(one.policy_logprobs.size(), one.reference_logprobs.size());
+  }
+  const PpoSetup single;
+  roles.decoder = roles.reference_decoder = testing::tiny_decoder();
+  roles.policy = testing::tiny_adapter(*roles.decoder);
+  for (const auto& one : judge(sampled, prompts(5), rows(5), single, roles, lanes)) {
+    EXPECT_TRUE(one.policy_logprobs.empty()) << "float32 has no need";
   }
 }
 

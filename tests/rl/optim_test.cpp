@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "models/errors.h"
+#include "models/random.h"
 #include "rl/optim/adamw.h"
 #include "rl/optim/schedule.h"
 #include "tests/rl/json_tensors.h"
@@ -173,6 +174,35 @@ SavedState copy_of(const SavedState& state) {
     copy.emplace_back(entry->first, entry->second.clone());
   }
   return copy;
+}
+
+// However parameters are put together, each gets its own update; one without a gradient stands
+// still, and its step count with it.
+TEST(AdamW, ParametersInSeveralGroups) {
+  const AdamWConfig config{.weight_decay = 0.1};
+  std::vector<at::Tensor> together, apart;
+  uint64_t index = 0;
+  for (const int64_t size : {2'500'000, 2'500'000, 7, 6'000'000, 3}) {
+    const at::Tensor values = normal_tensor(DrawKey{21, Purpose::noise, index++}, {size}, 0, 1);
+    together.push_back(values.clone().requires_grad_(true));
+    apart.push_back(values.clone().requires_grad_(true));
+  }
+  AdamW all(together, config);
+  std::vector<AdamW> each;
+  for (const at::Tensor& parameter : apart) each.emplace_back(std::vector{parameter}, config);
+  for (int step = 0; step < 2; ++step) {
+    for (size_t i = 0; i < together.size(); ++i) {
+      if (step == 0 && i == 2) continue;
+      const at::Tensor gradient = together[i].detach().mul(0.5).add(1);
+      together[i].mutable_grad() = gradient;
+      apart[i].mutable_grad() = gradient.clone();
+    }
+    all.step(0.01);
+    for (AdamW& one : each) one.step(0.01);
+  }
+  for (size_t i = 0; i < together.size(); ++i) {
+    EXPECT_TRUE(testing::same_bits(together[i].detach(), apart[i].detach())) << i;
+  }
 }
 
 TEST(AdamW, ResumesBitwise) {

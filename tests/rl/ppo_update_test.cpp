@@ -66,6 +66,7 @@ Experience experience(int64_t beginning = 0) {
   result.mask = row_mask(lengths);
   const std::vector<int64_t> shape = {kAnswers, kLongest};
   result.logprobs = noise(shape, 1).mul(0.5).sub(4.5);
+  result.sampled_logprobs = result.logprobs.sub(0.25);
   result.values = noise(shape, 2);
   result.advantages = noise(shape, 3);
   result.returns = noise(shape, 4);
@@ -154,8 +155,9 @@ class PpoUpdate : public ::testing::Test {
         sums.entropy -= (here.exp() * here).sum().item<double>();
         sums.ratio += std::exp(d);
         sums.ratio_squares += std::exp(2 * d);
-        sums.gap += std::abs(d);
-        sums.gap_max = std::max(sums.gap_max, std::abs(d));
+        const double gap = (here[answer[j]] - known.sampled_logprobs[row][j]).abs().item<double>();
+        sums.gap += gap;
+        sums.gap_max = std::max(sums.gap_max, gap);
       }
     }
     return sums;

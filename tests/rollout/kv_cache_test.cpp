@@ -5,7 +5,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
+
+#include <limits>
 
 #include "tests/support/tensors.h"
 
@@ -121,6 +124,53 @@ TEST(KvCache, CopiesAPrompt) {
   EXPECT_ANY_THROW(cache.copy_prefix(0, 1, 5));
   EXPECT_ANY_THROW(cache.copy_prefix(0, 0, 1));
   EXPECT_ANY_THROW(cache.copy_prefix(0, 3, 1));
+}
+
+TEST(KvCache, APositionIsSeenFromItselfOn) {
+  const at::Tensor past = at::arange(0, 9, 4, at::kLong);  // 0, 4, 8
+  const at::Tensor visible = visible_positions(past, 9, at::kFloat);
+  ASSERT_EQ(visible.sizes(), (std::vector<int64_t>{3, 9}));
+  EXPECT_EQ(visible.stride(0) % 16, 0) << "as fused attention wants its masks";
+  for (int64_t row = 0; row < 3; ++row) {
+    for (int64_t column = 0; column < 9; ++column) {
+      const auto added = visible[row][column].item<float>();
+      EXPECT_EQ(added, column <= 4 * row ? 0.0f : -std::numeric_limits<float>::infinity());
+    }
+  }
+}
+
+// A step of all slots at once: rows go behind what each holds, the taken ones among them grow, and
+// what a free slot got is gone when it is taken.
+TEST(KvCache, TheFirstSlotsStepTogether) {
+  KvCache cache(tiny(), 4, 6);
+  for (int i = 0; i < 3; ++i) cache.acquire();
+  forward(cache, {0, 2}, {3, 1}, rows_from(4, 0));
+  cache.release(1);
+  const std::vector<int64_t> past = {cache.filled(0), cache.filled(1), cache.filled(2)};
+  EXPECT_EQ(past, (std::vector<int64_t>{3, 0, 1}));
+  const at::Tensor on_device = at::tensor(past, at::kLong);
+  cache.select_first(on_device, visible_positions(on_device, 4, at::kFloat));
+  const auto step = rows_from(3, 700);
+  for (const int64_t layer : {0, 1}) {
+    const CachedLayer view = cache.append(layer, step + layer, step + 1000 + layer, {1, 1, 1});
+    EXPECT_FALSE(view.slot_index.defined());
+    EXPECT_EQ(view.keys.sizes(), (std::vector<int64_t>{3, kHeads, 4, kDim}));
+    for (int64_t slot = 0; slot < 3; ++slot) {
+      const int64_t row = past[static_cast<size_t>(slot)];
+      EXPECT_TRUE(testing::same_bits(view.values.select(0, slot).select(1, row).contiguous(),
+                                     step.select(0, slot) + 1000 + layer));
+    }
+  }
+  cache.deselect();
+  EXPECT_EQ(cache.length(0), 3) << "nothing was added";
+  cache.grow({0, 2});
+  EXPECT_TRUE(testing::same_bits(held(cache, 0, 0).narrow(0, 3, 1), step.narrow(0, 0, 1)));
+  EXPECT_TRUE(testing::same_bits(held(cache, 1, 2).narrow(0, 1, 1), step.narrow(0, 2, 1) + 1));
+  EXPECT_EQ(cache.acquire(), 1);
+  EXPECT_EQ(cache.length(1), 0);
+  for (int i = 0; i < 2; ++i) cache.grow({0});
+  EXPECT_ANY_THROW(cache.grow({0})) << "full";
+  EXPECT_ANY_THROW(cache.grow({3})) << "not taken";
 }
 
 TEST(KvCache, RefusesWhatDoesNotFit) {

@@ -8,14 +8,13 @@ ppo-shared stands beside ppo-separate-all.
 tokens whatever comes and cuts at the stop token afterwards; that token is put where the answer has to end.
 """
 import tempfile
-import time
 
 import torch
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from trl.experimental.ppo import PPOConfig, PPOTrainer, ppo_trainer
 
-from common import arguments, lora, median, random_ids, report
+from common import arguments, lora, median, now, random_ids, report
 
 BATCH, PROMPT, NEW, EPOCHS = 16, 32, 64, 4
 
@@ -33,8 +32,8 @@ def main() -> None:
     ragged = args.texts == "ragged"
     tokenizer = AutoTokenizer.from_pretrained(args.checkpoint, padding_side="left")
     tokenizer.pad_token = tokenizer.eos_token
-    policy = AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=torch.float32)
-    critic, reward = (AutoModelForSequenceClassification.from_pretrained(args.checkpoint, num_labels=1, dtype=torch.float32)
+    policy = AutoModelForCausalLM.from_pretrained(args.checkpoint, dtype=args.dtype)
+    critic, reward = (AutoModelForSequenceClassification.from_pretrained(args.checkpoint, num_labels=1, dtype=args.dtype)
                       for _ in range(2))
     for model in (critic, reward):
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -48,9 +47,9 @@ def main() -> None:
     generate = ppo_trainer.batch_generation
 
     def timed_generation(*positional, **named):
-        starts.append(time.perf_counter())
+        starts.append(now())
         texts, logits = generate(*positional, **named)
-        sampling.append(time.perf_counter() - starts[-1])
+        sampling.append(now() - starts[-1])
         tokens.append(BATCH * NEW)
         assert texts.shape == (BATCH, longest + NEW), texts.shape
         if ragged:
@@ -75,7 +74,7 @@ def main() -> None:
             output_dir=tempfile.mkdtemp(), per_device_train_batch_size=4, gradient_accumulation_steps=4, num_mini_batches=1,
             num_ppo_epochs=EPOCHS, total_episodes=BATCH * args.repeats, response_length=NEW, stop_token="eos" if ragged else None,
             local_rollout_forward_batch_size=BATCH, learning_rate=1e-5, kl_coef=0.05, temperature=0.7, report_to=[],
-            num_sample_generations=0, use_cpu=True, bf16=False, gradient_checkpointing=False, save_strategy="no"),
+            num_sample_generations=0, use_cpu=args.device == "cpu", bf16=False, gradient_checkpointing=False, save_strategy="no"),
         processing_class=tokenizer, model=policy, ref_model=None, reward_model=reward, value_model=critic, train_dataset=data,
         eval_dataset=data, peft_config=lora())
     # Ragged batches are the whole data set each: accelerate would step at every micro-batch of a loader's last batch.
@@ -91,10 +90,10 @@ def main() -> None:
 
     optimizer.step = counted_step
     trainer.train()
-    ends = starts[1:] + [time.perf_counter()]
+    ends = starts[1:] + [now()]
     assert set(tokens) == {sum(RAGGED_ANSWERS) if ragged else BATCH * NEW}, tokens
     name = f"ppo-separate-{args.critic}" + ("-ragged" if ragged else "")
-    report("trl", [(name, median([end - start for start, end in zip(starts, ends)]), "s"),
+    report("trl", args, [(name, median([end - start for start, end in zip(starts, ends)]), "s"),
                    (name + "-sampling", median(sampling), "s"), (name + "-tokens", tokens[-1], "tokens"),
                    (name + "-optimizer-steps", steps / args.repeats, "steps")])
 
