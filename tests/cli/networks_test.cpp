@@ -1,4 +1,6 @@
 // leash train with ranks on different networks: what the ranks of one machine do, bit for bit.
+#include <csignal>
+
 #include "tests/cli/run_workspace.h"
 #include "tests/support/ranks.h"
 #include "tests/support/two_networks.h"
@@ -7,6 +9,7 @@ namespace leash::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Where a rank runs, and where it is told to find rank 0.
 struct Place {
@@ -68,6 +71,28 @@ TEST_F(Networks, AFirstRankWhoseOwnAddressIsALoopbackToIt) {
                 {.network = 0, .first = "127.0.1.1"},
                 {.network = 1, .first = TwoNetworks::address(0)}});
   work.expect_equal_runs("one", "two");
+}
+
+// The same ranks at work: no machine elsewhere could reach one that listens at a loopback address.
+// (Whether that rank is ever called, or calls the others itself, is left to Gloo.)
+TEST_F(Networks, NoRankListensWhereOthersCannotReachIt) {
+  const std::vector<Place> places = {{.network = 0, .first = "127.0.1.1"},
+                                     {.network = 0, .first = "127.0.1.1"},
+                                     {.network = 1, .first = TwoNetworks::address(0)}};
+  Lines endless = args("listening");
+  endless.insert(endless.end(), {"--set", "ppo.total_episodes=80000"});
+  std::vector<std::unique_ptr<Process>> ranks;
+  for (int64_t rank = 0; rank < 3; ++rank) ranks.push_back(start(places, rank, endless));
+  // With the mistake that this test is for, Gloo may fail to connect them.
+  (void)ranks[0]->wait_until([&] { return work.steps_written("listening") >= 1; });
+  Process sockets(
+      networks.inside(0, {"/bin/sh", "-c", "PATH=/usr/bin:/bin:/usr/sbin:/sbin ss -Hltn"}));
+  const Ended listening = sockets.wait();
+  for (const auto& rank : ranks) rank->signal(SIGKILL);
+  for (const auto& rank : ranks) (void)rank->wait();
+  ASSERT_EQ(listening.code, 0) << listening.err;
+  EXPECT_THAT(listening.out, HasSubstr(TwoNetworks::address(0) + ":"));
+  EXPECT_THAT(listening.out, Not(HasSubstr("127.0."))) << listening.out;
 }
 
 // The network goes, and both processes live: the waits end after run.ddp_timeout (seen: 45 s, most
