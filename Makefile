@@ -38,8 +38,8 @@ lint:            ## clang-tidy with the short list in .clang-tidy
 asan tsan: setup ## the unit tests under AddressSanitizer with UBSan, or ThreadSanitizer
 	@cmake --preset $@ $(CMAKE_ARGS) && cmake --build --preset $@ -j $(JOBS) && ctest --preset $@
 
-cuda: setup      ## compile and link against the CUDA LibTorch (running needs the wheel's full dependencies)
-	@cmake --preset cuda $(CMAKE_ARGS) && cmake --build --preset cuda -j $(JOBS)
+cuda: setup      ## compile and link against the CUDA LibTorch (running needs the wheel's full dependencies; TARGETS: some of it)
+	@cmake --preset cuda $(CMAKE_ARGS) && cmake --build --preset cuda -j $(JOBS) $(if $(TARGETS),--target $(TARGETS))
 
 mutants: setup   ## apply each patch of tests/mutants, build, and show that the named test fails
 	@tests/mutants/run

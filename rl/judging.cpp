@@ -22,12 +22,11 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
   return texts;
 }
 
-bool recomputes(const PpoSetup& setup, const PpoRoles& roles) {
-  const at::ScalarType dtype = roles.decoder->dtype();
-  return setup.ppo.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
-}
-
 }  // namespace
+
+bool recomputes_logprobs(const PpoConfig& config, at::ScalarType dtype) {
+  return config.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
+}
 
 // Some answers, on their way through the lanes.
 class Judging::Group {
@@ -48,7 +47,7 @@ class Judging::Group {
             "values", [this, &setup, &roles]() -> PerToken { return values(setup, roles); })),
         reward_(lanes[Role::reward].run("scores",
                                         [this, &roles] { return roles.reward->score(samples_); })) {
-    if (!recomputes(setup, roles)) return;
+    if (!recomputes_logprobs(setup.ppo, roles.decoder->dtype())) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       return score_texts(*roles.decoder, &roles.policy, texts_, scoring_);
     });

@@ -10,6 +10,9 @@
 
 namespace leash {
 
+// Whether the policy's log-probs are computed again after sampling, see ppo.recompute_logprobs.
+bool recomputes_logprobs(const PpoConfig& config, at::ScalarType dtype);
+
 // An answer and what every role says about it.
 struct JudgedAnswer {
   Completion answer;                       // its sample is its row in the iteration's batch

@@ -4,14 +4,18 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "models/device.h"
 
 #ifdef LEASH_CUDA
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+
+#include <optional>
 #endif
 
 namespace leash {
@@ -63,7 +67,23 @@ DecodeStep::DecodeStep(const Decoder& decoder, const Adapter* adapter, KvCache& 
       inputs_(at::zeros({2, cache.num_slots()},
                         at::TensorOptions(at::kLong).device(decoder.device()))) {}
 
-DecodeStep::~DecodeStep() = default;
+DecodeStep::~DecodeStep() {
+#ifdef LEASH_CUDA
+  std::optional<c10::MempoolId_t> pool;
+  for (const auto& [shape, work] : works_) {
+    if (work.recorded != nullptr) pool = static_cast<CudaGraph&>(*work.recorded).pool();
+  }
+  works_.clear();
+  if (!pool) return;
+  // LibTorch keeps the memory of dead graphs from everything else until it runs out of memory,
+  // and cannot ask for it while a graph is being recorded.
+  try {
+    const c10::cuda::CUDAGuard guard(decoder_.device());
+    c10::cuda::CUDACachingAllocator::emptyCache(*pool);
+  } catch (const c10::Error&) {  // a failed device says so elsewhere
+  }
+#endif
+}
 
 DecodeStep::Shape DecodeStep::shape_of(const std::vector<int64_t>& slots) const {
   int64_t rows = 0, seen = 0;
@@ -103,32 +123,40 @@ DecodeStep::Rows DecodeStep::compute(const Shape& shape) {
   return rows;
 }
 
-std::unique_ptr<RecordedWork> DecodeStep::recorded(
-    [[maybe_unused]] const std::function<void()>& work) const {
 #ifdef LEASH_CUDA
-  for (const auto& [shape, other] : works_) {
-    if (other.recorded == nullptr) continue;
-    return std::make_unique<CudaGraph>(work, static_cast<CudaGraph&>(*other.recorded).pool());
+bool DecodeStep::record(Work& work, const Shape& shape) {
+  c10::MempoolId_t pool = at::cuda::graph_pool_handle();
+  for (const auto& [other_shape, other] : works_) {
+    if (other.recorded != nullptr) pool = static_cast<CudaGraph&>(*other.recorded).pool();
   }
-  return std::make_unique<CudaGraph>(work, at::cuda::graph_pool_handle());
-#else
-  TORCH_CHECK(false, "nothing is recorded without CUDA");
-#endif
+  // While it records, LibTorch cannot fall back on memory that it only keeps for later.
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    try {
+      work.recorded = std::make_unique<CudaGraph>([&] { work.rows = compute(shape); }, pool);
+      return true;
+    } catch (const c10::OutOfMemoryError&) {
+      work.rows = {};
+      cache_.deselect();
+      c10::cuda::CUDACachingAllocator::emptyCache();
+    }
+  }
+  return record_ = false;
 }
+#else
+bool DecodeStep::record(Work&, const Shape&) { return record_ = false; }
+#endif
 
 DecodeStep::Rows DecodeStep::run(const std::vector<int64_t>& ids,
                                  const std::vector<int64_t>& slots) {
   give(ids, slots);
   const Shape shape = shape_of(slots);
   Work& work = works_[shape];
+  if (work.recorded == nullptr && record_ && work.seen_before) record(work, shape);
   if (work.recorded != nullptr) {
     work.recorded->repeat();
-  } else if (!record_ || !work.seen_before) {
+  } else {
     work.rows = compute(shape);
     work.seen_before = true;
-  } else {
-    work.recorded = recorded([&] { work.rows = compute(shape); });
-    work.recorded->repeat();
   }
   cache_.grow(slots);
   const at::Tensor places = on_device(at::tensor(slots, at::kLong), inputs_.device());
@@ -143,12 +171,24 @@ struct RecordableStream::State {
   c10::cuda::CUDAStreamGuard guard;
 
   explicit State(c10::cuda::CUDAStream before)
-      : outer(before),
-        own(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, before.device_index())),
-        guard(own) {
+      : outer(before), own(of_this_thread(before.device_index())), guard(own) {
     follow(own, outer);
   }
-  ~State() { follow(outer, own); }
+  ~State() {
+    try {
+      follow(outer, own);
+    } catch (const c10::Error&) {  // a failed device says so elsewhere
+    }
+  }
+  // One for each thread and GPU: memory that was freed on a stream is only used again there.
+  static c10::cuda::CUDAStream of_this_thread(c10::DeviceIndex device) {
+    thread_local std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+    const auto known = streams.find(device);
+    if (known != streams.end()) return known->second;
+    const auto stream = c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device);
+    streams.emplace(device, stream);
+    return stream;
+  }
   static void follow(const c10::cuda::CUDAStream& later, const c10::cuda::CUDAStream& earlier) {
     at::cuda::CUDAEvent event;
     event.record(earlier);

@@ -8,7 +8,6 @@
 
 #include <compare>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -54,7 +53,8 @@ class DecodeStep {
   Shape shape_of(const std::vector<int64_t>& slots) const;
   void give(const std::vector<int64_t>& ids, const std::vector<int64_t>& slots);
   Rows compute(const Shape& shape);
-  std::unique_ptr<RecordedWork> recorded(const std::function<void()>& work) const;
+  // False, from then on too, where memory does not suffice for it.
+  bool record(Work& work, const Shape& shape);
 
   const Decoder& decoder_;
   const Adapter* adapter_;

@@ -133,6 +133,8 @@ int run(const std::vector<std::string>& arguments) {
       return usage();
   }
   if (names.empty() || options.repeats < 1) return usage();
+  // As a recipe's default.
+  if (options.device != "cpu" && options.micro_batch_tokens == 0) options.micro_batch_tokens = 4096;
   set_threads(options.threads);
   if (header) std::cout << csv_header() << std::endl;
   for (const std::string& name : names) {

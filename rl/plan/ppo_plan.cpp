@@ -6,6 +6,7 @@
 #include "models/device.h"
 #include "models/errors.h"
 #include "models/quant/load_weight.h"
+#include "rl/judging.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
 #include "rl/ppo_update.h"
@@ -160,7 +161,8 @@ PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Ro
                      std::max(forward_scratch_bytes(base, dtype, prefill), decoding)}}};
 }
 
-// Reference, critic and rewards, each on its lane: at the same time, or one after the other.
+// Reference, critic and rewards, and the policy where its log-probs are computed again, each on its
+// lane: at the same time, or one after the other.
 PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
   const at::ScalarType dtype = dtype_of(setup);
   const int64_t rows = sizes.scored_rows;
@@ -172,6 +174,12 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
       {"reference lane",
        std::max(pass(reference), head_scratch_bytes(reference, dtype, rows, sizes.answer_part(rows),
                                                     /*gradients=*/false))}};
+  if (recomputes_logprobs(setup.ppo, dtype)) {
+    lanes.push_back(
+        {"actor lane", std::max(pass(roles.base),
+                                head_scratch_bytes(roles.base, dtype, rows, sizes.answer_part(rows),
+                                                   /*gradients=*/false))});
+  }
   if (setup.critic.kind != CriticKind::shared) {
     lanes.push_back({"critic lane", pass(roles.critic_model ? *roles.critic_model : roles.base)});
   }
@@ -211,12 +219,13 @@ PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& s
 
 // CBOR of a judged answer (rl/ppo_gather.cpp): an id takes 3 bytes, 5 where the vocabulary passes
 // 65,536. Of each token of an answer: its id, three doubles of 9 bytes (log-prob, that of what was
-// drawn from, entropy), float32s of 5 (reference, value, for a shared critic the value twice), and
-// about 4 bytes of text.
+// drawn from, entropy), float32s of 5 (reference, the policy's computed again, value, for a shared
+// critic the value twice), and about 4 bytes of text.
 int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
   const int64_t id = roles.base.config.vocab_size > 65536 ? 5 : 3;
   const int64_t values = setup.critic.kind == CriticKind::shared ? 2 : 1;
-  return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 + 5 * values + 4) + 40;
+  const int64_t scored = recomputes_logprobs(setup.ppo, dtype_of(setup)) ? 2 : 1;
+  return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40;
 }
 
 // Models whose weights are divided, and which a phase runs through; the base first.
@@ -266,7 +275,9 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
     int64_t passes = sizes.answer;
     int64_t bytes = passes * forward, gathers = passes * forward_gathers;
     const int64_t scoring = ceil_divide(sizes.own_answers * sizes.text, sizes.scored_rows);
-    for (const ModelFacts& model : models) {
+    std::vector<ModelFacts> scored = models;
+    if (recomputes_logprobs(setup.ppo, dtype)) scored.push_back(roles.base);
+    for (const ModelFacts& model : scored) {
       const ShardedBytes other = sharded_bytes(model, dtype, options.ranks);
       bytes += scoring * (other.forward + other.head);
       gathers += scoring * (other.num_blocks + 2);

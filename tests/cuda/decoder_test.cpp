@@ -150,6 +150,33 @@ TEST(CudaDecoder, RecordedStepsAreTheStepsThatTheyRecord) {
   }
 }
 
+// Slots of two sizes, positions of two lengths, and back: several graphs in one memory.
+TEST(CudaDecoder, RecordedStepsChangeTheirShape) {
+  LEASH_NEEDS_GPU();
+  const testing::TinyOptions options{.max_positions = 640};
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const auto decoder = Decoder::load(tiny_checkpoint(options), {.dtype = dtype, .device = kGpu});
+    const Adapter adapter = tiny_adapter(*testing::tiny_decoder()).to(kGpu);
+    std::vector<Prompt> prompts;
+    for (uint64_t i = 0; i < 50; ++i) {
+      prompts.push_back({std::vector<int64_t>(i % 7 == 0 ? 230 : 5, static_cast<int64_t>(i)), i});
+    }
+    GenerationConfig config;
+    config.sampling.temperature = 0.9;
+    config.max_new_tokens = 90;
+    config.eos_token_ids = {2, 40};
+    config.max_batch = 40;
+    const RolloutEngine engine(decoder, std::nullopt);
+    const auto recorded = engine.generate(prompts, &adapter, config);
+    config.record_steps = false;
+    const auto plain = engine.generate(prompts, &adapter, config);
+    for (size_t i = 0; i < plain.size(); ++i) {
+      EXPECT_EQ(recorded[i].token_ids, plain[i].token_ids);
+      EXPECT_EQ(recorded[i].logprobs, plain[i].logprobs);
+    }
+  }
+}
+
 // What one lane makes on its stream, another thread reads on its own.
 TEST(CudaLanes, ResultsAreThereForWhoeverTakesThem) {
   LEASH_NEEDS_GPU();

@@ -72,6 +72,26 @@ TEST_F(PretendRollout, ASampledRolloutIsTheCpus) {
   }
 }
 
+// Steps of 16 and of 20 slots, of 256 and of more positions.
+TEST_F(PretendRollout, StepsChangeTheirShape) {
+  const testing::TinyOptions options{.max_positions = 320};
+  here = Decoder::load(tiny_checkpoint(options));
+  there = Decoder::load(tiny_checkpoint(options), {.device = pretend_device()});
+  std::vector<Prompt> prompts;
+  for (uint64_t i = 0; i < 24; ++i) prompts.push_back({random_ids(i, i == 3 ? 252 : 4), i});
+  GenerationConfig config;
+  config.sampling.temperature = 0.8;
+  config.max_new_tokens = 9;
+  config.eos_token_ids = {2, 40};
+  config.max_batch = 20;
+  const auto a = RolloutEngine(here, std::nullopt).generate(prompts, &adapter_here, config);
+  const auto b = RolloutEngine(there, std::nullopt).generate(prompts, &adapter_there, config);
+  for (size_t i = 0; i < a.size(); ++i) {
+    EXPECT_EQ(a[i].token_ids, b[i].token_ids);
+    expect_near(a[i].logprobs, b[i].logprobs);
+  }
+}
+
 std::vector<ScoredText> texts() {
   std::vector<ScoredText> result;
   for (uint64_t i = 0; i < 5; ++i) {

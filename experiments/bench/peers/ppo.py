@@ -69,9 +69,10 @@ def main() -> None:
     else:
         prompts = random_ids(BATCH * (args.repeats + 2), longest)
     data = Dataset.from_dict({"input_ids": prompts})
+    rows = BATCH if args.device == "cuda" else 4  # of a pass: as many as fit
     trainer = PPOTrainer(
         args=PPOConfig(
-            output_dir=tempfile.mkdtemp(), per_device_train_batch_size=4, gradient_accumulation_steps=4, num_mini_batches=1,
+            output_dir=tempfile.mkdtemp(), per_device_train_batch_size=rows, gradient_accumulation_steps=BATCH // rows, num_mini_batches=1,
             num_ppo_epochs=EPOCHS, total_episodes=BATCH * args.repeats, response_length=NEW, stop_token="eos" if ragged else None,
             local_rollout_forward_batch_size=BATCH, learning_rate=1e-5, kl_coef=0.05, temperature=0.7, report_to=[],
             num_sample_generations=0, use_cpu=args.device == "cpu", bf16=False, gradient_checkpointing=False, save_strategy="no"),

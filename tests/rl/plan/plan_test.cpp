@@ -249,6 +249,22 @@ JudgedAnswer judged_answer() {
   return judged;
 }
 
+TEST(PlanTransfers, LogProbsThatAreComputedAgainTravelToo) {
+  CountingCommunicator communicator(2);
+  JudgedAnswer judged = judged_answer();
+  judged.policy_logprobs = judged.reference_logprobs;
+  (void)gather(communicator, std::vector<JudgedAnswer>(4, judged));
+  PpoSetup setup = ppo_setup();
+  setup.ppo.recompute_logprobs = true;
+  const Plan plan = plan_of(setup, facts_of(tiny_checkpoint()), {.ranks = 2});
+  EXPECT_NEAR(static_cast<double>(plan.transfers[1].message_bytes) /
+                  static_cast<double>(communicator.gathered),
+              1.0, 0.05);
+  EXPECT_GT(
+      plan.transfers[1].message_bytes,
+      plan_of(ppo_setup(), facts_of(tiny_checkpoint()), {.ranks = 2}).transfers[1].message_bytes);
+}
+
 TEST(PlanTransfers, AnswersAreWhatRanksGather) {
   CountingCommunicator communicator(2);
   (void)gather(communicator, std::vector<JudgedAnswer>(4, judged_answer()));
