@@ -22,7 +22,7 @@
 namespace leash::bench {
 namespace {
 
-std::string machine(const Options& options) {
+std::string machine([[maybe_unused]] const Options& options) {
 #ifdef LEASH_CUDA
   if (options.device != "cpu") {
     return at::cuda::getDeviceProperties(usable_device(options.device, "--device").index())->name;
