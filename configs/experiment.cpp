@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "configs/binder.h"
+#include "configs/checker.h"
 #include "configs/checks.h"
 #include "configs/resolved.h"
 #include "configs/sections.h"
@@ -51,8 +52,8 @@ std::pair<std::string, int64_t*> pass_setting(ClassificationSetup& s) {
 template <class Setup>
 void fit_to_device(Setup& setup, const Written& written) {
   const auto [section, tokens] = pass_setting(setup);
-  const bool on_cpu = setup.devices.policy.starts_with("cpu");
-  if (!on_cpu && !written.contains(section + ".micro_batch_tokens")) *tokens = kGpuPassTokens;
+  if (is_cpu(setup.devices.policy) || written.contains(section + ".micro_batch_tokens")) return;
+  *tokens = kGpuPassTokens;
 }
 
 template <class Setup>

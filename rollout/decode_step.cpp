@@ -124,7 +124,7 @@ DecodeStep::Rows DecodeStep::compute(const Shape& shape) {
 }
 
 #ifdef LEASH_CUDA
-bool DecodeStep::record(Work& work, const Shape& shape) {
+void DecodeStep::record(Work& work, const Shape& shape) {
   c10::MempoolId_t pool = at::cuda::graph_pool_handle();
   for (const auto& [other_shape, other] : works_) {
     if (other.recorded != nullptr) pool = static_cast<CudaGraph&>(*other.recorded).pool();
@@ -133,17 +133,17 @@ bool DecodeStep::record(Work& work, const Shape& shape) {
   for (int attempt = 0; attempt < 2; ++attempt) {
     try {
       work.recorded = std::make_unique<CudaGraph>([&] { work.rows = compute(shape); }, pool);
-      return true;
+      return;
     } catch (const c10::OutOfMemoryError&) {
       work.rows = {};
       cache_.deselect();
       c10::cuda::CUDACachingAllocator::emptyCache();
     }
   }
-  return record_ = false;
+  record_ = false;
 }
 #else
-bool DecodeStep::record(Work&, const Shape&) { return record_ = false; }
+void DecodeStep::record(Work&, const Shape&) {}  // without CUDA there is no GPU to record on
 #endif
 
 DecodeStep::Rows DecodeStep::run(const std::vector<int64_t>& ids,

@@ -53,8 +53,8 @@ class DecodeStep {
   Shape shape_of(const std::vector<int64_t>& slots) const;
   void give(const std::vector<int64_t>& ids, const std::vector<int64_t>& slots);
   Rows compute(const Shape& shape);
-  // False, from then on too, where memory does not suffice for it.
-  bool record(Work& work, const Shape& shape);
+  // Nothing, from then on too, where memory does not suffice for it.
+  void record(Work& work, const Shape& shape);
 
   const Decoder& decoder_;
   const Adapter* adapter_;
