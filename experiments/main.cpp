@@ -3,7 +3,9 @@
 #include <vector>
 
 #include "experiments/cli/app.h"
+#include "models/host_memory.h"
 
 int main(int argc, char** argv) {
+  leash::keep_host_memory();
   return leash::cli::run_app(std::vector<std::string>(argv + 1, argv + argc));
 }

@@ -13,6 +13,7 @@
 #include "experiments/bench/harness.h"
 #include "models/device.h"
 #include "models/errors.h"
+#include "models/host_memory.h"
 #include "models/op_profile.h"
 
 namespace leash::bench {
@@ -152,6 +153,7 @@ int run(const std::vector<std::string>& arguments) {
 }  // namespace leash::bench
 
 int main(int argc, char** argv) {
+  leash::keep_host_memory();
   try {
     return leash::bench::run({argv + 1, argv + argc});
   } catch (const std::exception& error) {

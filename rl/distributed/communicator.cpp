@@ -1,9 +1,9 @@
 #include "rl/distributed/communicator.h"
 
 #include <ATen/ops/full.h>
-#include <malloc.h>
 
 #include "models/gather_queue.h"
+#include "models/host_memory.h"
 
 namespace leash {
 namespace {
@@ -28,10 +28,7 @@ class SingleCommunicator final : public Communicator {
 void Communicator::divide_weights() {
   TORCH_CHECK(gathers_ == nullptr, "weights are divided once");
   gathers_ = std::make_shared<GatherQueue>(open_gatherer());
-  // Gathered blocks come and go all the time. glibc's own threshold rises with the first that is
-  // freed, and from then on they stay in its heaps: 100 to 160 MB with SmolLM2's blocks of 14 MB.
-  constexpr int kMappedBytes = 4 << 20;
-  if (size() > 1) mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+  if (size() > 1) return_host_memory();  // gathered blocks come and go all the time
 }
 
 std::unique_ptr<WeightGatherer> Communicator::open_gatherer() {
