@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "models/device.h"
+#include "models/leaf_gradient.h"
 #include "models/random.h"
+#include "models/transposed_product.h"
 
 namespace leash {
 namespace {
@@ -99,6 +101,22 @@ void add_product(const at::Tensor& block, const at::Tensor& left, const at::Tens
   }
 }
 
+// block = left right, or added to what is there; straight into the block where the dtypes agree.
+void put_product(const at::Tensor& block, const at::Tensor& left, const at::Tensor& right,
+                 bool add) {
+  at::Tensor target = block;
+  if (block.scalar_type() == left.scalar_type() && left.scalar_type() == right.scalar_type()) {
+    target.addmm_(left, right, /*beta=*/add ? 1 : 0);
+    return;
+  }
+  const at::Tensor product = left.to(right.scalar_type()).matmul(right);
+  if (add) {
+    target.add_(product);
+  } else {
+    target.copy_(product);
+  }
+}
+
 // Whether trained copies stand in for all of the base (a fully trained model): its product is then
 // left out.
 bool covers_everything(const std::vector<Update>& updates, int64_t num_rows, int64_t num_columns) {
@@ -114,7 +132,7 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
   std::vector<Update> updates;
   std::vector<LoraWeights>
       loras;  // the tensors that updates point to, kept alive, detached; one per update
-  std::vector<at::Tensor> weight_copies;  // likewise
+  std::vector<at::Tensor> weight_copies;  // the leaves; likewise
   std::vector<at::Tensor> projections;    // drop(x) Aᵀ, one per update; [rows, r]
   at::Tensor x;                           // [rows, in], only kept where an update needs it
   std::optional<DropoutKey> dropout;
@@ -139,12 +157,9 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
       const Update& update = updates[i];
       const at::Tensor dy_block = update.block_of(dy);
       if (update.weight_copy != nullptr) {
-        if (need_dx)
-          update.rows_of(dx).add_(
-              dy_block.to(weight_copies[i].scalar_type()).matmul(weight_copies[i]));
+        if (need_dx) add_copy_gradient(i, dy, dx);
         if (task_should_compute_output(output)) {
-          result[output] =
-              dy_block.t().matmul(update.rows_of(x)).to(weight_copies[i].scalar_type());
+          result[output] = leaf_product_gradient(weight_copies[i], dy_block.t(), update.rows_of(x));
         }
         ++output;
       }
@@ -162,16 +177,31 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
   }
 
  private:
+  // Where copies stand for all of the base nothing is written yet: add_copy_gradient() does, for
+  // the first copy of each range of rows.
   at::Tensor base_input_gradient(const at::Tensor& dy) const {
     at::Tensor base = dy;
     if (covers_everything(updates, dy.size(0), dy.size(1)))
-      return dy.new_zeros({dy.size(0), weight->in_features()});
+      return dy.new_empty({dy.size(0), weight->in_features()});
     for (const Update& update : updates) {
       if (update.weight_copy == nullptr) continue;  // those columns did not come from the base
       if (base.is_same(dy)) base = dy.clone();
       update.block_of(base).zero_();
     }
     return weight->multiply_transposed(base);
+  }
+
+  void add_copy_gradient(size_t i, const at::Tensor& dy, const at::Tensor& dx) const {
+    const Update& update = updates[i];
+    const bool first = update.column == 0 && covers_everything(updates, dy.size(0), dy.size(1));
+    const at::Tensor dy_block = update.block_of(dy);
+    const at::Tensor copy = weight_copies[i].detach();
+    const at::Tensor rows = update.rows_of(dx);
+    if (transposed_product_fits(dy_block, copy)) {
+      transposed_product_into(rows, dy_block, copy, /*add=*/!first);
+    } else {
+      put_product(rows, dy_block, copy, /*add=*/!first);
+    }
   }
 
   void lora_gradients(size_t i, const at::Tensor& dy_block, at::Tensor* dx, size_t output,
@@ -208,13 +238,12 @@ at::Tensor compute(const at::Tensor& x, const LinearGroup& group,
   const bool replaced = covers_everything(updates, x.size(0), group.weight->out_features());
   at::Tensor y =
       replaced ? x.new_empty({x.size(0), group.weight->out_features()}) : group.weight->multiply(x);
-  if (group.bias) y.add_(*group.bias);
+  if (group.bias && !replaced) y.add_(*group.bias);
   at::Tensor wide;
   for (const Update& update : updates) {
     at::Tensor block = update.block_of(y);
     if (update.weight_copy != nullptr) {
-      block.copy_(
-          update.rows_of(x).to(update.weight_copy->scalar_type()).matmul(update.weight_copy->t()));
+      put_product(block, update.rows_of(x), update.weight_copy->t(), /*add=*/false);
       if (group.bias) block.add_(group.bias->narrow(0, update.column, update.num_columns));
     }
     if (update.bias_copy != nullptr) {
@@ -234,7 +263,7 @@ at::Tensor compute(const at::Tensor& x, const LinearGroup& group,
           update.lora != nullptr
               ? LoraWeights{update.lora->a.detach(), update.lora->b.detach(), update.lora->scaling}
               : LoraWeights{});
-      node->weight_copies.push_back(update.weight_copy != nullptr ? update.weight_copy->detach()
+      node->weight_copies.push_back(update.weight_copy != nullptr ? *update.weight_copy
                                                                   : at::Tensor());
     }
   }

@@ -2,7 +2,6 @@
 
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/embedding.h>
 #include <ATen/ops/tensor.h>
 #include <c10/core/GradMode.h>
 
@@ -15,6 +14,7 @@
 #include "models/device.h"
 #include "models/gather_queue.h"
 #include "models/io/checkpoint.h"
+#include "models/leaf_gradient.h"
 #include "models/mlp.h"
 #include "models/norm.h"
 #include "models/random.h"
@@ -209,7 +209,7 @@ at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapte
   at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
                                [this](const at::Tensor& ids, const at::Tensor* copy) {
                                  const at::Tensor rows = copy != nullptr
-                                                             ? at::embedding(*copy, ids)
+                                                             ? trained_rows(*copy, ids)
                                                              : state_->embedding->rows(ids);
                                  return rows.to(state_->dtype);
                                });

@@ -54,6 +54,16 @@ LEASH_CLONES void rms_norm_row_backward(const float* x, const float* weight, con
   for (int64_t i = 0; i < n; ++i) dx[i] = rstd * weight[i] * dy[i] - correction * x[i];
 }
 
+LEASH_CLONES void rms_norm_weight_backward(const float* x, const float* dy, const float* rstd,
+                                           int64_t rows, int64_t stride, int64_t n, float* dw) {
+  for (int64_t i = 0; i < n; ++i) dw[i] = 0;
+  for (int64_t row = 0; row < rows; ++row, x += stride, dy += stride) {
+    const float scale = rstd[row];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) dw[i] += dy[i] * (x[i] * scale);
+  }
+}
+
 LEASH_CLONES void rotate_head(const float* x, const float* cosines, const float* sines, float sign,
                               float* y, int64_t half, int64_t n) {
 #pragma omp simd

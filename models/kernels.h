@@ -13,6 +13,9 @@ float rms_norm_row(const float* x, const float* weight, float* y, int64_t n, dou
 // dx = rstd (w dy - x̂ mean(w dy x̂)), x̂ = rstd x.
 void rms_norm_row_backward(const float* x, const float* weight, const float* dy, float rstd,
                            float* dx, int64_t n);
+// dw = Σ dy x̂ over rows that lie `stride` apart, for n columns.
+void rms_norm_weight_backward(const float* x, const float* dy, const float* rstd, int64_t rows,
+                              int64_t stride, int64_t n, float* dw);
 
 // Rotates pairs (i, i + half) of one head by the angles whose cosines and sines are given; `sign`
 // -1 rotates back. Entries from 2 half on are copied.

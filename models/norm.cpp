@@ -32,6 +32,21 @@ at::Tensor backward(const at::Tensor& x, const at::Tensor& weight, const at::Ten
   return dx;
 }
 
+at::Tensor weight_backward(const at::Tensor& x, const at::Tensor& rstd, const at::Tensor& dy) {
+  const int64_t n = x.size(1);
+  at::Tensor dw = at::empty({n}, x.options());
+  const float* px = x.const_data_ptr<float>();
+  const float* ps = rstd.const_data_ptr<float>();
+  const float* pdy = dy.const_data_ptr<float>();
+  float* pdw = dw.mutable_data_ptr<float>();
+  // By columns, so that the sums do not depend on the threads.
+  at::parallel_for(0, n, /*grain_size=*/64, [&](int64_t begin, int64_t end) {
+    kernels::rms_norm_weight_backward(px + begin, pdy + begin, ps, x.size(0), n, end - begin,
+                                      pdw + begin);
+  });
+  return dw;
+}
+
 }  // namespace
 
 at::Tensor rms_norm_plain(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
@@ -45,13 +60,13 @@ at::Tensor rms_norm_plain(const at::Tensor& x, const at::Tensor& weight, double 
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
   const bool fused = x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat &&
-                     x.is_cpu() && x.dim() == 2 && !weight.requires_grad();
+                     x.is_cpu() && x.dim() == 2;
   if (x.is_cuda() && x.scalar_type() == weight.scalar_type()) {
     return std::get<0>(at::_fused_rms_norm(x, {x.size(-1)}, weight, epsilon));
   }
   if (!fused) return rms_norm_plain(x, weight, epsilon);
   const at::Tensor input = x.detach().contiguous();
-  const at::Tensor w = weight.contiguous();
+  const at::Tensor w = weight.detach().contiguous();
   at::Tensor y = at::empty_like(input);
   at::Tensor rstd = at::empty({input.size(0)}, input.options());
   const int64_t n = input.size(1);
@@ -65,10 +80,14 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
       ps[row] = kernels::rms_norm_row(px + row * n, pw, py + row * n, n, epsilon);
     }
   });
-  if (!differentiable({x})) return y;
-  return with_backward(y, {x}, "RmsNormBackward", [input, w, rstd](const at::Tensor& dy) {
-    return torch::autograd::variable_list{backward(input, w, rstd, dy)};
-  });
+  if (!differentiable({x, weight})) return y;
+  const bool trained = weight.requires_grad();
+  return with_backward(y, {x, weight}, "RmsNormBackward",
+                       [input, w, rstd, trained](const at::Tensor& dy) {
+                         return torch::autograd::variable_list{
+                             backward(input, w, rstd, dy),
+                             trained ? weight_backward(input, rstd, dy) : at::Tensor()};
+                       });
 }
 
 }  // namespace leash

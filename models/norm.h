@@ -5,7 +5,7 @@
 
 namespace leash {
 
-// w x / sqrt(mean(x²) + epsilon) over the last dimension. Fused for fp32 with a frozen weight;
+// w x / sqrt(mean(x²) + epsilon) over the last dimension, differentiable in both. Fused for fp32;
 // otherwise the plain version.
 at::Tensor rms_norm(const at::Tensor& x /* [rows, n] */, const at::Tensor& weight /* [n] */,
                     double epsilon);

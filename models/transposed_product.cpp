@@ -31,6 +31,7 @@ struct Problem {
   const float* weight;  // [depth, columns]
   float* dx;            // [rows, columns]
   int64_t rows, depth, columns, dy_stride;
+  bool add;  // to what is in dx
 };
 
 LEASH_INLINE void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof(to)); }
@@ -85,8 +86,8 @@ template <int Rows, int Vectors>
 LEASH_INLINE void rows_of_tile(const Problem& p, int64_t row, int64_t column, int64_t at,
                                const float* panel) {
   tile<Rows, Vectors>(panel, p.dy + row * p.dy_stride + at, p.dy_stride,
-                      std::min(kDepth, p.depth - at), at == 0, p.dx + row * p.columns + column,
-                      p.columns);
+                      std::min(kDepth, p.depth - at), at == 0 && !p.add,
+                      p.dx + row * p.columns + column, p.columns);
 }
 
 // Rows [begin, end) for the columns of a tile.
@@ -150,7 +151,15 @@ bool transposed_product_fits(const at::Tensor& dy, const at::Tensor& weight) {
 }
 
 at::Tensor transposed_product(const at::Tensor& dy, const at::Tensor& weight) {
-  at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options().requires_grad(false));
+  const at::Tensor dx = at::empty({dy.size(0), weight.size(1)}, dy.options().requires_grad(false));
+  transposed_product_into(dx, dy, weight, /*add=*/false);
+  return dx;
+}
+
+void transposed_product_into(const at::Tensor& dx, const at::Tensor& dy, const at::Tensor& weight,
+                             bool add) {
+  TORCH_CHECK(dx.is_contiguous() && dx.size(0) == dy.size(0) && dx.size(1) == weight.size(1),
+              "transposed_product_into: dx is [rows, in]");
   RECORD_USER_SCOPE("leash::transposed_product");
   multiply({.dy = dy.const_data_ptr<float>(),
             .weight = weight.const_data_ptr<float>(),
@@ -158,8 +167,8 @@ at::Tensor transposed_product(const at::Tensor& dy, const at::Tensor& weight) {
             .rows = dy.size(0),
             .depth = weight.size(0),
             .columns = weight.size(1),
-            .dy_stride = dy.stride(0)});
-  return dx;
+            .dy_stride = dy.stride(0),
+            .add = add});
 }
 
 }  // namespace leash

@@ -15,4 +15,8 @@ bool transposed_product_fits(const at::Tensor& dy, const at::Tensor& weight);
 // on the other rows, nor on the number of threads. No gradients.
 at::Tensor transposed_product(const at::Tensor& dy, const at::Tensor& weight);
 
+// The same into dx [rows, in], contiguous, fp32; with `add` on top of what is there.
+void transposed_product_into(const at::Tensor& dx, const at::Tensor& dy, const at::Tensor& weight,
+                             bool add);
+
 }  // namespace leash

@@ -166,6 +166,55 @@ TEST(Decoder, TrainedCopiesStandInForTheBase) {
   EXPECT_FALSE(all_close(mixed.narrow(0, 0, 5), base.narrow(0, 0, 5), 0, 1e-2));
 }
 
+// Every weight of the model as a trained copy, other than the base's.
+Adapter copies_of_everything(const Decoder& decoder) {
+  Adapter adapter({}, decoder.modules());
+  for (size_t i = 0; i < decoder.modules().size(); ++i) {
+    const at::Tensor base = decoder.base_value(static_cast<int64_t>(i), /*bias=*/false);
+    adapter.set_weight_copy(
+        i,
+        base.add(noise(base.sizes(), 300 + i).to(base.scalar_type()), 0.05).requires_grad_(true));
+  }
+  return adapter;
+}
+
+TEST(Decoder, GradientsOfAModelThatTrainsWhole) {
+  const auto decoder = tiny_decoder(at::kDouble, {.tie_word_embeddings = false});
+  const Adapter adapter = copies_of_everything(*decoder);
+  check_gradients(*decoder, adapter, {}, kTexts);
+  check_gradients(*decoder, adapter, {.recompute_blocks = true}, kTexts);
+}
+
+// A pass adds to the gradients that passes before it left, whichever way they take; an id that
+// stands several times counts as often.
+TEST(Decoder, PassesAddToTheGradientsOfAModelThatTrainsWhole) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+    const auto decoder = tiny_decoder(dtype, {.tie_word_embeddings = false});
+    const Adapter adapter = copies_of_everything(*decoder);
+    const at::Tensor weights = noise({13, 32}, 7).to(dtype);
+    const auto loss = [&](bool recompute) {
+      return decoder->forward(pack(kTexts), adapter, {.recompute_blocks = recompute})
+          .mul(weights)
+          .sum();
+    };
+    std::vector<at::Tensor> leaves;
+    for (const auto& [name, tensor] : adapter.named_tensors()) {
+      if (name.find("lm_head") == std::string::npos) leaves.push_back(tensor);
+    }
+    const auto once = torch::autograd::grad({loss(false)}, leaves);
+    for (const bool recompute : {false, false, true}) {
+      torch::autograd::backward({loss(recompute)}, {});
+    }
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      const double scale = once[i].abs().max().item<double>();
+      EXPECT_GT(scale, 1e-3);
+      EXPECT_TRUE(all_close(leaves[i].grad(), once[i].mul(3), 0,
+                            scale * (dtype == at::kDouble ? 1e-12 : 1e-5)))
+          << i;
+    }
+  }
+}
+
 TEST(Decoder, TokenScoresEqualLogSoftmaxInChunks) {
   const auto decoder = tiny_decoder();
   const c10::AutoGradMode no_grad(false);
@@ -216,6 +265,12 @@ TEST(Decoder, FusedLayersEqualPlainOnes) {
                           torch::autograd::grad({plain}, {input}, {gradient})[0], 1e-4, 2e-6));
   };
   compare(rms_norm(x, weight, 1e-5), rms_norm_plain(x, weight, 1e-5), x, dy);
+  const at::Tensor trained = noise({48}, 2).requires_grad_(true);
+  for (const at::Tensor& input : {x, trained}) {
+    compare(rms_norm(x, trained, 1e-5), rms_norm_plain(x, trained, 1e-5), input, dy);
+  }
+  compare(rms_norm(x.detach(), trained, 1e-5), rms_norm_plain(x.detach(), trained, 1e-5), trained,
+          dy);
   compare(gated_activation(x, Activation::silu), gated_activation_plain(x, Activation::silu), x,
           dy.narrow(1, 0, 24).contiguous());
   const at::Tensor extreme =

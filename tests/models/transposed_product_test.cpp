@@ -41,6 +41,19 @@ TEST(TransposedProduct, ARowDoesNotDependOnItsNeighboursNorOnThreads) {
   at::set_num_threads(threads);
 }
 
+TEST(TransposedProduct, AddsToWhatIsThere) {
+  const at::Tensor dy = at::randn({21, 600}, at::kFloat);
+  const at::Tensor weight = at::randn({600, 48}, at::kFloat);
+  if (!transposed_product_fits(dy, weight)) GTEST_SKIP() << "no AVX-512 here";
+  const at::Tensor start = at::randn({21, 48}, at::kFloat);
+  const at::Tensor sum = start.clone();
+  transposed_product_into(sum, dy, weight, /*add=*/true);
+  const at::Tensor wanted = start.add(transposed_product(dy, weight));
+  EXPECT_LT(sum.sub(wanted).abs().max().item<double>(), 1e-3);
+  transposed_product_into(sum, dy, weight, /*add=*/false);
+  EXPECT_TRUE(at::equal(sum, transposed_product(dy, weight)));
+}
+
 TEST(TransposedProduct, TakesRowsThatLieApart) {
   const at::Tensor wide = at::randn({11, 64}, at::kFloat);
   const at::Tensor dy = wide.narrow(1, 3, 33);
