@@ -9,7 +9,12 @@
 namespace leash {
 namespace {
 
-using PerToken = std::vector<std::vector<double>>;
+// What the critic says, per answer; nothing where the sampler read its head on the way.
+struct CriticSays {
+  std::vector<std::vector<double>> values;
+  std::vector<at::Tensor> states;  // only of a frozen trunk
+};
+void uses(TaskEnd& end, const CriticSays& said) { leash::uses(end, said.states); }
 
 std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
   std::vector<ScoredText> texts;
@@ -44,7 +49,7 @@ class Judging::Group {
               return score_texts(*roles.reference_decoder, roles.reference(), texts_, scoring_);
             })),
         critic_(lanes[Role::critic].run(
-            "values", [this, &setup, &roles]() -> PerToken { return values(setup, roles); })),
+            "values", [this, &setup, &roles]() -> CriticSays { return values(setup, roles); })),
         reward_(lanes[Role::reward].run("scores",
                                         [this, &roles] { return roles.reward->score(samples_); })) {
     if (!recomputes_logprobs(setup.ppo, roles.decoder->dtype())) return;
@@ -64,7 +69,7 @@ class Judging::Group {
 
   void move_into(std::vector<JudgedAnswer>& judged) {
     auto references = reference_.get();
-    auto values = critic_.get();
+    auto [values, states] = critic_.get();
     const auto scores = reward_.get();
     std::vector<TextScores> policies;
     if (policy_) policies = policy_->get();
@@ -74,16 +79,21 @@ class Judging::Group {
       one.reference_logprobs = std::move(references[i].logprobs);
       if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
       one.values = values.empty() ? one.answer.values : std::move(values[i]);
+      if (!states.empty()) one.critic_states = std::move(states[i]);
       one.score = scores[i];
     }
   }
 
  private:
-  PerToken values(const PpoSetup& setup, const PpoRoles& roles) const {
-    if (roles.critic.kind == CriticKind::shared) return {};  // the sampler read its head on the way
-    const Adapter* adapter = roles.critic.adapter ? &*roles.critic.adapter : nullptr;
-    return value_texts(*roles.critic.decoder, adapter, roles.critic.head, texts_,
-                       setup.ppo.micro_batch_tokens);
+  CriticSays values(const PpoSetup& setup, const PpoRoles& roles) const {
+    const Critic& critic = roles.critic;
+    if (critic.kind == CriticKind::shared) return {};
+    const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
+    CriticSays says;
+    says.values =
+        value_texts(*critic.decoder, adapter, critic.head, texts_, setup.ppo.micro_batch_tokens,
+                    critic.has_frozen_trunk() ? &says.states : nullptr);
+    return says;
   }
 
   std::vector<Completion> answers_;
@@ -92,7 +102,7 @@ class Judging::Group {
   ScoringOptions scoring_;
   // Last: their tasks read the others.
   LaneResult<std::vector<TextScores>> reference_;
-  LaneResult<PerToken> critic_;
+  LaneResult<CriticSays> critic_;
   LaneResult<std::vector<double>> reward_;
   std::optional<LaneResult<std::vector<TextScores>>> policy_;
 };

@@ -20,6 +20,8 @@ struct JudgedAnswer {
   std::vector<double> reference_logprobs;  // nats, per token
   std::vector<double> values;              // of the state before each token
   double score = 0;                        // from the reward sources
+  at::Tensor
+      critic_states{};  // [tokens, hidden] before each token, of a critic with a frozen trunk
 };
 
 // Reference log-probs, critic values and scores, each on its role's lane. With

@@ -44,6 +44,7 @@ Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
     reference_logprobs.push_back(judged[i].reference_logprobs);
     values.push_back(judged[i].values);
     scores.push_back(judged[i].score);
+    experience.critic_states.push_back(std::move(judged[i].critic_states));
     ended.mutable_data_ptr<bool>()[i] = ended_by_itself(answer);
     experience.answers.push_back(std::move(judged[i].answer));
   }

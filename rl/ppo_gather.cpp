@@ -1,4 +1,5 @@
-// Judged answers as JSON, so that every rank gets all of them.
+// Judged answers as JSON, so that every rank gets all of them; the critic's states stay where they
+// are.
 #include <algorithm>
 
 #include "rl/distributed/gather_json.h"
@@ -40,7 +41,12 @@ std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<J
   for (const JudgedAnswer& judged : own) sent.push_back(to_json(judged));
   std::vector<JudgedAnswer> all;
   for (const Json& entry : gather_json(communicator, sent)) all.push_back(from_json(entry));
-  std::ranges::sort(all, {}, [](const JudgedAnswer& judged) { return judged.answer.sample; });
+  const auto sample = [](const JudgedAnswer& judged) { return judged.answer.sample; };
+  std::ranges::sort(all, {}, sample);
+  for (const JudgedAnswer& judged : own) {
+    std::ranges::lower_bound(all, judged.answer.sample, {}, sample)->critic_states =
+        judged.critic_states;
+  }
   return all;
 }
 

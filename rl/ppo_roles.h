@@ -47,6 +47,9 @@ struct Critic {
   bool backprop_to_policy = false;  // `shared` only
 
   std::vector<at::Tensor> parameters() const;
+  // Whether the head reads states of its own that never change: all there is to compute of an
+  // answer, once.
+  bool has_frozen_trunk() const { return kind != CriticKind::shared && !adapter; }
 };
 
 struct PpoRoles {

@@ -61,11 +61,38 @@ MicroBatch pack_answers(const Experience& experience, std::span<const int64_t> r
           .picked = at::tensor(picked, at::kLong)};
 }
 
-at::Tensor critic_values(const MicroBatch& batch, const at::Tensor& policy_rows,
-                         const PpoSetup& setup, const PpoRoles& roles) {
+// What a frozen trunk says about these answers. [answer tokens, hidden]
+at::Tensor frozen_states(const Decoder& trunk, const MicroBatch& batch,
+                         std::span<const int64_t> rows, Experience& experience) {
+  std::vector<at::Tensor>& known = experience.critic_states;
+  known.resize(experience.answers.size());
+  const bool all_known =
+      std::ranges::all_of(rows, [&](int64_t row) { return known[row].defined(); });
+  if (!all_known) {
+    const at::NoGradGuard no_grad;
+    const at::Tensor hidden = trunk.forward(batch.tokens, nullptr);
+    const at::Tensor states = hidden.index_select(0, on_device(batch.rows, hidden.device()));
+    int64_t begin = 0;
+    for (const int64_t row : rows) {
+      const auto count = static_cast<int64_t>(experience.answers[row].token_ids.size());
+      known[row] = states.narrow(0, begin, count);
+      begin += count;
+    }
+  }
+  std::vector<at::Tensor> parts;
+  for (const int64_t row : rows) parts.push_back(known[row]);
+  return at::cat(parts);
+}
+
+at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
+                         const at::Tensor& policy_rows, const PpoSetup& setup,
+                         const PpoRoles& roles, Experience& experience) {
   const Critic& critic = roles.critic;
   if (critic.kind == CriticKind::shared) {
     return critic.head(critic.backprop_to_policy ? policy_rows : policy_rows.detach()).squeeze(1);
+  }
+  if (critic.has_frozen_trunk()) {
+    return critic.head(frozen_states(*critic.decoder, batch, rows, experience)).squeeze(1);
   }
   const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
   const at::Tensor hidden = critic.decoder->forward(
@@ -73,8 +100,8 @@ at::Tensor critic_values(const MicroBatch& batch, const at::Tensor& policy_rows,
   return critic.head(hidden.index_select(0, on_device(batch.rows, hidden.device()))).squeeze(1);
 }
 
-UpdateSums run_micro_batch(const Experience& experience, std::span<const int64_t> rows,
-                           double num_tokens, const PpoSetup& setup, const PpoRoles& roles) {
+UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows, double num_tokens,
+                           const PpoSetup& setup, const PpoRoles& roles) {
   const MicroBatch batch = pack_answers(experience, rows);
   // Of the batch's answer tokens, where a loss is computed.
   const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
@@ -90,7 +117,7 @@ UpdateSums run_micro_batch(const Experience& experience, std::span<const int64_t
   const PolicyLoss policy =
       policy_loss(logprobs, old_logprobs, pick(experience.advantages, logprobs),
                   pick(experience.mask, logprobs), setup.ppo.cliprange, num_tokens);
-  const at::Tensor values = critic_values(batch, predicting, setup, roles);
+  const at::Tensor values = critic_values(batch, rows, predicting, setup, roles, experience);
   const ValueLoss value =
       value_loss(values, pick(experience.values, values), pick(experience.returns, values),
                  pick(experience.mask, values), setup.ppo.cliprange_value, num_tokens);
@@ -186,7 +213,7 @@ void UpdateSums::add(const UpdateSums& other) {
   critic_grad_norm += other.critic_grad_norm;
 }
 
-UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
+UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_t>& rows,
                                 const PpoSetup& setup, const PpoRoles& roles,
                                 Communicator& communicator) {
   std::vector<int64_t> lengths;
@@ -215,9 +242,8 @@ UpdateSums accumulate_gradients(const Experience& experience, const std::vector<
   return gradients.finish(sums);
 }
 
-Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
-               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates,
-               Communicator& communicator) {
+Metrics update(Experience& experience, int64_t step, const PpoSetup& setup, const PpoRoles& roles,
+               PpoOptimizers& optimizers, const LearningRates& rates, Communicator& communicator) {
   const PpoConfig& config = setup.ppo;
   UpdateSums total;
   UpdateSums first;  // before any parameter moved: what sampling and training disagree about

@@ -48,13 +48,13 @@ struct UpdateSums {
 // (which have none before). Each rank computes those of its share of the rows, by their lengths;
 // the losses are divided by the tokens of all rows, so that sums and gradients, added up over the
 // ranks, are those of the whole minibatch on every rank.
-UpdateSums accumulate_gradients(const Experience& experience, const std::vector<int64_t>& rows,
+// States of a critic with a frozen trunk that are missing are computed and kept in `experience`.
+UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_t>& rows,
                                 const PpoSetup& setup, const PpoRoles& roles,
                                 Communicator& communicator);
 
 // All epochs. Throws NonFinite.
-Metrics update(const Experience& experience, int64_t step, const PpoSetup& setup,
-               const PpoRoles& roles, PpoOptimizers& optimizers, const LearningRates& rates,
-               Communicator& communicator);
+Metrics update(Experience& experience, int64_t step, const PpoSetup& setup, const PpoRoles& roles,
+               PpoOptimizers& optimizers, const LearningRates& rates, Communicator& communicator);
 
 }  // namespace leash

@@ -23,6 +23,9 @@ struct Experience {
   at::Tensor rewards;             // [batch, time]
   at::Tensor advantages;          // [batch, time], whitened
   at::Tensor returns;             // [batch, time]
+  // Per answer [tokens, hidden], what a critic with a frozen trunk reads of it; undefined where
+  // this rank did not compute it yet. Empty for every other critic.
+  std::vector<at::Tensor> critic_states{};
 
   int64_t batch() const { return static_cast<int64_t>(answers.size()); }
 };

@@ -224,14 +224,23 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
 std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapter* adapter,
                                              const LinearHead& head,
                                              std::span<const ScoredText> texts,
-                                             int64_t micro_batch_tokens) {
+                                             int64_t micro_batch_tokens,
+                                             std::vector<at::Tensor>* states) {
   const at::NoGradGuard no_grad;
   std::vector<std::vector<double>> values(texts.size());
+  if (states != nullptr) states->assign(texts.size(), {});
   for (const AnswerBatch& batch : answer_batches(texts, decoder.config(), micro_batch_tokens)) {
     const at::Tensor hidden =
         states_of(decoder.forward(batch.contexts.tokens, adapter), batch.rows);
     distribute(
         head(hidden), batch, texts, [&](size_t i) -> auto& { return values[i]; });
+    if (states == nullptr) continue;
+    int64_t row = 0;
+    for (const size_t text : batch.text_of) {
+      const int64_t count = length(texts[text].ids) - texts[text].answer_begin;
+      (*states)[text] = hidden.narrow(0, row, count);
+      row += count;
+    }
   }
   return values;
 }

@@ -47,11 +47,14 @@ std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapt
                                     std::span<const ScoredText> texts,
                                     const ScoringOptions& options = {});
 
-// Values alone, of the states before the answers' tokens; no logits are computed.
+// Values alone, of the states before the answers' tokens; no logits are computed. `states` gets
+// those states, per text [answer tokens, hidden] (undefined: no answer), in the decoder's type and
+// on its device.
 std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapter* adapter,
                                              const LinearHead& head,
                                              std::span<const ScoredText> texts,
-                                             int64_t micro_batch_tokens = 4096);
+                                             int64_t micro_batch_tokens = 4096,
+                                             std::vector<at::Tensor>* states = nullptr);
 
 // Exact KL(policy ‖ reference) in nats at each answer position, at `options.temperature`. Both
 // share one base product.

@@ -136,7 +136,7 @@ class Iteration {
     return experience;
   }
 
-  void learn(const Experience& experience, int64_t step) {
+  void learn(Experience& experience, int64_t step) {
     Stopwatch clock;
     update(experience, step, setup_, roles_, optimizers_, {.policy = 1e-5, .critic = 1e-5},
            *communicator_);
@@ -188,7 +188,7 @@ std::vector<Row> run_ppo(const Options& options, const std::string& work) {
                                : kBatch * kNew;
   std::vector<double> sampling, scoring, updating, whole;
   for (int64_t step = 1; step <= options.repeats; ++step) {
-    const Experience experience = iteration.sample(step);
+    Experience experience = iteration.sample(step);
     TORCH_CHECK(iteration.tokens == expected, iteration.tokens, " tokens, not ", expected);
     iteration.learn(experience, step);
     sampling.push_back(iteration.sampling_seconds);
@@ -207,7 +207,7 @@ std::vector<Row> run_ppo(const Options& options, const std::string& work) {
 
 std::vector<Row> run_update(const Options& options) {
   Iteration iteration(options, "shared");
-  const Experience experience = iteration.sample(1);
+  Experience experience = iteration.sample(1);
   std::vector<double> seconds;
   for (int64_t run = 0; run <= options.repeats; ++run) {
     iteration.learn(experience, run + 1);

@@ -161,6 +161,18 @@ PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Ro
                      std::max(forward_scratch_bytes(base, dtype, prefill), decoding)}}};
 }
 
+// What the head of a critic with a frozen trunk reads: computed once, kept for all epochs. A rank
+// may come to hold that of all answers.
+void add_critic_states(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
+                       PlanPhase& phase) {
+  if (setup.critic.kind == CriticKind::shared || roles.critic) return;
+  const int64_t tokens = setup.ppo.batch_size * sizes.answer;
+  phase.items.push_back(
+      {"states that the critic's head reads",
+       tokens * roles.critic_model->config.hidden_size * element_bytes(dtype_of(setup)),
+       fmt::format("{} answer tokens", tokens)});
+}
+
 // Reference, critic and rewards, and the policy where its log-probs are computed again, each on its
 // lane: at the same time, or one after the other.
 PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
@@ -187,9 +199,11 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
   for (const ModelFacts& model : roles.reward_models) reward = std::max(reward, pass(model));
   if (reward > 0) lanes.push_back({"reward lane", reward});
   const bool side_by_side = setup.lanes.concurrent && !gathers_for_every_token(setup);
-  if (side_by_side) return {.name = "scoring", .items = lanes};
-  return {.name = "scoring",
-          .items = {*std::ranges::max_element(lanes, {}, [](const auto& i) { return i.bytes; })}};
+  if (!side_by_side)
+    lanes = {*std::ranges::max_element(lanes, {}, [](const auto& i) { return i.bytes; })};
+  PlanPhase phase{.name = "scoring", .items = lanes};
+  add_critic_states(setup, roles, sizes, phase);
+  return phase;
 }
 
 PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
@@ -214,6 +228,7 @@ PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& s
                                     backward_scratch_bytes(trunk, dtype, critic, pass));
   phase.items.push_back(
       {"log-probs or backward pass, whichever needs more", std::max(head, backward)});
+  add_critic_states(setup, roles, sizes, phase);
   return phase;
 }
 
@@ -294,8 +309,10 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
   if (setup.critic.kind != CriticKind::shared) {
     const ShardedBytes trunk =
         sharded_bytes(roles.critic_model ? *roles.critic_model : roles.base, dtype, options.ranks);
-    bytes += passes * (trunk.forward + (roles.critic ? trunk.backward : 0));
-    gathers += passes * ((roles.critic ? 2 : 1) * trunk.num_blocks + 1);
+    // A frozen trunk is asked in the first epoch alone, at most.
+    const int64_t asked = roles.critic ? passes : passes / setup.ppo.num_ppo_epochs;
+    bytes += asked * (trunk.forward + (roles.critic ? trunk.backward : 0));
+    gathers += asked * ((roles.critic ? 2 : 1) * trunk.num_blocks + 1);
   }
   plan.transfers.push_back(
       weights_transfer("blocks of the base for the update", gathers, bytes, options.ranks));

@@ -34,8 +34,9 @@ std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
 }
 
 void iterate(const PpoSetup& setup, PpoRoles& roles, PpoOptimizers& optimizers, int64_t step) {
-  update(sampled_experience(setup, roles, step), step, setup, roles, optimizers,
-         {.policy = 1e-2, .critic = 1e-2}, *single_communicator());
+  Experience experience = sampled_experience(setup, roles, step);
+  update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2},
+         *single_communicator());
 }
 
 TEST(BaseWeights, KeepTheirBitsWhateverTrains) {

@@ -8,6 +8,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -103,8 +104,9 @@ class PpoUpdate : public ::testing::Test {
 
   std::vector<at::Tensor> gradients(const std::vector<int64_t>& rows, UpdateSums* sums = nullptr) {
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
+    Experience known = experience(beginning);
     const UpdateSums result =
-        accumulate_gradients(experience(beginning), rows, setup, *roles, *single_communicator());
+        accumulate_gradients(known, rows, setup, *roles, *single_communicator());
     if (sums != nullptr) *sums = result;
     std::vector<at::Tensor> values;
     for (const at::Tensor& leaf : leaves()) {
@@ -170,8 +172,9 @@ class PpoUpdate : public ::testing::Test {
 
   std::map<std::string, double> metrics_of_update() const {
     PpoOptimizers optimizers(setup.ppo, *roles);
+    Experience known = experience();
     const Metrics metrics =
-        update(experience(), 1, setup, *roles, optimizers, rates, *single_communicator());
+        update(known, 1, setup, *roles, optimizers, rates, *single_communicator());
     return {metrics.begin(), metrics.end()};
   }
 
@@ -238,6 +241,47 @@ TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   }
 }
 
+// Of a trunk that never changes the head's states are computed once, by whoever needs them first:
+// with what scoring kept, or a part of it, gradients are those without.
+TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
+  beginning = 3;
+  roles->critic.kind = CriticKind::separate;
+  roles->critic.decoder = tiny_decoder(at::kDouble, {.seed = 21});
+  setup.ppo.micro_batch_tokens = 30;
+  const std::vector<int64_t> rows = {4, 1, 5, 0, 2};
+  const auto run = [&](Experience& known) {
+    for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
+    (void)accumulate_gradients(known, rows, setup, *roles, *single_communicator());
+    std::vector<at::Tensor> gradients;
+    for (const at::Tensor& leaf : leaves()) gradients.push_back(leaf.grad().clone());
+    return gradients;
+  };
+  Experience fresh = experience(beginning);
+  const auto expected = run(fresh);
+  // The value loss of row 4's first token, say, written out through the trunk itself.
+  std::vector<int64_t> text = fresh.answers[4].prompt_ids;
+  const auto prompt = static_cast<int64_t>(text.size());
+  const std::vector<int64_t>& answer = fresh.answers[4].token_ids;
+  text.insert(text.end(), answer.begin(), answer.end());
+  const at::Tensor hidden = roles->critic.decoder->forward(pack_one(text), nullptr);
+  ASSERT_EQ(fresh.critic_states.size(), static_cast<size_t>(kAnswers));
+  EXPECT_TRUE(all_close(fresh.critic_states[4],
+                        hidden.narrow(0, prompt - 1, static_cast<int64_t>(answer.size())), 0,
+                        1e-12));
+  EXPECT_FALSE(fresh.critic_states[3].defined()) << "row 3 was not asked for";
+
+  Experience known = experience(beginning);
+  known.critic_states = fresh.critic_states;
+  known.critic_states[1] = at::Tensor();
+  expect_close(run(known), expected);
+  EXPECT_TRUE(known.critic_states[1].defined());
+  // What is known is what is read.
+  for (at::Tensor& states : known.critic_states) {
+    if (states.defined()) states = at::zeros_like(states);
+  }
+  EXPECT_EQ(run(known).back().abs().max().item<double>(), 0) << "the head's gradient";
+}
+
 TEST_F(PpoUpdate, RecomputationChangesNothing) {
   const std::vector<int64_t> rows = {0, 2, 4};
   const auto expected = gradients(rows);
@@ -253,8 +297,8 @@ TEST_F(PpoUpdate, GradientsAreSentDuringTheLastBackwardPass) {
     setup.model.gradient_checkpointing = recompute;
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
     testing::FirstOfTwo communicator;
-    (void)accumulate_gradients(experience(beginning), {0, 1, 2, 3, 4, 5}, setup, *roles,
-                               communicator);
+    Experience known = experience(beginning);
+    (void)accumulate_gradients(known, {0, 1, 2, 3, 4, 5}, setup, *roles, communicator);
     testing::expect_sent_in_backward(communicator, leaves());
   }
 }
@@ -289,7 +333,8 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   setup.ppo.num_mini_batches = 3;
   setup.ppo.num_ppo_epochs = 4;
   PpoOptimizers optimizers(setup.ppo, *roles);
-  update(experience(), 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3},
+  Experience known = experience();
+  update(known, 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3},
          *single_communicator());
   int64_t counted = 0;
   for (const AdamW* optimizer : {&optimizers.policy, &optimizers.critic}) {

@@ -317,6 +317,17 @@ TEST(PlanPpo, RolesByHand) {
   EXPECT_EQ(bytes_of(separate.resident, "critic: model"), 4 * num_parameters(model));
   EXPECT_EQ(bytes_of(separate.resident, "critic: copy of all weights, head"),
             4 * (num_parameters(model) + 32));
+  EXPECT_TRUE(std::ranges::none_of(phase_of(separate, "update").items, [](const PlanItem& item) {
+    return item.name == "states that the critic's head reads";
+  }));
+
+  setup.critic.train = CriticTrain::head;
+  const Plan frozen = plan_of(setup, model, {});
+  for (const char* phase : {"scoring", "update"}) {
+    EXPECT_EQ(bytes_of(phase_of(frozen, phase).items, "states that the critic's head reads"),
+              setup.ppo.batch_size * setup.rollout.response_length * 32 * 4)
+        << phase;
+  }
 }
 
 // 8 answers: a cache of 31 rows (the last token is never read); passes of 70 tokens hold whole
