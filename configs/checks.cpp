@@ -84,6 +84,9 @@ void check_devices(const PpoSetup& s, Checker& check) {
 void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
   check_quantize(setup.model, checker);
+  checker.require(setup.model.dtype != DtypeChoice::float16, "model.dtype",
+                  "float16 is for the supervised tasks: PPO's update has no loss scale here; take "
+                  "bfloat16 where it is fast (a run measures that), or float32");
   check_lora(setup.lora, checker);
   check_reference(setup, checker);
   check_critic(setup.critic, checker);

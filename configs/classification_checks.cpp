@@ -30,7 +30,8 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
   const TrainingContext context{.section = "classification",
                                 .has_eval_file = setup.data.eval.has_value(),
                                 .has_split = setup.data.eval_split > 0,
-                                .shuffle = setup.data.shuffle};
+                                .shuffle = setup.data.shuffle,
+                                .float16 = setup.model.dtype == DtypeChoice::float16};
   check_training(setup.classification, context, checker);
   const bool ever = evaluates(setup.classification, context) ||
                     (context.has_held_out() && setup.classification.eval_on_start);

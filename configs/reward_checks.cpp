@@ -20,7 +20,8 @@ void check(const RewardSetup& setup, const Written& written, Problems& problems)
   const TrainingContext context{.section = "reward",
                                 .has_eval_file = setup.data.eval.has_value(),
                                 .has_split = setup.data.eval_split > 0,
-                                .shuffle = setup.data.shuffle};
+                                .shuffle = setup.data.shuffle,
+                                .float16 = setup.model.dtype == DtypeChoice::float16};
   check_training(setup.reward, context, checker);
   const bool ever =
       evaluates(setup.reward, context) || (context.has_held_out() && setup.reward.eval_on_start);

@@ -17,7 +17,8 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   const TrainingContext context{.section = "sft",
                                 .has_eval_file = setup.data.eval.has_value(),
                                 .has_split = setup.data.eval_split > 0,
-                                .shuffle = setup.data.shuffle};
+                                .shuffle = setup.data.shuffle,
+                                .float16 = setup.model.dtype == DtypeChoice::float16};
   check_training(setup.sft, context, checker);
   const bool ever =
       evaluates(setup.sft, context) || (context.has_held_out() && setup.sft.eval_on_start);

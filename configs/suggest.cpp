@@ -8,8 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "models/model_config.h"
-
 namespace leash {
 namespace {
 
@@ -75,6 +73,7 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"bnb_4bit_quant_type", "model.quantize: nf4"},
       {"completion_only_loss", "data.completion_only_loss"},
       {"dataset_name", "data.train"},
+      {"fp16", "model.dtype: float16"},
       {"gradient_checkpointing", "model.gradient_checkpointing"},
       {"init_kl_coef", "ppo.kl_coef"},
       {"kl_penalty", "ppo.kl_estimator"},
@@ -111,7 +110,6 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"torch_dtype", "model.dtype"}};
   // What is no setting here, in words.
   static constexpr std::pair<std::string_view, std::string_view> kInWords[] = {
-      {"fp16", kNoFloat16},
       {"greater_is_better", kBestModel},
       {"metric_for_best_model", kBestModel},
       {"resume_from_checkpoint",

@@ -91,6 +91,9 @@ void check_training(const TrainingConfig& config, const TrainingContext& context
   check.no_effect_unless(draws, context.section + ".data_seed",
                          "with data.shuffle: false and without data.eval_split");
   check_optimizer(config, context.section, check);
+  for (const char* name : {".fp16_init_scale", ".fp16_growth_interval"}) {
+    check.no_effect_unless(context.float16, context.section + name, "without model.dtype: float16");
+  }
   check_schedule(config, context.section, check);
   check_held_out(config, context, check);
 }

@@ -14,6 +14,7 @@ struct TrainingContext {
   bool has_eval_file = false;
   bool has_split = false;
   bool shuffle = true;
+  bool float16 = false;  // model.dtype
 
   bool has_held_out() const { return has_eval_file || has_split; }
 };

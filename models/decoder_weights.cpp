@@ -158,7 +158,8 @@ uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
 }  // namespace
 
 at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize) {
-  return quantize != Quantize::none && dtype == at::kBFloat16 ? at::kFloat : dtype;
+  const bool narrow = dtype == at::kBFloat16 || dtype == at::kHalf;
+  return quantize != Quantize::none && narrow ? at::kFloat : dtype;
 }
 
 DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOptions& options) {

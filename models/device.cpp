@@ -97,23 +97,29 @@ at::ScalarType scalar_type(DtypeChoice choice, at::Device device) {
       return at::kFloat;
     case DtypeChoice::bfloat16:
       return at::kBFloat16;
+    case DtypeChoice::float16:
+      return at::kHalf;
     case DtypeChoice::float64:
       return at::kDouble;
   }
   TORCH_CHECK(false, "unknown dtype");
 }
 
-ProductSpeeds measure_products() {
-  return {.float32 = product_speed(at::kFloat), .bfloat16 = product_speed(at::kBFloat16)};
+bool is_narrow(DtypeChoice choice) {
+  return choice == DtypeChoice::bfloat16 || choice == DtypeChoice::float16;
 }
 
-std::optional<std::string> slow_bfloat16(const ProductSpeeds& speeds) {
-  if (speeds.bfloat16 >= speeds.float32) return std::nullopt;
+ProductSpeeds measure_products(DtypeChoice narrow) {
+  TORCH_CHECK(is_narrow(narrow), "no narrow type: ", enum_name(narrow));
+  return {.float32 = product_speed(at::kFloat), .narrow = product_speed(scalar_type(narrow))};
+}
+
+std::optional<std::string> slow_dtype(DtypeChoice narrow, const ProductSpeeds& speeds) {
+  if (speeds.narrow >= speeds.float32) return std::nullopt;
   return fmt::format(
-      "model.dtype: bfloat16 is the slower type on this machine: a small product just reached "
-      "{:.1f} "
+      "model.dtype: {} is the slower type on this machine: a small product just reached {:.1f} "
       "GFLOP/s in it and {:.1f} in float32; it only saves memory here",
-      speeds.bfloat16, speeds.float32);
+      enum_name(narrow), speeds.narrow, speeds.float32);
 }
 
 int64_t usable_cores() {

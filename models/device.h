@@ -30,16 +30,19 @@ at::ScalarType scalar_type(DtypeChoice choice, at::Device device = at::kCPU);
 // a GPU passes through page-locked memory without waiting for the device.
 at::Tensor on_device(const at::Tensor& tensor, at::Device device);
 
+// bfloat16 and float16: half the bytes of float32.
+bool is_narrow(DtypeChoice choice);
+
 // What a product of 64 x 576 by 576 x 1536 reaches here, in GFLOP/s: the best of three, with the
-// threads in effect. Takes a few milliseconds, or half a second where bfloat16 is emulated.
+// threads in effect. Takes a few milliseconds, or half a second where the narrow type is emulated.
 struct ProductSpeeds {
   double float32 = 0;
-  double bfloat16 = 0;
+  double narrow = 0;
 };
-ProductSpeeds measure_products();
+ProductSpeeds measure_products(DtypeChoice narrow);
 
-// What a person who asked for bfloat16 should know where it is the slower type; else nothing.
-std::optional<std::string> slow_bfloat16(const ProductSpeeds& speeds);
+// What a person who asked for a narrow type should know where it is the slower one; else nothing.
+std::optional<std::string> slow_dtype(DtypeChoice narrow, const ProductSpeeds& speeds);
 
 // Cores that this process may run on.
 int64_t usable_cores();

@@ -9,23 +9,19 @@
 
 namespace leash {
 
-inline constexpr std::string_view kNoFloat16 =
-    "training in float16 would need loss scaling, which leash does not have, and CPUs have no fast "
-    "products in it; take bfloat16 where it is fast (a run measures that), or float32";
-
-enum class DtypeChoice { automatic, float32, bfloat16, float64 };
+enum class DtypeChoice { automatic, float32, bfloat16, float16, float64 };
 template <>
 struct EnumNames<DtypeChoice> {
   static constexpr std::pair<DtypeChoice, std::string_view> values[] = {
       {DtypeChoice::automatic, "auto"},
       {DtypeChoice::float32, "float32"},
       {DtypeChoice::bfloat16, "bfloat16"},
+      {DtypeChoice::float16, "float16"},
       {DtypeChoice::float64, "float64"}};
   static constexpr std::pair<std::string_view, std::string_view> refused[] = {
-      {"float16", kNoFloat16},
-      {"fp16", kNoFloat16},
-      {"half", kNoFloat16},
       {"bf16", "it is `bfloat16` here"},
+      {"fp16", "it is `float16` here"},
+      {"half", "it is `float16` here"},
       {"fp32", "it is `float32` here"}};
 };
 
@@ -50,7 +46,8 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("path", c.path,
         "a GGUF file, a Hugging Face folder, or smollm2 (the model that set-up installed)");
   visit("dtype", c.dtype,
-        "type of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU");
+        "type of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU; float16 "
+        "trains with a loss scale, in the supervised tasks alone");
   visit(
       "quantize", c.quantize,
       "how frozen weights are kept in memory: none (dense), keep (a GGUF's own blocks), nf4, int8");

@@ -112,8 +112,8 @@ RunOutcome ClassificationTrainer::train(const std::function<bool()>& interrupted
                   {"accuracy", "accuracy"},
                   {"held-out accuracy", "eval/accuracy"}},
       .holds_out = !data().eval.texts.empty(),
-      .gradients = [this](const std::vector<int64_t>& rows,
-                          int64_t step) { return gradients(rows, step); },
+      .gradients = [this](const std::vector<int64_t>& rows, int64_t step,
+                          double loss_scale) { return gradients(rows, step, loss_scale); },
       .evaluate = [this](RunLog& log, Metrics& metrics) { return evaluate(log, metrics); },
       .compare = [this] { return compare_with_start(); },
       .write_beside =
@@ -125,11 +125,12 @@ RunOutcome ClassificationTrainer::train(const std::function<bool()>& interrupted
 }
 
 // Of the mean loss over the batch's texts: the adapter's and its score head's.
-BatchResult ClassificationTrainer::gradients(const std::vector<int64_t>& rows, int64_t step) {
+BatchResult ClassificationTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
+                                             double loss_scale) {
   std::vector<const LabelledText*> texts;
   for (const int64_t text : rows) texts.push_back(&data().train.texts[text]);
-  const ClassificationSums sums =
-      accumulate_gradients(texts, step, setup_, *model().decoder, model().adapter, communicator_);
+  const ClassificationSums sums = accumulate_gradients(texts, step, setup_, *model().decoder,
+                                                       model().adapter, communicator_, loss_scale);
   const double accuracy = static_cast<double>(sums.correct) / static_cast<double>(sums.texts);
   return {.loss = sums.loss, .rows = sums.rows, .metrics = {{"accuracy", accuracy}}};
 }

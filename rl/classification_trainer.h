@@ -47,7 +47,7 @@ class ClassificationTrainer {
   const TrainedModel& model() const { return classifier_.model; }
   const LabelledDataSets& data() const { return classifier_.data; }
   void announce(Console& console);
-  BatchResult gradients(const std::vector<int64_t>& rows, int64_t step);
+  BatchResult gradients(const std::vector<int64_t>& rows, int64_t step, double loss_scale);
   double evaluate(RunLog& log, Metrics& metrics);
   std::string compare_with_start() const;
 

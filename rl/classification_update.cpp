@@ -99,7 +99,8 @@ void ClassificationSums::add(const ClassificationSums& other) {
 
 ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
                                         const ClassificationSetup& setup, const Decoder& decoder,
-                                        const Adapter& adapter, Communicator& communicator) {
+                                        const Adapter& adapter, Communicator& communicator,
+                                        double loss_scale) {
   const std::vector<const LabelledText*> own = own_texts(all, communicator);
   const TextRefs texts = own;
   const auto normalizer = static_cast<double>(all.size());
@@ -116,11 +117,13 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(texts)) gradients.next_backward_is_last();
-    sums.add(run_micro_batch(part, normalizer, config.label_smoothing_factor, decoder, adapter,
-                             options));
+    sums.add(run_micro_batch(part, normalizer / loss_scale, config.label_smoothing_factor, decoder,
+                             adapter, options));
   }
   scope.finish();
-  return gradients.finish(sums);
+  ClassificationSums total = gradients.finish(sums);
+  total.loss /= loss_scale;
+  return total;
 }
 
 std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_tokens,

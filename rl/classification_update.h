@@ -36,10 +36,12 @@ struct ClassificationSums {
 
 // Gradients of one optimizer step's texts in micro-batches, as .grad of the adapter's parameters
 // (which have none before). The ranks divide the texts by length; the loss is the mean over all of
-// them. Dropout is keyed by (seed, step, text).
+// them. Dropout is keyed by (seed, step, text). Gradients are those of `loss_scale` times the loss,
+// which float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 ClassificationSums accumulate_gradients(TextRefs texts, int64_t step,
                                         const ClassificationSetup& setup, const Decoder& decoder,
-                                        const Adapter& adapter, Communicator& communicator);
+                                        const Adapter& adapter, Communicator& communicator,
+                                        double loss_scale = 1.0);
 
 // One text as the model sees it.
 struct ClassifiedText {

@@ -103,19 +103,20 @@ RunOutcome RewardTrainer::train(const std::function<bool()>& interrupted) {
                   {"accuracy", "accuracy"},
                   {"held-out accuracy", "eval/accuracy"}},
       .holds_out = !data_.eval.pairs.empty(),
-      .gradients = [this](const std::vector<int64_t>& rows,
-                          int64_t step) { return gradients(rows, step); },
+      .gradients = [this](const std::vector<int64_t>& rows, int64_t step,
+                          double loss_scale) { return gradients(rows, step, loss_scale); },
       .evaluate = [this](RunLog& log, Metrics& metrics) { return evaluate(log, metrics); },
       .compare = [this] { return compare_with_start(); }};
   return loop_.train(task, interrupted);
 }
 
 // Of the mean loss over the batch's pairs: the adapter's and its score head's.
-BatchResult RewardTrainer::gradients(const std::vector<int64_t>& rows, int64_t step) {
+BatchResult RewardTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
+                                     double loss_scale) {
   std::vector<const PreferencePair*> pairs;
   for (const int64_t pair : rows) pairs.push_back(&data_.train.pairs[pair]);
-  const RewardSums sums =
-      accumulate_gradients(pairs, step, setup_, *model_.decoder, model_.adapter, communicator_);
+  const RewardSums sums = accumulate_gradients(pairs, step, setup_, *model_.decoder, model_.adapter,
+                                               communicator_, loss_scale);
   tokens_seen_ += sums.tokens;
   BatchResult result{.loss = sums.loss, .rows = sums.rows, .metrics = reward_metrics(sums)};
   result.metrics.emplace_back("num_tokens", static_cast<double>(tokens_seen_));

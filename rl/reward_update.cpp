@@ -180,7 +180,7 @@ void RewardSums::add(const RewardSums& other) {
 
 RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& setup,
                                 const Decoder& decoder, const Adapter& adapter,
-                                Communicator& communicator) {
+                                Communicator& communicator, double loss_scale) {
   const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
   const PairRefs pairs = own;
   const bool drops = !setup.reward.disable_dropout && adapter.config().lora_dropout > 0;
@@ -196,10 +196,13 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(pairs)) gradients.next_backward_is_last();
-    sums.add(run_micro_batch(part, normalizer, setup.reward, decoder, adapter, options));
+    sums.add(
+        run_micro_batch(part, normalizer / loss_scale, setup.reward, decoder, adapter, options));
   }
   scope.finish();
-  return gradients.finish(sums);
+  RewardSums total = gradients.finish(sums);
+  total.loss /= loss_scale;
+  return total;
 }
 
 Metrics reward_metrics(const RewardSums& sums) {

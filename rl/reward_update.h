@@ -61,10 +61,11 @@ struct RewardSums {
 // Gradients of one optimizer step's pairs in micro-batches, as .grad of the adapter's parameters
 // (which have none before). The ranks divide the pairs by length; the loss is the mean over all of
 // them. Dropout (without disable_dropout) is keyed by
-// (seed, step, pair and part).
+// (seed, step, pair and part). Gradients are those of `loss_scale` times the loss, which float16
+// needs (rl/optim/grad_scaler.h); the sums are without it.
 RewardSums accumulate_gradients(PairRefs pairs, int64_t step, const RewardSetup& setup,
                                 const Decoder& decoder, const Adapter& adapter,
-                                Communicator& communicator);
+                                Communicator& communicator, double loss_scale = 1.0);
 
 // accuracy, margin, min_reward, mean_reward and max_reward under TRL's names.
 Metrics reward_metrics(const RewardSums& sums);

@@ -104,21 +104,22 @@ RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
   const TrainingTask task{
       .columns = {{"loss", "loss"}, {"held-out loss", "eval/loss"}},
       .holds_out = !data_.eval.samples.empty(),
-      .gradients = [this](const std::vector<int64_t>& rows,
-                          int64_t step) { return gradients(rows, step); },
+      .gradients = [this](const std::vector<int64_t>& rows, int64_t step,
+                          double loss_scale) { return gradients(rows, step, loss_scale); },
       .evaluate = [this](RunLog& log, Metrics& metrics) { return evaluate(log, metrics); },
       .compare = [this] { return compare_with_start(); }};
   return loop_.train(task, interrupted);
 }
 
 // Of the mean loss over the batch's trained tokens.
-BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step) {
+BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
+                                  double loss_scale) {
   std::vector<const SftSample*> samples;
   for (const int64_t row : rows) {
     for (const int64_t sample : rows_[row]) samples.push_back(&data_.train.samples[sample]);
   }
-  const SftSums sums =
-      accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter, communicator_);
+  const SftSums sums = accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter,
+                                            communicator_, loss_scale);
   // A batch without a trained token, which reading the data never makes, is no NaN either.
   const auto tokens = static_cast<double>(std::max<int64_t>(sums.tokens, 1));
   return {.loss = sums.loss,

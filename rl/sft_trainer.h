@@ -30,7 +30,7 @@ class SftTrainer {
 
  private:
   void announce(Console& console);
-  BatchResult gradients(const std::vector<int64_t>& rows, int64_t step);
+  BatchResult gradients(const std::vector<int64_t>& rows, int64_t step, double loss_scale);
   double evaluate(RunLog& log, Metrics& metrics);
   std::string compare_with_start() const;
 

@@ -145,7 +145,7 @@ void SftSums::add(const SftSums& other) {
 
 SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup,
                              const Decoder& decoder, const Adapter& adapter,
-                             Communicator& communicator) {
+                             Communicator& communicator, double loss_scale) {
   const std::vector<const SftSample*> kept = with_trained_tokens(all);
   const std::vector<const SftSample*> own = own_samples(kept, communicator);
   const SampleRefs samples = own;
@@ -160,11 +160,14 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
                                  .noise = draws.noise ? &*draws.noise : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(samples)) gradients.next_backward_is_last();
-    sums.add(run_micro_batch(part, normalizer, setup.sft.label_smoothing_factor, decoder, &adapter,
-                             options));
+    // Scaled where the gradient begins: behind the head it is in the model's type already.
+    sums.add(run_micro_batch(part, normalizer / loss_scale, setup.sft.label_smoothing_factor,
+                             decoder, &adapter, options));
   }
   scope.finish();
-  return gradients.finish(sums);
+  SftSums total = gradients.finish(sums);
+  total.loss /= loss_scale;
+  return total;
 }
 
 SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder& decoder,

@@ -36,10 +36,11 @@ using SampleRefs = std::span<const SftSample* const>;
 // (which have none before). The ranks divide the samples by length; sums and gradients are those of
 // all samples on every rank. The loss is the mean over the trained tokens of all samples together,
 // so that how they are divided and cut into passes changes nothing but rounding. Dropout and noise
-// are keyed by (seed, step, sample).
+// are keyed by (seed, step, sample). Gradients are those of `loss_scale` times the loss, which
+// float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 SftSums accumulate_gradients(SampleRefs samples, int64_t step, const SftSetup& setup,
                              const Decoder& decoder, const Adapter& adapter,
-                             Communicator& communicator);
+                             Communicator& communicator, double loss_scale = 1.0);
 
 // No dropout, no noise, no label smoothing; divided likewise. Metrics: eval/loss (mean -log p over
 // trained tokens), eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.

@@ -39,6 +39,8 @@ struct TrainingConfig {
   double adam_beta2 = 0.999;
   double adam_epsilon = 1e-8;
   double max_grad_norm = 1.0;
+  double fp16_init_scale = 65536.0;     // torch.amp.GradScaler: init_scale
+  int64_t fp16_growth_interval = 2000;  // torch.amp.GradScaler: growth_interval
   bool group_by_length = false;
   std::optional<int64_t> data_seed = {};
   EvalStrategy eval_strategy = EvalStrategy::no;
@@ -81,6 +83,12 @@ void visit_training_fields(Config& c, Visitor&& visit) {
   visit("adam_epsilon", c.adam_epsilon, "the kinds of AdamW", above(0));
   visit("max_grad_norm", c.max_grad_norm, "gradients are clipped to this norm (0: never)",
         at_least(0));
+  visit("fp16_init_scale", c.fp16_init_scale,
+        "model.dtype float16: the first factor of the loss, which overflows halve",
+        within(1, 1e38));
+  visit("fp16_growth_interval", c.fp16_growth_interval,
+        "model.dtype float16: the factor doubles after so many steps in a row without an overflow",
+        at_least(1));
   visit("group_by_length", c.group_by_length, "batches of rows of similar length");
   visit("data_seed", c.data_seed, "of the data's order (null: run.seed)", at_least(0));
   visit("eval_strategy", c.eval_strategy, "when the held-out data is evaluated");

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/memory_report.h"
@@ -11,6 +13,29 @@
 #include "rl/optim/schedule.h"
 
 namespace leash {
+namespace {
+
+std::optional<GradScaler> make_scaler(const TrainingConfig& config, const Decoder& decoder) {
+  if (decoder.dtype() != at::kHalf) return std::nullopt;
+  return GradScaler(
+      {.init_scale = config.fp16_init_scale, .growth_interval = config.fp16_growth_interval});
+}
+
+std::string no_scale_helps(int64_t step, double loss, double scale) {
+  if (std::isfinite(loss)) {
+    return fmt::format(
+        "step {}: gradients are not finite in float16, not even those of {:g} times the loss; the "
+        "update was not applied; take model.dtype: bfloat16 or float32",
+        step, scale);
+  }
+  return fmt::format(
+      "step {}: the loss is {}, and smaller gradients did not change that; the update was not "
+      "applied. Either the run diverged, or values inside the model are beyond float16's largest "
+      "number, 65504: take model.dtype: bfloat16 or float32",
+      step, loss);
+}
+
+}  // namespace
 
 TrainingLoop::TrainingLoop(const TrainingConfig& config, const RunConfig& run, TrainedModel& model,
                            const BatchOrder& order, RunFolder& folder, Communicator& communicator,
@@ -22,10 +47,12 @@ TrainingLoop::TrainingLoop(const TrainingConfig& config, const RunConfig& run, T
       folder_(folder),
       communicator_(communicator),
       console_(console),
-      optimizer_(make_optimizer(config, model.adapter)) {
+      optimizer_(make_optimizer(config, model.adapter)),
+      scaler_(make_scaler(config, *model.decoder)) {
   if (folder_.snapshot()) {
     state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact,
                                     console_);
+    if (scaler_ && state_.grad_scaler) scaler_->load_state(*state_.grad_scaler);
     if (config_.load_best_model_at_end)
       require_best_snapshot(folder_.path(), state_.best_step, state_.step);
     last_snapshot_ = folder_.snapshot();
@@ -110,18 +137,27 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   optimizer_.zero_grad();
   const auto uses = [this] { return memory_uses(model_); };
   const auto lower = [this] { return settings_to_lower(config_); };
-  const BatchResult batch = explaining_memory("summing gradients", uses, lower,
-                                              [&] { return task.gradients(rows, step); });
+  const double loss_scale = scaler_ ? scaler_->scale() : 1.0;
+  const BatchResult batch = explaining_memory(
+      "summing gradients", uses, lower, [&] { return task.gradients(rows, step, loss_scale); });
 
-  // 3. Clip, and refuse what is not finite before anything changes.
+  // 3. Clip, and refuse what is not finite before anything changes; float16 skips it.
   console_.phase("updating");
+  const bool overflow = scaler_ && !scaler_->unscale(optimizer_.parameters());
   const double grad_norm = clip_grad_norm(optimizer_.parameters(), config_.max_grad_norm);
-  require_finite(batch.loss, "loss", step);
-  require_finite(grad_norm, "gradient norm", step);
+  if (!overflow) {
+    require_finite(batch.loss, "loss", step);
+    require_finite(grad_norm, "gradient norm", step);
+  }
 
   // 4. Step: only the adapter (with its head and its copies) changes.
-  const double rate = learning_rate_at(schedule_of(config_, num_steps()), state_.step);
-  explaining_memory("updating", uses, lower, [&] { optimizer_.step(rate); });
+  const double rate = learning_rate_at(schedule_of(config_, num_steps()), state_.num_updates());
+  if (overflow) {
+    skip(step, batch.loss);
+  } else {
+    explaining_memory("updating", uses, lower, [&] { optimizer_.step(rate); });
+    if (scaler_) scaler_->update(/*overflow=*/false);
+  }
   state_.step = step;
 
   // 5. Report.
@@ -130,6 +166,10 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
                      {"grad_norm", grad_norm},
                      {"learning_rate", rate},
                      {"epoch", epochs_after(config_, order_, step)}};
+  if (scaler_) {
+    metrics.emplace_back("loss_scale", loss_scale);
+    metrics.emplace_back("step_skipped", overflow ? 1.0 : 0.0);
+  }
   metrics.insert(metrics.end(), batch.metrics.begin(), batch.metrics.end());
   metrics.emplace_back("perf/seconds", seconds);
   metrics.emplace_back("perf/tokens_per_second", static_cast<double>(batch.rows) / seconds);
@@ -138,6 +178,18 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
     metrics.emplace_back("perf/gathered_mb", gathered_megabytes(communicator_) - gathered_before);
   }
   return metrics;
+}
+
+// Instead of an update: the loss scale shrinks, and the schedule stands still with the optimizer.
+void TrainingLoop::skip(int64_t step, double loss) {
+  const double before = scaler_->scale();
+  scaler_->update(/*overflow=*/true);
+  if (scaler_->scale() < kMinLossScale) throw NonFinite(no_scale_helps(step, loss, before));
+  ++state_.skipped_steps;
+  console_.message(fmt::format(
+      "step {}: gradients of {:g} times the loss are not finite in float16; the update was "
+      "skipped, and it goes on with {:g}",
+      step, before, scaler_->scale()));
 }
 
 void TrainingLoop::evaluate(const TrainingTask& task, RunLog& log, Metrics& metrics) {
@@ -155,6 +207,7 @@ Snapshot TrainingLoop::save(const TrainingTask& task) {
   require_equal_parameters(communicator_, optimizer_.parameters(),
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
+  if (scaler_) state_.grad_scaler = scaler_->state();
   SnapshotWriter writer(folder_.path(), state_.step);
   write_training_snapshot(writer.folder(), state_, model_, optimizer_);
   if (task.write_beside) task.write_beside(writer.folder());

@@ -12,13 +12,14 @@
 #include "rl/console.h"
 #include "rl/data/packing.h"
 #include "rl/distributed/communicator.h"
+#include "rl/optim/grad_scaler.h"
 #include "rl/run_folder.h"
 #include "rl/run_parts.h"
 #include "rl/training_snapshot.h"
 
 namespace leash {
 
-// What one batch gave, over all ranks; its gradients are in the parameters.
+// What one batch gave, over all ranks; its gradients, times the loss scale, are in the parameters.
 struct BatchResult {
   double loss = 0;
   int64_t rows = 0;      // tokens that went through the decoder
@@ -29,8 +30,10 @@ struct BatchResult {
 struct TrainingTask {
   std::vector<ConsoleColumn> columns;
   bool holds_out = false;  // there is held-out data
-  // Sums the gradients of these rows of BatchOrder in optimizer step `step` (1, 2, …).
-  std::function<BatchResult(const std::vector<int64_t>& rows, int64_t step)> gradients;
+  // Sums the gradients of `loss_scale` times the loss of these rows of BatchOrder in optimizer step
+  // `step` (1, 2, …).
+  std::function<BatchResult(const std::vector<int64_t>& rows, int64_t step, double loss_scale)>
+      gradients;
   // Evaluates on the held-out data, adds the measures to the line, and returns the held-out loss.
   std::function<double(RunLog& log, Metrics& metrics)> evaluate;
   // Held-out figures before and after, for the console; may be empty.
@@ -38,6 +41,10 @@ struct TrainingTask {
   // What belongs beside an adapter of this task, written into its folder. Optional.
   std::function<void(const std::filesystem::path& folder)> write_beside = {};
 };
+
+// The loss scale below which a run ends: overflows that it does not cure. fairseq's
+// --min-loss-scale.
+inline constexpr double kMinLossScale = 1e-4;
 
 class TrainingLoop {
  public:
@@ -50,7 +57,9 @@ class TrainingLoop {
   TrainingLoop& operator=(const TrainingLoop&) = delete;
 
   // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
-  // naming the last good snapshot.
+  // naming the last good snapshot. In float16, a step whose gradients are not finite is skipped
+  // (the optimizer and the schedule stand still, as in transformers' Trainer) and the loss scale
+  // shrinks; NonFinite once it is below kMinLossScale.
   RunOutcome train(const TrainingTask& task, const std::function<bool()>& interrupted);
 
   int64_t num_steps() const { return total_steps(config_, order_); }
@@ -72,6 +81,7 @@ class TrainingLoop {
  private:
   bool done() const;
   Metrics iterate(const TrainingTask& task);
+  void skip(int64_t step, double loss);
   void evaluate(const TrainingTask& task, RunLog& log, Metrics& metrics);
   Snapshot save(const TrainingTask& task);
   void export_adapter(const TrainingTask& task);
@@ -84,6 +94,7 @@ class TrainingLoop {
   Communicator& communicator_;
   Console& console_;
   Optimizer optimizer_;
+  std::optional<GradScaler> scaler_;  // with a model in float16
   TrainingState state_;
   std::optional<Snapshot> last_snapshot_;
 };

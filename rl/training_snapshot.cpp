@@ -31,12 +31,17 @@ void write_training_snapshot(const std::filesystem::path& folder, const Training
                              const TrainedModel& model, const Optimizer& optimizer) {
   save_adapter(folder, model.adapter, model.checkpoint.path.string());
   write_safetensors(folder / "optimizer.safetensors", optimizer.state());
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"step", state.step},
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_loss", state.best_loss},
       {"evaluations_without_gain", state.evaluations_without_gain},
       {"environment", environment_json(model.environment)}};
+  if (state.grad_scaler) {
+    json["skipped_steps"] = state.skipped_steps;
+    json["grad_scaler"] = {{"scale", state.grad_scaler->scale},
+                           {"growth_tracker", state.grad_scaler->growth_tracker}};
+  }
   write_text_file(folder / "state.json", json.dump(1));
 }
 
@@ -50,6 +55,12 @@ TrainingState read_training_snapshot(const std::filesystem::path& folder, Traine
     if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
     state.best_loss = json.at("best_loss");
     state.evaluations_without_gain = json.at("evaluations_without_gain");
+    if (json.contains("grad_scaler")) {  // of a run in float16
+      const nlohmann::json& scaler = json["grad_scaler"];
+      state.skipped_steps = json.at("skipped_steps");
+      state.grad_scaler = {.scale = scaler.at("scale"),
+                           .growth_tracker = scaler.at("growth_tracker")};
+    }
   } catch (const nlohmann::json::exception& error) {
     throw FormatError((folder / "state.json").string() + ": " + error.what());
   }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "rl/optim/grad_scaler.h"
 #include "rl/optim/optimizer.h"
 #include "rl/training_parts.h"
 
@@ -14,9 +15,13 @@ namespace leash {
 struct TrainingState {
   int64_t step = 0;  // optimizer steps done; the data cursor as well
   std::optional<int64_t> best_step = {};
-  double best_loss = 0;                  // held-out, of best_step
-  int64_t evaluations_without_gain = 0;  // in a row
+  double best_loss = 0;                             // held-out, of best_step
+  int64_t evaluations_without_gain = 0;             // in a row
+  int64_t skipped_steps = 0;                        // of `step`, whose update overflowed (float16)
+  std::optional<GradScalerState> grad_scaler = {};  // float16
 
+  // Steps of the optimizer and of the schedule.
+  int64_t num_updates() const { return step - skipped_steps; }
   // After an evaluation at `step`.
   void evaluated(double loss);
 };

@@ -45,6 +45,7 @@ std::string weights_name(const Options& options) {
   const at::ScalarType dtype =
       scalar_type(options.dtype, usable_device(options.device, "--device"));
   if (options.quantize == Quantize::none) {
+    if (dtype == at::kHalf) return "fp16";
     return dtype == at::kBFloat16 ? "bf16" : dtype == at::kDouble ? "fp64" : "fp32";
   }
   return fmt::format("{} {}", enum_name(options.quantize), file);

@@ -65,7 +65,7 @@ DtypeChoice dtype_named(const std::string& name) {
   for (const auto& [value, text] : EnumNames<DtypeChoice>::values) {
     if (text == name) return value;
   }
-  throw ConfigError("--dtype: auto, float32, bfloat16 or float64, not " + name);
+  throw ConfigError("--dtype: auto, float32, bfloat16, float16 or float64, not " + name);
 }
 
 // The dearest first, on standard error. On a GPU the time is that of launching.

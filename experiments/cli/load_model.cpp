@@ -53,9 +53,9 @@ void set_threads(const po::variables_map& values) {
 void add_model_options(po::options_description& options) {
   options.add_options()("model", po::value<std::string>()->value_name("MODEL"),
                         "a GGUF file, a Hugging Face folder, or smollm2");
-  options.add_options()("dtype",
-                        po::value<std::string>()->value_name("TYPE")->default_value("auto"),
-                        "auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16 or float64");
+  options.add_options()(
+      "dtype", po::value<std::string>()->value_name("TYPE")->default_value("auto"),
+      "auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16, float16 or float64");
   options.add_options()(
       "quantize", po::value<std::string>()->value_name("HOW")->default_value("none"),
       "frozen weights in memory: none (dense), keep (a GGUF's blocks), nf4, int8");
@@ -85,8 +85,9 @@ DtypeChoice parse_dtype(const std::string& name) {
     if (known == name) return choice;
   }
   const auto reason = enum_refusal<DtypeChoice>(name);
-  throw ConfigError(fmt::format("--dtype must be auto, float32, bfloat16 or float64, not `{}`{}{}",
-                                name, reason ? ": " : "", reason.value_or("")));
+  throw ConfigError(
+      fmt::format("--dtype must be auto, float32, bfloat16, float16 or float64, not `{}`{}{}", name,
+                  reason ? ": " : "", reason.value_or("")));
 }
 
 Quantize parse_quantize(const std::string& name) {

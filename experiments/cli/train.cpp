@@ -208,6 +208,17 @@ std::unique_ptr<ClassificationTrainer> make_trainer(const ClassificationSetup& s
                                                  allow_inexact);
 }
 
+void warn_of_slow_dtype(const Experiment& experiment, Console& console) {
+  const DtypeChoice dtype =
+      std::visit([](const auto& setup) { return setup.model.dtype; }, experiment.setup);
+  const bool on_cpu =
+      std::visit([](const auto& setup) { return is_cpu(setup.devices.policy); }, experiment.setup);
+  if (!is_narrow(dtype) || !on_cpu) return;
+  if (const auto warning = slow_dtype(dtype, measure_products(dtype))) {
+    console.message("warning: " + *warning);
+  }
+}
+
 // What one rank does of the run. Only rank 0 writes and talks.
 int train_rank(const Experiment& experiment, const po::variables_map& values,
                Communicator& communicator) {
@@ -222,16 +233,7 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
     console.message(fmt::format("{} processes divide the work", communicator.size()));
   }
 
-  const bool bfloat16_on_cpu = std::visit(
-      [](const auto& setup) {
-        return setup.model.dtype == DtypeChoice::bfloat16 && is_cpu(setup.devices.policy);
-      },
-      experiment.setup);
-  if (communicator.leads() && bfloat16_on_cpu) {
-    if (const auto warning = slow_bfloat16(measure_products())) {
-      console.message("warning: " + *warning);
-    }
-  }
+  if (communicator.leads()) warn_of_slow_dtype(experiment, console);
 
   std::optional<PhaseProfile> profile;
   if (values["profile"].as<bool>()) {

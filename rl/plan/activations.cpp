@@ -180,10 +180,10 @@ int64_t head_scratch_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
                            int64_t predicting, bool gradients) {
   const int64_t vocabulary = model.config.vocab_size;
   const int64_t chunk = std::min(logits_chunk_rows(vocabulary), predicting);
-  // float32: in place; bfloat16: logits, their float32 and the gradient; float64: LibTorch's
-  // operations, four copies at a time.
+  // float32: in place; bfloat16 and float16: logits, their float32 and the gradient; float64:
+  // LibTorch's operations, four copies at a time.
   int64_t per_logit = 4;
-  if (dtype == at::kBFloat16) per_logit = gradients ? 8 : 6;
+  if (element_bytes(dtype) == 2) per_logit = gradients ? 8 : 6;
   if (dtype == at::kDouble) per_logit = 4 * 8;
   const int64_t states = rows + predicting * (gradients ? 2 : 1);
   return chunk * vocabulary * per_logit + states * model.config.hidden_size * element_bytes(dtype);

@@ -28,6 +28,7 @@ int64_t sum_of(const std::vector<PlanItem>& items) {
 }
 
 std::string name_of(at::ScalarType dtype) {
+  if (dtype == at::kHalf) return "float16";
   return dtype == at::kDouble ? "float64" : dtype == at::kFloat ? "float32" : "bfloat16";
 }
 

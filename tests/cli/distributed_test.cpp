@@ -52,6 +52,28 @@ TEST(Distributed, SftOnTwoAndFourRanksIsThatOfOne) {
   }
 }
 
+// The ranks agree on which steps overflow, since they look at the same sums.
+TEST(Distributed, Float16SkipsTheStepsOfOneRank) {
+  const DistributedWorkspace work;
+  const Lines more = {"--dtype", "float16",         "--set", "sft.fp16_init_scale=16777216",
+                      "--set",   "sft.max_steps=12"};
+  expect_done(run_leash(work.sft_args("one", more)));
+  expect_ranks_done(work.sft_args("two", more), 2);
+  const auto one = json_lines(read_text(work / "one/metrics.jsonl"));
+  const auto two = json_lines(read_text(work / "two/metrics.jsonl"));
+  ASSERT_EQ(one.size(), 12u);
+  ASSERT_EQ(two.size(), 12u);
+  double skipped = 0;
+  for (size_t i = 0; i < 12; ++i) {
+    skipped += one[i]["step_skipped"].get<double>();
+    EXPECT_EQ(two[i]["step_skipped"], one[i]["step_skipped"]) << i;
+    EXPECT_EQ(two[i]["loss_scale"], one[i]["loss_scale"]) << i;
+    EXPECT_NEAR(two[i]["loss"].get<double>(), one[i]["loss"].get<double>(), 0.02) << i;
+  }
+  EXPECT_GE(skipped, 1);
+  EXPECT_LT(skipped, 12);
+}
+
 TEST(Distributed, RewardTrainingOnTwoAndFourRanksIsThatOfOne) {
   const DistributedWorkspace work;
   work.write_pairs();

@@ -71,7 +71,7 @@ TEST(Score, ContextLimitAndBadInput) {
   expect_error(score(129), 3, "129 tokens do not fit the model's context of 128");
   expect_error(work.run("score", {"--input", "-"}, {.input = "{\"prompt\": \"x\"}\n"}), 3,
                "needs one of \"text\", \"token_ids\"");
-  expect_error(work.run("score", {"--input", "-", "--dtype", "float16"}), 2, "--dtype must be");
+  expect_error(work.run("score", {"--input", "-", "--dtype", "float8"}), 2, "--dtype must be");
   expect_error(work.run("score", {"--input", "-", "--threads", "0"}), 2, "--threads must be");
 }
 

@@ -142,20 +142,43 @@ TEST(SftCommand, BadDataIsNamedByLineBeforeTheModelIsLoaded) {
   EXPECT_THAT(ended.err, Not(HasSubstr("has no tensor")));
 }
 
-TEST(SftCommand, HalfPrecisionIsRefusedInWords) {
+TEST(SftCommand, NarrowTypesUnderOtherNamesAreExplained) {
   const SftWorkspace work;
   const auto with = [&](const std::string& setting) {
     return work.sft("train", "run", {"--set", setting});
   };
-  for (const char* name : {"fp16", "float16"}) {
-    expect_error(with(std::string("model.dtype=") + name), 2, "loss scaling");
-    expect_error(work.run("generate", {"--prompt", "x", "--dtype", name}), 2, "loss scaling");
-  }
-  const Ended flag = with("sft.fp16=true");
-  expect_error(flag, 2, "sft.fp16: there is no such setting; training in float16 would need");
-  EXPECT_THAT(flag.err, Not(HasSubstr("model.dtype` here")));
+  expect_error(with("sft.fp16=true"), 2, "it is `model.dtype: float16` here");
+  expect_error(with("model.dtype=fp16"), 2, "it is `float16` here");
+  expect_error(work.run("generate", {"--prompt", "x", "--dtype", "fp16"}), 2,
+               "it is `float16` here");
   expect_error(with("sft.bf16=true"), 2, "it is `model.dtype: bfloat16` here");
   expect_error(with("model.dtype=bf16"), 2, "it is `bfloat16` here");
+}
+
+// Trained, evaluated with answers, asked and planned in float16.
+TEST(SftCommand, Float16) {
+  const SftWorkspace work;
+  const Lines narrow = {"--set", "model.dtype=float16", "--set", "sft.fp16_init_scale=1e8",
+                        "--set", "sft.max_steps=16"};
+  const Ended whole = work.sft("train", "whole", narrow);
+  expect_done(whole);
+  EXPECT_THAT(whole.err, HasSubstr("the update was skipped, and it goes on with 5e+07"));
+  const auto lines = json_lines(read_text(work / "whole/metrics.jsonl"));
+  EXPECT_EQ(lines.at(1)["loss_scale"], 1e8);
+  EXPECT_EQ(lines.at(1)["step_skipped"], 1);
+  EXPECT_TRUE(lines.at(1)["grad_norm"].is_null());
+  EXPECT_EQ(lines.at(2)["loss_scale"], 5e7);
+  EXPECT_EQ(lines.at(16)["step_skipped"], 0);
+  EXPECT_LT(lines.at(16)["loss"].get<double>(), 0.9 * lines.at(1)["loss"].get<double>());
+  EXPECT_THAT(work.sft("evaluate", "whole", narrow).out, HasSubstr("nats per token"));
+  const Ended text = work.run("generate", {"--prompt", "3 + 4", "--dtype", "float16", "--adapter",
+                                           (work / "whole/adapter").string(), "--json",
+                                           "--max-new-tokens", "3", "--greedy"});
+  expect_done(text);
+  EXPECT_FALSE(json_lines(text.out).at(0)["token_ids"].empty());
+  const Ended plan = run_leash({"plan", (work / "sft.yaml").string(), "--dtype", "float16"});
+  expect_done(plan);
+  EXPECT_THAT(plan.out, HasSubstr("float16"));
 }
 
 // A machine without instructions for it says so with both figures; another may.

@@ -100,10 +100,28 @@ TEST(SftRecipe, SettingsThatAreElsewhereOrNowhereAreExplained) {
   EXPECT_THAT(error(kShort, {"run.per_device_train_batch_size=4"}),
               HasSubstr("or sft., reward., classification.per_device_train_batch_size"));
   EXPECT_THAT(error(kShort, {"sft.save_strategy=no"}), HasSubstr("it is `run.save_strategy` here"));
-  EXPECT_THAT(error(kShort, {"model.dtype=half"}),
-              HasSubstr("not `half`: training in float16 would need loss scaling"));
-  EXPECT_THAT(error(kShort, {"sft.fp16=true"}),
-              HasSubstr("sft.fp16: there is no such setting; training in float16"));
+  EXPECT_THAT(error(kShort, {"model.dtype=half"}), HasSubstr("not `half`: it is `float16` here"));
+  EXPECT_THAT(error(kShort, {"sft.fp16=true"}), HasSubstr("it is `model.dtype: float16` here"));
+}
+
+TEST(SftRecipe, Float16IsForTheSupervisedTasks) {
+  const auto setup =
+      std::get<SftSetup>(parse(kShort, {"model.dtype=float16", "sft.fp16_init_scale=1024"}).setup);
+  EXPECT_EQ(setup.model.dtype, DtypeChoice::float16);
+  EXPECT_EQ(setup.sft.fp16_init_scale, 1024);
+  EXPECT_EQ(setup.sft.fp16_growth_interval, 2000);
+  for (const char* setting : {"sft.fp16_init_scale=1024", "sft.fp16_growth_interval=3"}) {
+    EXPECT_THAT(error(kShort, {setting}), HasSubstr("has no effect without model.dtype: float16"));
+  }
+  EXPECT_THAT(error(kShort, {"model.dtype=float16", "sft.fp16_init_scale=0"}),
+              HasSubstr("sft.fp16_init_scale"));
+  EXPECT_THAT(resolved_yaml(parse(kShort)), Not(HasSubstr("fp16")));
+  EXPECT_THAT(resolved_yaml(parse(kShort, {"model.dtype=float16"})),
+              HasSubstr("fp16_init_scale: 65536"));
+  EXPECT_THAT(error("task: ppo\ndata: {train: p.jsonl}\nreward: [{kind: function, name: length, "
+                    "parameters: {target: 5}}]\n",
+                    {"model.dtype=float16"}),
+              HasSubstr("model.dtype: float16 is for the supervised tasks: PPO's update"));
 }
 
 TEST(SftRecipe, DocsHaveBothTasks) {

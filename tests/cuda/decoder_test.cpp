@@ -94,6 +94,11 @@ TEST(CudaDecoder, Bfloat16WithAdaptersInFloat32) {
   expect_equal_sides(at::kBFloat16, Quantize::none, 0.15);
 }
 
+TEST(CudaDecoder, Float16WithAdaptersInFloat32) {
+  LEASH_NEEDS_GPU();
+  expect_equal_sides(at::kHalf, Quantize::none, 0.05);
+}
+
 TEST(CudaDecoder, ARolloutScoresAsItWasSampled) {
   LEASH_NEEDS_GPU();
   const auto decoder = Decoder::load(tiny_checkpoint(), {.device = testing::kGpu});

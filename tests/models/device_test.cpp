@@ -9,20 +9,26 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TEST(Device, Bfloat16WarnsWithBothFiguresWhereItIsSlower) {
-  EXPECT_EQ(slow_bfloat16({.float32 = 100, .bfloat16 = 100}), std::nullopt);
-  EXPECT_EQ(slow_bfloat16({.float32 = 100, .bfloat16 = 180}), std::nullopt);
-  const auto warning = slow_bfloat16({.float32 = 123.4, .bfloat16 = 0.94});
-  ASSERT_TRUE(warning);
-  EXPECT_THAT(*warning, HasSubstr("reached 0.9 GFLOP/s in it and 123.4 in float32"));
+TEST(Device, ANarrowTypeWarnsWithBothFiguresWhereItIsSlower) {
+  for (const DtypeChoice narrow : {DtypeChoice::bfloat16, DtypeChoice::float16}) {
+    EXPECT_EQ(slow_dtype(narrow, {.float32 = 100, .narrow = 100}), std::nullopt);
+    EXPECT_EQ(slow_dtype(narrow, {.float32 = 100, .narrow = 180}), std::nullopt);
+    const auto warning = slow_dtype(narrow, {.float32 = 123.4, .narrow = 0.94});
+    ASSERT_TRUE(warning);
+    EXPECT_THAT(*warning, HasSubstr("reached 0.9 GFLOP/s in it and 123.4 in float32"));
+    EXPECT_THAT(*warning, HasSubstr("model.dtype: " + std::string(enum_name(narrow))));
+  }
 }
 
 TEST(Device, ProductsAreMeasured) {
-  const ProductSpeeds speeds = measure_products();
-  EXPECT_GT(speeds.float32, 0.1);
-  EXPECT_LT(speeds.float32, 1e5);
-  EXPECT_GT(speeds.bfloat16, 0.01);
-  EXPECT_LT(speeds.bfloat16, 1e5);
+  for (const DtypeChoice narrow : {DtypeChoice::bfloat16, DtypeChoice::float16}) {
+    const ProductSpeeds speeds = measure_products(narrow);
+    EXPECT_GT(speeds.float32, 0.1);
+    EXPECT_LT(speeds.float32, 1e5);
+    EXPECT_GT(speeds.narrow, 0.01);
+    EXPECT_LT(speeds.narrow, 1e5);
+  }
+  EXPECT_THROW(measure_products(DtypeChoice::float64), c10::Error);
 }
 
 }  // namespace

@@ -75,6 +75,7 @@ std::vector<Case> cases() {
            .model = {.num_layers = 3, .tie_word_embeddings = false, .qkv_bias = true}},
           {.name = "computed again", .recompute = true},
           {.name = "bfloat16", .dtype = at::kBFloat16},
+          {.name = "float16", .dtype = at::kHalf},
           {.name = "float64", .dtype = at::kDouble, .model = {.hidden_size = 40}},
           {.name = "trained copies and a trained head",
            .model = {.tie_word_embeddings = false},

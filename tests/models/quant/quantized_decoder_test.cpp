@@ -160,9 +160,9 @@ TEST(QuantizedDecoder, OnlyLinearModulesAreQuantisedOnLoad) {
   }
 }
 
-TEST(QuantizedDecoder, Bfloat16) {
+void expect_near_float32(at::ScalarType dtype) {
   for (const Quantize quantize : {Quantize::nf4, Quantize::int8, Quantize::keep}) {
-    const auto narrow = Decoder::load(half_checkpoint(), at::kBFloat16, quantize);
+    const auto narrow = Decoder::load(half_checkpoint(), dtype, quantize);
     const auto wide = Decoder::load(half_checkpoint(), at::kFloat, quantize);
     const at::Tensor expected = logits_of(*wide, kTexts);
     const at::Tensor error = logits_of(*narrow, kTexts) - expected;
@@ -174,6 +174,9 @@ TEST(QuantizedDecoder, Bfloat16) {
     }
   }
 }
+
+TEST(QuantizedDecoder, Bfloat16) { expect_near_float32(at::kBFloat16); }
+TEST(QuantizedDecoder, Float16) { expect_near_float32(at::kHalf); }
 
 TEST(QuantizedDecoder, KeepNeedsSomethingToKeep) {
   try {

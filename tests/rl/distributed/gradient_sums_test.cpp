@@ -13,13 +13,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "models/random.h"
 #include "models/recompute.h"
+#include "rl/optim/grad_scaler.h"
 #include "tests/support/first_of_two.h"
 #include "tests/support/rank_parts.h"
 #include "tests/support/tensors.h"
@@ -68,6 +71,27 @@ std::vector<at::Tensor> gradients_of(const std::vector<at::Tensor>& parameters) 
 
 void clear(const std::vector<at::Tensor>& parameters) {
   for (at::Tensor each : parameters) each.mutable_grad().reset();
+}
+
+// What overflowed on one rank does so on all, beside what is fine, and against its opposite.
+TEST(RankPart, DISABLED_Overflow) {
+  const auto communicator = connect();
+  const double infinity = std::numeric_limits<double>::infinity();
+  const bool first = communicator->rank() == 0;
+  for (const double other : {1.0, -infinity, std::nan("")}) {
+    at::Tensor fine = leaf({3}), bad = leaf({2});
+    fine.mutable_grad() = at::full({3}, 2.0, at::kFloat);
+    bad.mutable_grad() = at::full({2}, first ? infinity : other, at::kFloat);
+    GradientSums(*communicator, {fine, bad}).finish(Sums{});
+    const GradScaler scaler({.init_scale = 4});
+    EXPECT_TRUE(scaler.unscale({fine}));
+    EXPECT_TRUE(all_close(fine.grad(), at::full({3}, 1.0, at::kFloat), 0));
+    EXPECT_FALSE(scaler.unscale({fine, bad}));
+  }
+}
+
+TEST(GradientSums, AnOverflowOfOneRankIsSeenByAll) {
+  expect_all_pass(start_parts("DISABLED_Overflow", 2));
 }
 
 TEST(GradientBuckets, FillFromTheLastParameterOn) {

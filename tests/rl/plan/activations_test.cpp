@@ -116,7 +116,8 @@ INSTANTIATE_TEST_SUITE_P(Passes, PlanMeasured,
                                            Case{"Recomputed", at::kFloat, everywhere(), true},
                                            Case{"Prefixes", at::kFloat, everywhere(), false, true},
                                            Case{"Double", at::kDouble, everywhere()},
-                                           Case{"Bfloat16", at::kBFloat16, everywhere()}),
+                                           Case{"Bfloat16", at::kBFloat16, everywhere()},
+                                           Case{"Float16", at::kHalf, everywhere()}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(PlanActivations, ForwardScratchIsWhatAForwardPassAllocates) {

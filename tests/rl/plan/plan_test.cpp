@@ -56,7 +56,7 @@ TEST(PlanModel, ModulesAndParametersOfTheLoadedModel) {
 TEST(PlanModel, WeightBytesOfTheLoadedModel) {
   for (const TinyOptions& options : kShapes) {
     const Checkpoint checkpoint = tiny_checkpoint(options);
-    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
+    for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
       for (const Quantize quantize : {Quantize::none, Quantize::nf4, Quantize::int8}) {
         EXPECT_EQ(weight_bytes(facts_of(checkpoint), dtype, quantize),
                   Decoder::load(checkpoint, dtype, quantize)->weight_bytes())
