@@ -77,14 +77,26 @@ inline bool is_cpu(const std::string& device) {
   }
 }
 
-// `on_cpu`: whether all roles are there. `generates`: whether the task ever samples answers.
-inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool on_cpu, bool generates,
-                       Checker& check) {
+// Whether two names are one device to this process; likewise.
+inline bool same_device(const std::string& a, const std::string& b) {
+  try {
+    return named_device(a, "") == named_device(b, "");
+  } catch (const ConfigError&) {
+    return true;
+  }
+}
+
+// `one_device`: whether all roles are on the policy's. `generates`: whether the task ever samples
+// answers.
+inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool one_device,
+                       bool generates, Checker& check) {
   const bool divides = run.fsdp == Fsdp::full_shard;
   check.require(!divides || model.quantize == Quantize::none, "run.fsdp",
                 "full_shard divides dense weights alone; with model.quantize each process keeps "
                 "all of them");
-  check.require(!divides || on_cpu, "run.fsdp", "full_shard divides weights on CPUs alone");
+  check.require(!divides || one_device, "run.fsdp",
+                "full_shard divides the policy's base, which roles on other devices do not share: "
+                "their copy would be whole on each process; leave all roles on devices.policy");
   check.no_effect_unless(divides, "run.gather_for_generation", "without run.fsdp: full_shard");
   check.no_effect_unless(generates, "run.gather_for_generation", "where no answers are sampled");
 }

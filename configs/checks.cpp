@@ -95,10 +95,10 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_data(setup, checker);
   check_devices(setup, checker);
   check_saving(setup.run, checker);
-  const bool on_cpu = std::ranges::all_of(EnumNames<Role>::values, [&](const auto& role) {
-    return is_cpu(setup.devices.name(role.first));
+  const bool one_device = std::ranges::all_of(EnumNames<Role>::values, [&](const auto& role) {
+    return same_device(setup.devices.name(role.first), setup.devices.policy);
   });
-  check_fsdp(setup.run, setup.model, on_cpu, /*generates=*/true, checker);
+  check_fsdp(setup.run, setup.model, one_device, /*generates=*/true, checker);
   checker.require(setup.lanes.scoring_group == 0 || setup.run.fsdp != Fsdp::full_shard,
                   "lanes.scoring_group",
                   "ranks gather divided weights in one order, which groups of their own would mix; "

@@ -14,7 +14,7 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
   check_quantize(setup.model, checker);
   check_lora(setup.lora, checker);
   check_saving(setup.run, checker);
-  check_fsdp(setup.run, setup.model, is_cpu(setup.devices.policy), /*generates=*/false, checker);
+  check_fsdp(setup.run, setup.model, /*one_device=*/true, /*generates=*/false, checker);
   check_device(setup.devices.policy, "devices.policy", checker);
   checker.require(setup.lora.task_type == TaskType::SEQ_CLS, "lora.task_type",
                   "task: classification trains SEQ_CLS adapters");

@@ -23,8 +23,8 @@ void check(const SftSetup& setup, const Written& written, Problems& problems) {
   const bool ever =
       evaluates(setup.sft, context) || (context.has_held_out() && setup.sft.eval_on_start);
   checker.no_effect_unless(ever, "sft.eval_answers", "without evaluations");
-  check_fsdp(setup.run, setup.model, is_cpu(setup.devices.policy),
-             ever && setup.sft.eval_answers > 0, checker);
+  check_fsdp(setup.run, setup.model, /*one_device=*/true, ever && setup.sft.eval_answers > 0,
+             checker);
 }
 
 std::vector<std::string> warnings(const SftSetup&, const Written&) { return {}; }

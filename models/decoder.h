@@ -36,7 +36,7 @@ struct LoadOptions {
   bool fast = false;
   at::Device device = at::kCPU;
   // With these, this rank's part of the weights, and what is computed with them comes from all
-  // ranks (all of which load the same). Dense weights on the CPU only.
+  // ranks (all of which load the same). Dense weights only.
   std::shared_ptr<GatherQueue> gathers = nullptr;
 };
 
@@ -116,6 +116,9 @@ class Decoder {
   int64_t num_parameters() const;
   // Memory of all frozen weights; of this rank's part where they are divided.
   int64_t weight_bytes() const;
+  // Whether the weights are divided between ranks: gathered for their uses, each time to another
+  // address, by another thread.
+  bool divided() const;
   // A copy of a module's frozen weight or bias: where trained copies start (Adapter::create's
   // BaseValues), and what is merged on export.
   at::Tensor base_value(int64_t module, bool bias) const;

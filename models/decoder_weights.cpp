@@ -34,7 +34,9 @@ class Loader {
     if (options_.fast && columns % kByteBlock == 0) {
       return load_fast_weight(*checkpoint_.tensors, names);
     }
-    return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize, options_.device);
+    // What is divided is put together on the host: a device only ever gets this rank's part of it.
+    return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize,
+                       options_.gathers == nullptr ? options_.device : at::kCPU);
   }
 
   // Embedding and lm_head: only blocks that are there anyway are kept, as bitsandbytes has it.
@@ -133,12 +135,13 @@ BlockWeights load_block(Loader& loader, const DecoderConfig& config, int64_t lay
 }
 
 // Only this rank's part of the block's matrices stays.
-void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gathers) {
+void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gathers,
+                 at::Device device) {
   const std::vector<LinearGroup*> groups = {&block.qkv, &block.attention_output, &block.gate_up,
                                             &block.down};
   std::vector<std::shared_ptr<const WeightSource>> matrices;
   for (const LinearGroup* group : groups) matrices.push_back(group->weight);
-  matrices = shard(gathers, matrices);
+  matrices = shard(gathers, matrices, device);
   for (size_t i = 0; i < groups.size(); ++i) groups[i]->weight = matrices[i];
 }
 
@@ -178,21 +181,21 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
   TORCH_CHECK(!options.fast || (options.quantize == Quantize::none && options.device.is_cpu() &&
                                 options.gathers == nullptr),
               "fast weights are whole, on the CPU, and quantised in their own way");
-  TORCH_CHECK(options.gathers == nullptr || options.device.is_cpu(),
-              "only weights on a CPU are divided between ranks");
   const std::shared_ptr<GatherQueue>& gathers = options.gathers;
   Loader loader(checkpoint, options);
   DecoderWeights weights;
   weights.embedding =
       loader.vocabulary("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
-  if (gathers != nullptr) weights.embedding = shard(gathers, {weights.embedding})[0];
+  if (gathers != nullptr) {
+    weights.embedding = shard(gathers, {weights.embedding}, options.device)[0];
+  }
   weights.embedding_module = loader.add({.path = "model.embed_tokens",
                                          .kind = ModuleKind::embedding,
                                          .in_features = config.vocab_size,
                                          .out_features = config.hidden_size});
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     weights.blocks.push_back(load_block(loader, config, layer));
-    if (gathers != nullptr) shard_block(weights.blocks.back(), gathers);
+    if (gathers != nullptr) shard_block(weights.blocks.back(), gathers, options.device);
   }
   weights.final_norm = loader.norm("model.norm", config.hidden_size);
   // A sequence-classification checkpoint has no projection onto the vocabulary; the embedding
@@ -202,7 +205,9 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
   if (own_head) {
     weights.head.weight =
         loader.vocabulary("lm_head.weight", config.vocab_size, config.hidden_size);
-    if (gathers != nullptr) weights.head.weight = shard(gathers, {weights.head.weight})[0];
+    if (gathers != nullptr) {
+      weights.head.weight = shard(gathers, {weights.head.weight}, options.device)[0];
+    }
   } else if (!config.tie_word_embeddings && config.num_labels == 0) {
     throw FormatError(checkpoint.path.string() + ": has no tensor lm_head.weight");
   } else {

@@ -51,6 +51,7 @@ GatherQueue::~GatherQueue() {
 
 int64_t GatherQueue::add(at::Tensor own) {
   TORCH_CHECK(own.dim() == 1 && own.is_contiguous(), "a part of a unit is one contiguous row");
+  finish_current_stream(own.device());  // the thread reads it on another one
   const std::lock_guard lock(mutex_);
   own_.push_back(std::move(own));
   return static_cast<int64_t>(own_.size()) - 1;
@@ -60,7 +61,8 @@ at::Tensor GatherQueue::acquire(int64_t unit) {
   std::unique_lock lock(mutex_);
   check();
   TORCH_CHECK(unit >= 0 && unit < static_cast<int64_t>(own_.size()), "there is no unit ", unit);
-  const std::optional<int64_t> next = expect_after(unit);
+  std::optional<int64_t> next = expect_after(unit);
+  if (!inside_) next.reset();
   drop_others(unit, next);
   const RequestPtr wanted = request(unit, /*ahead=*/false);
   if (next) request(*next, /*ahead=*/true);
@@ -70,6 +72,7 @@ at::Tensor GatherQueue::acquire(int64_t unit) {
     changed_.wait(lock, [&] { return error_ != nullptr || wanted->whole.defined(); });
     check();
   }
+  wanted->readers.add(wanted->whole);
   return wanted->whole;
 }
 
@@ -94,6 +97,9 @@ void GatherQueue::leave() {
   changed_.wait(lock, [&] { return error_ != nullptr || !leaving_; });
   inside_ = false;
   keep_ = Keep::next;
+  if (error_ == nullptr) {
+    for (const auto& [unit, request] : held_) let_go(*request);
+  }
   held_.clear();
   forget_place();
   check();
@@ -115,6 +121,7 @@ int64_t GatherQueue::held_bytes() const {
 
 // The thread. It sleeps while this rank wants nothing and has not left; others then wait for it.
 void GatherQueue::run() {
+  OwnStreams streams;
   std::unique_lock lock(mutex_);
   try {
     while (true) {
@@ -133,8 +140,10 @@ void GatherQueue::run() {
       TORCH_CHECK(*unit < static_cast<int64_t>(own_.size()),
                   "another rank has loaded other models than this one");
       const at::Tensor own = own_[static_cast<size_t>(*unit)];
+      const std::vector<c10::Event> dropped = std::exchange(dropped_, {});
       lock.unlock();
-      const at::Tensor whole = gatherer_->gather(own);
+      for (const c10::Event& end : dropped) end.synchronize();
+      const at::Tensor whole = streams.run(own.device(), [&] { return gatherer_->gather(own); });
       lock.lock();
       deliver(*unit, whole);
     }
@@ -180,8 +189,16 @@ std::optional<int64_t> GatherQueue::expect_after(int64_t unit) {
 void GatherQueue::drop_others(int64_t unit, std::optional<int64_t> next) {
   if (keep_ == Keep::all) return;
   std::erase_if(held_, [&](const auto& entry) {
-    return entry.first != unit && entry.first != next && entry.second->whole.defined();
+    const bool goes = entry.first != unit && entry.first != next && entry.second->whole.defined();
+    if (goes) let_go(*entry.second);
+    return goes;
   });
+}
+
+// What was given to the readers' streams so far does not wait for any gather: all that it reads is
+// here. So the thread may wait for it.
+void GatherQueue::let_go(const Request& request) {
+  for (c10::Event& end : request.readers.ends()) dropped_.push_back(std::move(end));
 }
 
 void GatherQueue::deliver(int64_t unit, const at::Tensor& whole) {

@@ -10,6 +10,13 @@
 // A rank that has nothing left to compute joins: between enter() and leave() stands work that the
 // ranks do each for itself (micro-batches, answers), and leave() takes part in the gathers of the
 // others until all have left.
+//
+// On a GPU the queue's thread has a stream of its own, and a unit is handed out when the device has
+// all of it: the thread, which looks after the collective on the host anyway (a rank may be gone),
+// waits for that stream. So who acquires a unit has nothing to wait for on the device. The other
+// way round, work that reads a unit is still queued when the unit is dropped: its memory is kept
+// for the streams on which it was acquired, and the next gather, which needs as much, waits until
+// they are through with it. Otherwise a host that runs ahead of its GPU would hold all units.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -26,6 +33,7 @@
 #include <utility>
 #include <vector>
 
+#include "models/stream_order.h"
 #include "models/weight_gatherer.h"
 
 namespace leash {
@@ -53,13 +61,15 @@ class GatherQueue {
   int64_t rank() const { return gatherer_->rank(); }
   int64_t size() const { return gatherer_->size(); }
 
-  // A new unit, of which this rank holds `own` [n]; on all ranks in the same order. Returns its
-  // number.
+  // A new unit, of which this rank holds `own` [n], on any device; on all ranks in the same order.
+  // Returns its number.
   int64_t add(at::Tensor own);
 
-  // The whole unit, [size n]; to be read only, and not to be kept. Waits until it is here, and has
-  // the unit that followed it last time fetched meanwhile. Any thread. Rethrows what went wrong in
-  // a collective. Outside of enter() and leave(), all ranks have to ask for the same.
+  // The whole unit, [size n], where the parts are; to be read only, on the stream that is current
+  // now, and not to be kept. Waits until it is here, and within enter() and leave() has the unit
+  // that followed it last time fetched meanwhile. Any thread. Rethrows what went wrong in a
+  // collective. Outside of enter() and leave(), all ranks have to ask for the same, and no gather
+  // is under way when it returns.
   at::Tensor acquire(int64_t unit);
 
   // A forward pass begins: what comes next has nothing to do with what came before.
@@ -78,6 +88,7 @@ class GatherQueue {
     int64_t unit = 0;
     bool ahead = false;  // nobody waits for it
     at::Tensor whole{};  // defined when it is there
+    StreamReaders readers{};
   };
   using RequestPtr = std::shared_ptr<Request>;
 
@@ -86,6 +97,7 @@ class GatherQueue {
   RequestPtr request(int64_t unit, bool ahead);
   std::optional<int64_t> expect_after(int64_t unit);
   void drop_others(int64_t unit, std::optional<int64_t> next);
+  void let_go(const Request& request);
   void deliver(int64_t unit, const at::Tensor& whole);
   void forget_place();
   void check() const;
@@ -102,6 +114,7 @@ class GatherQueue {
   bool inside_ = false, leaving_ = false, stop_ = false;
   std::exception_ptr error_;
   Counts counts_;
+  std::vector<c10::Event> dropped_;  // behind the last reads of units whose memory is to be free
   std::thread thread_;
 };
 

@@ -50,7 +50,7 @@ class ShardedWeight final : public WeightSource {
 
 std::vector<std::shared_ptr<const WeightSource>> shard(
     const std::shared_ptr<GatherQueue>& gathers,
-    const std::vector<std::shared_ptr<const WeightSource>>& matrices) {
+    const std::vector<std::shared_ptr<const WeightSource>>& matrices, c10::Device device) {
   const c10::AutoGradMode no_grad(false);
   std::vector<at::Tensor> rows;
   std::vector<int64_t> offsets;
@@ -75,7 +75,7 @@ std::vector<std::shared_ptr<const WeightSource>> shard(
     }
   }
   const auto bytes = static_cast<int64_t>(own.nbytes());
-  const int64_t unit = gathers->add(std::move(own));
+  const int64_t unit = gathers->add(own.to(device));
   std::vector<std::shared_ptr<const WeightSource>> sharded;
   for (size_t i = 0; i < matrices.size(); ++i) {
     sharded.push_back(std::make_shared<ShardedWeight>(

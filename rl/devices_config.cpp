@@ -8,10 +8,14 @@
 
 namespace leash {
 
-at::Device usable_device(std::string_view name, std::string_view setting) {
-  const at::Device device = parse_device(name, setting, [] {
+at::Device named_device(std::string_view name, std::string_view setting) {
+  return parse_device(name, setting, [] {
     return static_cast<c10::DeviceIndex>(read_launch(process_environment()).local_rank);
   });
+}
+
+at::Device usable_device(std::string_view name, std::string_view setting) {
+  const at::Device device = named_device(name, setting);
   if (const auto problem = device_problem(device)) {
     throw ConfigError(fmt::format("{}: {}", setting, *problem));
   }

@@ -12,9 +12,11 @@
 
 namespace leash {
 
-// The device of a name (cpu, cuda, cuda:1), which has to exist; `cuda` without a number is the GPU
-// of this process: the first one, or that of its rank on this machine. ConfigError, beginning with
-// `setting`.
+// The device of a name (cpu, cuda, cuda:1), whether it exists or not; `cuda` without a number is
+// the GPU of this process: the first one, or that of its rank on this machine. ConfigError,
+// beginning with `setting`, where it is no name of a device.
+at::Device named_device(std::string_view name, std::string_view setting);
+// The same, and it has to exist.
 at::Device usable_device(std::string_view name, std::string_view setting);
 
 // Of tasks with one model.

@@ -59,11 +59,13 @@ class CudaGraph final : public RecordedWork {
 
 }  // namespace
 
+bool recordable(at::Device device, bool divided) { return device.is_cuda() && !divided; }
+
 DecodeStep::DecodeStep(const Decoder& decoder, const Adapter* adapter, KvCache& cache, bool record)
     : decoder_(decoder),
       adapter_(adapter),
       cache_(cache),
-      record_(record && decoder.device().is_cuda()),
+      record_(record && recordable(decoder.device(), decoder.divided())),
       inputs_(at::zeros({2, cache.num_slots()},
                         at::TensorOptions(at::kLong).device(decoder.device()))) {}
 

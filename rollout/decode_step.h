@@ -25,10 +25,15 @@ class RecordedWork {
   virtual void repeat() = 0;
 };
 
+// Whether steps on `device` can be recorded at all: on a GPU, with weights that stay where they
+// are. What is gathered for a use (Decoder::divided) is at another address the next time, and comes
+// by another thread, which no recording has.
+bool recordable(at::Device device, bool divided);
+
 class DecodeStep {
  public:
-  // `record`: on a GPU, replay. All arguments outlive this. On a GPU the current stream must stay
-  // the same and be none of its default ones.
+  // `record`: replay, where that can be. All arguments outlive this. On a GPU the current stream
+  // must stay the same and be none of its default ones.
   DecodeStep(const Decoder& decoder, const Adapter* adapter, KvCache& cache, bool record);
   ~DecodeStep();
 

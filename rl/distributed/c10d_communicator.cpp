@@ -91,6 +91,13 @@ class C10dCommunicator final : public Communicator {
     return gathered;
   }
 
+  // NCCL's collectives are kernels that wait for the other ranks' while they hold a part of the
+  // GPU. Those of two groups have to start in one order on all ranks, but a pass and the thread
+  // that gathers for it start theirs as it happens.
+  bool sums_beside_gathers() const override {
+    return kind_ != CommunicationBackend::nccl || gathers() == nullptr;
+  }
+
   void report_failure(const std::exception& why) noexcept override {
     failed_ = true;
     watch_->report(message_of(why));
@@ -100,7 +107,14 @@ class C10dCommunicator final : public Communicator {
   std::unique_ptr<WeightGatherer> open_gatherer() override {
     std::unique_ptr<WeightGatherer> gatherer;
     waits_.run("meeting for gathers", [&] {
-      gatherer = c10d_gatherer(open_backend("gathers"), device_, watch_, launch_);
+      const C10dBackend parts = open_backend("gathers");
+      // Words are the host's; NCCL would take them to the GPU and back.
+      const C10dBackend words =
+          kind_ == CommunicationBackend::gloo
+              ? parts
+              : make_gloo(c10::make_intrusive<c10d::PrefixStore>("words", store_), launch_,
+                          timeout_);
+      gatherer = c10d_gatherer({.parts = parts, .words = words}, device_, watch_, launch_);
     });
     return gatherer;
   }

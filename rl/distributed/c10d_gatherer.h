@@ -10,9 +10,15 @@
 
 namespace leash {
 
-// `backend` is for this alone. Parts travel through memory of `device`; what is gathered lies where
-// the parts do.
-std::unique_ptr<WeightGatherer> c10d_gatherer(C10dBackend backend, at::Device device,
+// Process groups for gathers alone; `words`, between CPUs, may be the same as `parts`.
+struct GatherBackends {
+  C10dBackend parts;
+  C10dBackend words;
+};
+
+// Parts travel through memory of `device`: the CPU's, or that of NCCL's GPU. They may be on any
+// device; what is gathered lies where they do.
+std::unique_ptr<WeightGatherer> c10d_gatherer(GatherBackends backends, at::Device device,
                                               std::shared_ptr<PeerWatch> watch,
                                               const Launch& launch);
 

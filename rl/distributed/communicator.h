@@ -62,6 +62,9 @@ class Communicator {
   // they are not. May outlive this, but is of no use then.
   const std::shared_ptr<GatherQueue>& gathers() const { return gathers_; }
 
+  // Whether sums may be under way while weights are gathered. All ranks say the same.
+  virtual bool sums_beside_gathers() const { return true; }
+
   // The one that writes files and talks to the person.
   bool leads() const { return rank() == 0; }
 

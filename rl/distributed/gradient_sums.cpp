@@ -82,6 +82,7 @@ void GradientSums::gradient_is_final(size_t parameter) {
               "another backward pass after the last one: parameter ", parameter,
               " may have been sent already");
   --buckets_[bucket_of_[parameter]].num_missing;
+  if (!communicator_.sums_beside_gathers()) return;
   while (num_sent_ < buckets_.size() && buckets_[num_sent_].num_missing == 0) send_next();
 }
 

@@ -28,7 +28,9 @@ std::vector<std::vector<size_t>> gradient_buckets(const std::vector<at::Tensor>&
 // gradients are final and all buckets before it are sent: during the backward pass after
 // next_backward_is_last(), the rest in finish(). So all ranks send the same buckets in the same
 // order, whatever passes each of them makes, and what is added up, bit for bit, does not depend on
-// when it is sent. With one rank nothing is done at all.
+// when it is sent. Where the pass gathers weights and sums must not run beside that, all are sent
+// in finish(), which is to be called when the gathers are over. With one rank nothing is done at
+// all.
 class GradientSums {
  public:
   // `parameters`: different leaves. `bucket_bytes` as in gradient_buckets.

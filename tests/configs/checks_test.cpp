@@ -37,9 +37,17 @@ void expect(const std::vector<Case>& cases) {
 TEST(Checks, TheLeastRecipeIsFine) { expect({{"", ""}}); }
 
 TEST(Checks, ADividedBaseIsDense) {
+  (void)testing::pretend_device();
+  const std::string elsewhere =
+      "r.yaml:5: run.fsdp: full_shard divides the policy's base, which roles on other devices do "
+      "not share: their copy would be whole on each process; leave all roles on devices.policy";
   expect({
       {"run: {fsdp: full_shard}", ""},
       {"devices: {policy: \"cpu\"}\nrun: {fsdp: full_shard}", ""},
+      {"devices: {policy: pretend}\nrun: {fsdp: full_shard}", ""},
+      {"devices: {policy: pretend, reference: 'pretend:0'}\nrun: {fsdp: full_shard}", ""},
+      {"devices: {policy: pretend, reference: cpu}\nrun: {fsdp: full_shard}", elsewhere},
+      {"devices: {reference: pretend}\nrun: {fsdp: full_shard}", elsewhere},
       {"run: {fsdp: full_shard, gather_for_generation: false}", ""},
       {"run: {gather_for_generation: false}",
        "r.yaml:4: run.gather_for_generation: has no effect without run.fsdp: full_shard"},

@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include "models/device.h"
+#include "models/gather_queue.h"
+#include "rollout/decode_step.h"
 #include "rollout/engine.h"
 #include "rollout/scoring.h"
+#include "tests/support/gathering_ranks.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -90,6 +93,47 @@ TEST_F(PretendRollout, StepsChangeTheirShape) {
     EXPECT_EQ(a[i].token_ids, b[i].token_ids);
     expect_near(a[i].logprobs, b[i].logprobs);
   }
+}
+
+// What is gathered for a use has no address that a recording could name.
+TEST(DecodeSteps, OfADividedDecoderAreNotRecorded) {
+  const at::Device gpu(at::kCUDA, 1);
+  EXPECT_TRUE(recordable(gpu, /*divided=*/false));
+  EXPECT_FALSE(recordable(gpu, /*divided=*/true));
+  EXPECT_FALSE(recordable(at::kCPU, false));
+  EXPECT_FALSE(recordable(pretend_device(), false));
+}
+
+// Two ranks answer prompts of their own, one of them more and longer ones, with whole weights and
+// with divided ones.
+TEST_F(PretendRollout, ADividedDecoderAnswersAsAWholeOne) {
+  GenerationConfig config;
+  config.sampling.temperature = 0.8;
+  config.seed = 9;
+  config.max_batch = 3;
+  const auto answers_of = [&](const std::shared_ptr<const Decoder>& decoder, int64_t rank) {
+    std::vector<Prompt> prompts;
+    for (uint64_t i = 0; i < (rank == 0 ? 2 : 5); ++i) prompts.push_back({random_ids(i, 4), i});
+    GenerationConfig own = config;
+    own.max_new_tokens = rank == 0 ? 3 : 9;
+    return RolloutEngine(decoder, std::nullopt).generate(prompts, &adapter_there, own);
+  };
+  testing::run_gathering_ranks(2, [&](int64_t rank, const std::shared_ptr<GatherQueue>& queue) {
+    set_threads(1);
+    const auto expected = answers_of(there, rank);
+    const auto divided =
+        Decoder::load(tiny_checkpoint(), {.device = pretend_device(), .gathers = queue});
+    for (const auto keep : {GatherQueue::Keep::all, GatherQueue::Keep::next}) {
+      GatherScope scope(queue.get(), keep);
+      const auto answers = answers_of(divided, rank);
+      scope.finish();
+      ASSERT_EQ(answers.size(), expected.size());
+      for (size_t i = 0; i < answers.size(); ++i) {
+        EXPECT_EQ(answers[i].token_ids, expected[i].token_ids);
+        EXPECT_EQ(answers[i].logprobs, expected[i].logprobs);
+      }
+    }
+  });
 }
 
 std::vector<ScoredText> texts() {

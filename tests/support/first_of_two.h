@@ -39,7 +39,9 @@ class FirstOfTwo final : public Communicator {
   }
   std::vector<std::string> all_gather(const std::string& bytes) override { return {bytes, ""}; }
   void report_failure(const std::exception&) noexcept override {}
+  bool sums_beside_gathers() const override { return beside_gathers; }
 
+  bool beside_gathers = true;
   std::vector<Sent> sent{};
   std::function<void()> on_send{};
 

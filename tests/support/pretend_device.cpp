@@ -13,9 +13,13 @@
 #include <torch/library.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace leash::testing {
 namespace {
@@ -69,26 +73,66 @@ DeviceMemory& memory() {
   return memory;
 }
 
+thread_local c10::StreamId current_stream = 0;
+std::atomic<c10::StreamId> next_of_pool = 1000;
+
+// What PretendStreams tells.
+struct Watch {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool on = false, held = false;
+  std::vector<PretendStreams::Call> calls;
+
+  void add(PretendStreams::Kind kind, int64_t stream, const void* memory = nullptr) {
+    const std::lock_guard lock(mutex);
+    if (on) calls.push_back({kind, stream, memory});
+  }
+  void wait_for_mark(int64_t stream) {
+    add(PretendStreams::Kind::mark_waits, stream);
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return !held; });
+  }
+};
+Watch& watch() {
+  static Watch* watch = new Watch;  // threads may outlive all else
+  return *watch;
+}
+
+// An event is the number of the stream that it was last recorded on, and 1, so that it is not null.
+void* event_on(int64_t stream) { return reinterpret_cast<void*>(stream + 1); }
+int64_t stream_of(const void* event) { return reinterpret_cast<intptr_t>(event) - 1; }
+
 struct Guard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceType type() const override { return kType; }
   c10::Device exchangeDevice(c10::Device) const override { return getDevice(); }
   c10::Device getDevice() const override { return {kType, 0}; }
   void setDevice(c10::Device) const override {}
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const override {
-    return c10::Stream(c10::Stream::DEFAULT, getDevice());
+  c10::Stream getStream(c10::Device) const override { return pretend_stream(current_stream); }
+  c10::Stream getDefaultStream(c10::Device) const override { return pretend_stream(0); }
+  c10::Stream getStreamFromGlobalPool(c10::Device, bool) const override {
+    return pretend_stream(next_of_pool++);
   }
-  c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
-  c10::Stream exchangeStream(c10::Stream) const override { return getStream(getDevice()); }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    return pretend_stream(std::exchange(current_stream, stream.id()));
+  }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }
-  void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
+  void record(void** event, const c10::Stream& stream, c10::DeviceIndex,
+              c10::EventFlag) const override {
+    *event = event_on(stream.id());
+    watch().add(PretendStreams::Kind::marked, stream.id());
+  }
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
   bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream&) const override {}
-  void synchronizeEvent(void*) const override {}
+  void synchronizeStream(const c10::Stream& stream) const override {
+    watch().add(PretendStreams::Kind::finished, stream.id());
+  }
+  void synchronizeEvent(void* event) const override { watch().wait_for_mark(stream_of(event)); }
   void synchronizeDevice(c10::DeviceIndex) const override {}
-  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
+  void recordDataPtrOnStream(const c10::DataPtr& memory, const c10::Stream& stream) const override {
+    watch().add(PretendStreams::Kind::kept, stream.id(), memory.get());
+  }
 };
 
 struct Hooks final : at::PrivateUse1HooksInterface {
@@ -196,6 +240,48 @@ struct Registered {
 
 int64_t pretend_memory() { return in_use; }
 void limit_pretend_memory(int64_t bytes) { limit = bytes; }
+
+c10::Stream pretend_stream(int64_t id) {
+  return c10::Stream(c10::Stream::UNSAFE, c10::Device(kType, 0), id);
+}
+
+PretendStreams::PretendStreams() {
+  const std::lock_guard lock(watch().mutex);
+  TORCH_CHECK(!watch().on, "streams are watched already");
+  watch().on = true;
+  watch().calls.clear();
+}
+
+PretendStreams::~PretendStreams() {
+  let_go();
+  const std::lock_guard lock(watch().mutex);
+  watch().on = false;
+}
+
+std::vector<PretendStreams::Call> PretendStreams::calls() const {
+  const std::lock_guard lock(watch().mutex);
+  return watch().calls;
+}
+
+void PretendStreams::clear() {
+  const std::lock_guard lock(watch().mutex);
+  watch().calls.clear();
+}
+
+void PretendStreams::note() { watch().add(Kind::noted, current_stream); }
+
+void PretendStreams::hold_marks() {
+  const std::lock_guard lock(watch().mutex);
+  watch().held = true;
+}
+
+void PretendStreams::let_go() {
+  {
+    const std::lock_guard lock(watch().mutex);
+    watch().held = false;
+  }
+  watch().changed.notify_all();
+}
 
 at::Device pretend_device() {
   static const Registered* registered = new Registered;  // for as long as the process lives

@@ -153,6 +153,28 @@ TEST(GradientSums, ABucketIsSentAsSoonAsItIsFinal) {
   EXPECT_EQ(total.rows, 4);
 }
 
+// The pass gathers its weights by a way that sums must not share: all are sent when it is over, the
+// same ones in the same order.
+TEST(GradientSums, WaitForGathersWhereTheyMustNotRunBesideThem) {
+  std::vector<std::vector<FirstOfTwo::Sent>> sent;
+  for (const bool beside : {true, false}) {
+    Chain chain;
+    FirstOfTwo communicator;
+    communicator.beside_gathers = beside;
+    GradientSums sums(communicator, chain.weights, 1);
+    sums.next_backward_is_last();
+    backward(chain.loss({0, 1, 2}));
+    EXPECT_EQ(communicator.sent.size(), beside ? 3u : 0u);
+    (void)sums.finish(Sums{.loss = 2});
+    EXPECT_FALSE(has_hook(chain.weights[0]));
+    sent.push_back(communicator.sent);
+  }
+  ASSERT_EQ(sent[0].size(), sent[1].size());
+  for (size_t i = 0; i < sent[0].size(); ++i) {
+    EXPECT_TRUE(same_bits(sent[0][i].values.at(0), sent[1][i].values.at(0))) << i;
+  }
+}
+
 // Weight 1 is used before weight 0, so its gradient comes last: bucket 1 waits, and so does 0's.
 TEST(GradientSums, BucketsKeepTheirOrder) {
   Chain chain;
