@@ -11,7 +11,8 @@ void keep_host_memory() {
   constexpr int kMappedBytes = 512 << 20;  // larger tensors are mapped each for itself
   constexpr int kNever = 1 << 30;          // free bytes at the heap's end that are given back
   constexpr int kStep = 64 << 20;          // by which the heap grows
-  mallopt(M_MMAP_THRESHOLD, kMappedBytes);
+  // glibc before 2.35 takes half of a heap at most.
+  if (mallopt(M_MMAP_THRESHOLD, kMappedBytes) == 0) mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, kNever);
   mallopt(M_TOP_PAD, kStep);
   // Workers of lanes and of autograd share one heap: others hold no more than 64 MB, and map every

@@ -11,13 +11,16 @@
 namespace leash {
 namespace {
 
-// Whether adding to leaf.grad is all that autograd would do with a gradient of this dtype.
+// Whether adding to leaf.grad is all that autograd would do with a gradient of this dtype. It would
+// take a lock, too: one backward pass at a time goes over a leaf. Hooks of the leaf are asked for,
+// those of its AccumulateGrad node are not: nobody here has any.
 bool adds_to_grad(const at::Tensor& leaf, at::ScalarType dtype) {
+  if (!leaf.is_leaf()) return false;
   const auto* wanted = torch::autograd::get_current_graph_task_exec_info();
   const bool plain_backward = wanted == nullptr || wanted->empty();
   const at::Tensor& grad = leaf.grad();
-  return plain_backward && leaf.is_leaf() && grad.defined() && grad.is_contiguous() &&
-         grad.scalar_type() == dtype && torch::autograd::impl::hooks(leaf).empty() &&
+  return plain_backward && grad.defined() && grad.is_contiguous() && grad.scalar_type() == dtype &&
+         torch::autograd::impl::hooks(leaf).empty() &&
          torch::autograd::impl::post_acc_grad_hooks(leaf) == nullptr;
 }
 

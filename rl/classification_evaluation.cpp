@@ -122,8 +122,8 @@ ClassificationEvaluation read_classification_evaluation(const std::filesystem::p
     for (const auto& text : json.at("texts")) {
       evaluation.texts.push_back({.label = text.at("label"),
                                   .predicted = text.at("predicted"),
-                                  .nll = text.at("nll"),
-                                  .confidence = text.at("confidence")});
+                                  .nll = number_or_nan(text.at("nll")),
+                                  .confidence = number_or_nan(text.at("confidence"))});
       for (const int64_t index :
            {evaluation.texts.back().label, evaluation.texts.back().predicted}) {
         if (index < 0 || index >= count) {

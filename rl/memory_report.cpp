@@ -104,6 +104,19 @@ std::vector<std::string> settings_to_lower(const PpoSetup& setup, PpoPhase phase
   return settings;
 }
 
+std::vector<std::string> settings_to_lower(const ModelConfig& model, const RunConfig& run,
+                                           bool several_roles) {
+  if (run.fsdp == Fsdp::full_shard)
+    return {"each process's part of the weights with more processes"};
+  std::vector<std::string> settings;
+  if (model.quantize == Quantize::none) {
+    settings.emplace_back("the weights' size with model.quantize: nf4");
+    settings.emplace_back("each process's part of them with run.fsdp: full_shard");
+  }
+  if (several_roles) settings.emplace_back("what one device holds with devices: roles on several");
+  return settings;
+}
+
 std::vector<std::string> settings_to_lower(const TrainingConfig& config) {
   return {fmt::format("micro_batch_tokens ({})", config.micro_batch_tokens),
           "the kept activations with model.gradient_checkpointing: true",

@@ -7,6 +7,7 @@
 
 #include "models/out_of_memory.h"
 #include "rl/ppo_roles.h"
+#include "rl/run_config.h"
 #include "rl/training_parts.h"
 
 namespace leash {
@@ -22,5 +23,8 @@ std::vector<MemoryUse> memory_uses(const PpoRoles& roles, const PpoSetup& setup,
 enum class PpoPhase { sampling, scoring, update };
 std::vector<std::string> settings_to_lower(const PpoSetup& setup, PpoPhase phase);
 std::vector<std::string> settings_to_lower(const TrainingConfig& config);
+// While models are loaded.
+std::vector<std::string> settings_to_lower(const ModelConfig& model, const RunConfig& run,
+                                           bool several_roles);
 
 }  // namespace leash

@@ -61,19 +61,22 @@ MicroBatch pack_answers(const Experience& experience, std::span<const int64_t> r
           .picked = at::tensor(picked, at::kLong)};
 }
 
-// What a frozen trunk says about these answers. [answer tokens, hidden]
-at::Tensor frozen_states(const Decoder& trunk, const MicroBatch& batch,
-                         std::span<const int64_t> rows, Experience& experience) {
+// What a frozen trunk says about these answers, asked for those alone that this rank has not met
+// yet. [answer tokens, hidden]
+at::Tensor frozen_states(const Decoder& trunk, std::span<const int64_t> rows,
+                         Experience& experience) {
   std::vector<at::Tensor>& known = experience.critic_states;
   known.resize(experience.answers.size());
-  const bool all_known =
-      std::ranges::all_of(rows, [&](int64_t row) { return known[row].defined(); });
-  if (!all_known) {
+  std::vector<int64_t> missing;
+  std::ranges::copy_if(rows, std::back_inserter(missing),
+                       [&](int64_t row) { return !known[row].defined(); });
+  if (!missing.empty()) {
     const at::NoGradGuard no_grad;
+    const MicroBatch batch = pack_answers(experience, missing);
     const at::Tensor hidden = trunk.forward(batch.tokens, nullptr);
     const at::Tensor states = hidden.index_select(0, on_device(batch.rows, hidden.device()));
     int64_t begin = 0;
-    for (const int64_t row : rows) {
+    for (const int64_t row : missing) {
       const auto count = static_cast<int64_t>(experience.answers[row].token_ids.size());
       known[row] = states.narrow(0, begin, count);
       begin += count;
@@ -92,7 +95,7 @@ at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
     return critic.head(critic.backprop_to_policy ? policy_rows : policy_rows.detach()).squeeze(1);
   }
   if (critic.has_frozen_trunk()) {
-    return critic.head(frozen_states(*critic.decoder, batch, rows, experience)).squeeze(1);
+    return critic.head(frozen_states(*critic.decoder, rows, experience)).squeeze(1);
   }
   const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
   const at::Tensor hidden = critic.decoder->forward(

@@ -216,9 +216,9 @@ RewardEvaluation read_reward_evaluation(const std::filesystem::path& file) {
     const nlohmann::json json = read_json_file(file);
     for (const auto& pair : json.at("pairs")) {
       evaluation.pairs.push_back({.prompt = pair.at("prompt"),
-                                  .chosen = pair.at("chosen"),
-                                  .rejected = pair.at("rejected"),
-                                  .margin = pair.at("margin"),
+                                  .chosen = number_or_nan(pair.at("chosen")),
+                                  .rejected = number_or_nan(pair.at("rejected")),
+                                  .margin = number_or_nan(pair.at("margin")),
                                   .chosen_length = pair.at("chosen_length"),
                                   .rejected_length = pair.at("rejected_length")});
     }

@@ -143,7 +143,8 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
 
   // 3. Clip, and refuse what is not finite before anything changes; float16 skips it.
   console_.phase("updating");
-  const bool overflow = scaler_ && !scaler_->unscale(optimizer_.parameters());
+  const bool overflow =
+      scaler_ && (!scaler_->unscale(optimizer_.parameters()) || !std::isfinite(batch.loss));
   const double grad_norm = clip_grad_norm(optimizer_.parameters(), config_.max_grad_norm);
   if (!overflow) {
     require_finite(batch.loss, "loss", step);

@@ -3,14 +3,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <system_error>
 
 #include "models/errors.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/encode.h"
 
 namespace leash::cli {
 namespace {
@@ -34,6 +37,8 @@ std::string_view key_of(InputKind kind) {
       return "text";
     case InputKind::token_ids:
       return "token_ids";
+    case InputKind::completion:
+      return "completion";
   }
   return "?";
 }
@@ -123,8 +128,30 @@ std::vector<int64_t> ids_of(const json& object, InputKind kind, const InputRules
       return tokenizer.encode_with_special(string_at(object, "text"));
     case InputKind::token_ids:
       return ids_at(object["token_ids"], rules.vocab_size);
+    case InputKind::completion:
+      break;
   }
   return {};
+}
+
+// As supervised training reads it: where the prompt alone ends is where the two encodings part.
+void read_completion(const json& object, const Tokenizer& tokenizer, Input& input) {
+  if (!object.contains("prompt")) throw LineError{"\"completion\" needs a \"prompt\" beside it"};
+  std::vector<int64_t> prompt;
+  if (object["prompt"].is_array() && object["completion"].is_array()) {
+    std::vector<ChatMessage> messages = messages_at(object["prompt"]);
+    prompt = encode_chat(tokenizer, messages, /*add_generation_prompt=*/true);
+    std::ranges::copy(messages_at(object["completion"]), std::back_inserter(messages));
+    input.ids = encode_chat(tokenizer, messages, /*add_generation_prompt=*/false);
+  } else {
+    const std::string text = string_at(object, "prompt");
+    prompt = tokenizer.encode_with_special(text);
+    input.ids = tokenizer.encode_with_special(text + string_at(object, "completion"));
+  }
+  input.answer_begin = std::max<int64_t>(common_prefix(prompt, input.ids), 1);
+  if (input.answer_begin >= std::ssize(input.ids)) {
+    throw LineError{"the completion has no tokens"};
+  }
 }
 
 void check_length(const Input& input, const InputRules& rules) {
@@ -143,7 +170,9 @@ Input read_line(const std::string& line, int64_t index, const InputRules& rules,
   const json object = parse_object(line);
   const InputKind kind = kind_of(object, rules);
   Input input{.index = index, .kind = kind, .ids = {}};
-  if (rules.limit && kind == InputKind::text) {
+  if (kind == InputKind::completion) {
+    read_completion(object, tokenizer, input);
+  } else if (rules.limit && kind == InputKind::text) {
     CutText text = cut_text(tokenizer, string_at(object, "text"), *rules.limit);
     input.ids = std::move(text.ids);
     input.cut = text.cut;

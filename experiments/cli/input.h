@@ -17,6 +17,7 @@ enum class InputKind {
   messages,   // {"messages": [{"role", "content"}, …]}: the checkpoint's chat template
   text,       // {"text": "…"}: raw text
   token_ids,  // {"token_ids": [1, 2, …]}
+  completion  // {"prompt": …, "completion": …}: both raw text, or both lists of messages
 };
 
 // To be continued by a model, or a text as it is.
@@ -28,7 +29,8 @@ struct Input {
   int64_t index = 0;  // of its line, from 0 on
   InputKind kind = InputKind::text;
   std::vector<int64_t> ids;
-  int64_t cut = 0;  // tokens that rules.limit cut off
+  int64_t answer_begin = 1;  // first token that is not context; of a completion, behind its prompt
+  int64_t cut = 0;           // tokens that rules.limit cut off
 };
 
 struct InputRules {

@@ -25,9 +25,12 @@ constexpr CommandHelp kHelp{
     "score", "--model MODEL --input F.jsonl [options]",
     "Log-probs and entropies (nats, temperature 1) of each token after the first. The input has "
     "one\n"
-    "object a line: {\"text\": \"…\"} or {\"token_ids\": […]}. With --json a line for each, in "
-    "order:\n"
-    "{\"token_ids\", \"logprobs\", \"entropies\"}.\n"
+    "object a line: {\"text\": \"…\"}, {\"token_ids\": […]} or {\"prompt\": …, \"completion\": …} "
+    "(both texts,\n"
+    "or both lists of messages), of which the completion's tokens are scored. With --json a line "
+    "for each,\n"
+    "in order: {\"token_ids\", \"logprobs\", \"entropies\"}, of the last tokens as many as are "
+    "scored.\n"
     "With an adapter that has a score head (task: classification), or a sequence-classification "
     "checkpoint\n"
     "as MODEL: the class of each text, of {\"text\"}, {\"messages\"} or {\"token_ids\"}; with "
@@ -47,17 +50,21 @@ po::options_description options() {
   return options;
 }
 
-void print_row(int64_t index, const Input& input, const TextScores& scores) {
+void print_row(int64_t index, const TextScores& scores) {
+  if (scores.logprobs.empty()) {
+    std::cout << fmt::format("{:>6} {:>7} {:>12} {:>10} {:>10} {:>11}\n", index + 1, 0, "-", "-",
+                             "-", "-");
+    return;
+  }
   const double n = static_cast<double>(scores.logprobs.size());
   const double sum = std::accumulate(scores.logprobs.begin(), scores.logprobs.end(), 0.0);
   const double entropy = std::accumulate(scores.entropies.begin(), scores.entropies.end(), 0.0);
   std::cout << fmt::format("{:>6} {:>7} {:>12.4f} {:>10.4f} {:>10.4f} {:>11.3f}\n", index + 1,
-                           input.ids.size(), sum, n > 0 ? sum / n : 0, n > 0 ? entropy / n : 0,
-                           n > 0 ? std::exp(-sum / n) : 1);
+                           scores.logprobs.size(), sum, sum / n, entropy / n, std::exp(-sum / n));
 }
 
 void print_scores(const Input& input, const TextScores& scores, bool json) {
-  if (!json) return print_row(input.index, input, scores);
+  if (!json) return print_row(input.index, scores);
   print_json_line(
       {{"token_ids", input.ids}, {"logprobs", scores.logprobs}, {"entropies", scores.entropies}});
 }
@@ -67,7 +74,7 @@ void score_group(const LoadedModel& model, const Adapter* adapter, std::span<con
                  bool json) {
   std::vector<ScoredText> texts;
   for (const Input& input : inputs) {
-    if (input.ids.size() > 1) texts.push_back({input.ids, 1});
+    if (input.ids.size() > 1) texts.push_back({input.ids, input.answer_begin});
   }
   std::vector<TextScores> scores;
   if (!texts.empty()) scores = score_texts(*model.decoder, adapter, texts);
@@ -95,13 +102,13 @@ int score(const Arguments& args) {
     return 0;
   }
   const std::optional<Adapter> adapter = load_adapter_option(*values, model);
-  const InputRules rules{.kinds = {InputKind::text, InputKind::token_ids},
+  const InputRules rules{.kinds = {InputKind::text, InputKind::token_ids, InputKind::completion},
                          .vocab_size = model.config().vocab_size,
                          .max_positions = model.config().max_positions};
   const std::vector<Input> inputs = read_inputs(*file, rules, model.tokenizer);
 
   if (!json) {
-    std::cout << fmt::format("{:>6} {:>7} {:>12} {:>10} {:>10} {:>11}\n", "line", "tokens",
+    std::cout << fmt::format("{:>6} {:>7} {:>12} {:>10} {:>10} {:>11}\n", "line", "scored",
                              "logprob", "per token", "entropy", "perplexity");
   }
   // Group by group, so that results appear (and are kept by whoever reads them) as they come.

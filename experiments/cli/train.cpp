@@ -27,6 +27,7 @@
 #include "rl/distributed/launch.h"
 #include "rl/distributed/shared_folder.h"
 #include "rl/interrupt.h"
+#include "rl/memory_report.h"
 #include "rl/phase_profile.h"
 #include "rl/ppo_trainer.h"
 #include "rl/reward_trainer.h"
@@ -244,10 +245,16 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(values, folder.path());
   if (communicator.leads()) say_changes(experiment, folder, console);
+  const bool several_roles = std::holds_alternative<PpoSetup>(experiment.setup);
   const RunOutcome outcome = std::visit(
       [&](const auto& setup) {
-        const auto trainer =
-            make_trainer(setup, folder, communicator, console, values["allow-inexact"].as<bool>());
+        const auto trainer = explaining_memory(
+            "loading the models", [] { return std::vector<MemoryUse>{}; },
+            [&] { return settings_to_lower(setup.model, setup.run, several_roles); },
+            [&] {
+              return make_trainer(setup, folder, communicator, console,
+                                  values["allow-inexact"].as<bool>());
+            });
         if (communicator.leads()) {  // what is in effect from now on
           write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));
         }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -71,6 +72,10 @@ nlohmann::json read_json_file(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   const auto bytes = mapped->bytes();
   return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
+}
+
+double number_or_nan(const nlohmann::json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
 }  // namespace leash

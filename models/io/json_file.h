@@ -15,4 +15,7 @@ std::string brief(std::string text);
 nlohmann::json parse_json(std::string_view text, const std::string& origin);
 nlohmann::json read_json_file(const std::filesystem::path& file);
 
+// A number that was written by nlohmann: null is what it makes of NaN and infinities.
+double number_or_nan(const nlohmann::json& value);
+
 }  // namespace leash

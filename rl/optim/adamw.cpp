@@ -39,7 +39,8 @@ void AdamW::step(double learning_rate) {
   size_t next = 0;
   while (next < parameters_.size()) {
     Group group;
-    for (; next < parameters_.size() && group.num_numbers < kGroupNumbers; ++next) {
+    const int64_t full = parameters_[next].is_cpu() ? kHostGroupNumbers : kGroupNumbers;
+    for (; next < parameters_.size() && group.num_numbers < full; ++next) {
       if (!parameters_[next].grad().defined()) continue;
       group.num_numbers += parameters_[next].numel();
       group.parameters.push_back(parameters_[next].detach());

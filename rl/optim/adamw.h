@@ -35,8 +35,10 @@ class AdamW {
 
  private:
   // Parameters that are updated together: so many that a GPU has something to do, so few that what
-  // lies between their moments and their update costs little memory.
+  // lies between their moments and their update costs little memory; on a CPU so few that a group
+  // stays in the cache while one operator after the other goes over it.
   static constexpr int64_t kGroupNumbers = int64_t{4} << 20;
+  static constexpr int64_t kHostGroupNumbers = int64_t{512} << 10;
   struct Group {
     int64_t num_numbers = 0;
     std::vector<at::Tensor> parameters, gradients, exp_avg, exp_avg_sq;

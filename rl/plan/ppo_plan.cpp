@@ -309,10 +309,9 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
   if (setup.critic.kind != CriticKind::shared) {
     const ShardedBytes trunk =
         sharded_bytes(roles.critic_model ? *roles.critic_model : roles.base, dtype, options.ranks);
-    // A frozen trunk is asked in the first epoch alone, at most.
-    const int64_t asked = roles.critic ? passes : passes / setup.ppo.num_ppo_epochs;
-    bytes += asked * (trunk.forward + (roles.critic ? trunk.backward : 0));
-    gathers += asked * ((roles.critic ? 2 : 1) * trunk.num_blocks + 1);
+    // At most, of a frozen trunk: it is asked in passes with answers that the rank has not met yet.
+    bytes += passes * (trunk.forward + (roles.critic ? trunk.backward : 0));
+    gathers += passes * ((roles.critic ? 2 : 1) * trunk.num_blocks + 1);
   }
   plan.transfers.push_back(
       weights_transfer("blocks of the base for the update", gathers, bytes, options.ranks));

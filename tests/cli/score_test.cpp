@@ -38,6 +38,29 @@ TEST(Score, NMinusOneEntriesPerText) {
   }
 }
 
+// Of a completion, what the whole text says about its last tokens.
+TEST(Score, CompletionsBehindTheirPrompts) {
+  const Workspace work;
+  const auto score = [&](const std::string& line) {
+    return work.run("score", {"--input", "-", "--json"}, {.input = line + "\n"});
+  };
+  const Ended ended = score("{\"prompt\": \"Hello \", \"completion\": \"there\"}");
+  expect_done(ended);
+  const Json part = json_lines(ended.out).at(0);
+  const Json whole = json_lines(score("{\"text\": \"Hello there\"}").out).at(0);
+  EXPECT_EQ(part["token_ids"], whole["token_ids"]);
+  ASSERT_EQ(part["logprobs"].size(), ids_of("there").size());
+  const size_t skipped = whole["logprobs"].size() - part["logprobs"].size();
+  for (size_t i = 0; i < part["logprobs"].size(); ++i) {
+    EXPECT_NEAR(part["logprobs"][i].get<double>(), whole["logprobs"][skipped + i].get<double>(),
+                1e-5);
+  }
+  expect_error(score("{\"completion\": \"there\"}"), 3, "needs a \"prompt\" beside it");
+  expect_error(score("{\"prompt\": \"Hello\"}"), 3, "needs one of");
+  expect_error(score("{\"prompt\": \"Hello\", \"completion\": \"\"}"), 3,
+               "the completion has no tokens");
+}
+
 // The token after a context is normalised over the vocabulary: the probabilities of all 259
 // continuations of one context add up to 1, which a shift by one position would break.
 TEST(Score, ProbabilitiesOfAllContinuationsAddUpToOne) {
@@ -88,9 +111,10 @@ TEST(Score, DtypeAndTableModes) {
   for (size_t i = 0; i < exact["logprobs"].size(); ++i) {
     EXPECT_NEAR(exact["logprobs"][i].get<double>(), plain["logprobs"][i].get<double>(), 1e-4);
   }
-  const Ended table = work.run("score", {"--input", "-"}, {.input = input});
+  const Ended table = work.run("score", {"--input", "-"}, {.input = input + "{\"text\": \"\"}\n"});
   expect_done(table);
   EXPECT_THAT(table.out, HasSubstr("perplexity"));
+  EXPECT_THAT(table.out, HasSubstr("     2       0            -")) << "nothing is scored";
 }
 
 TEST(Tokenize, LinesOfStandardInput) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <limits>
 
 #include "models/errors.h"
 #include "rl/class_labels.h"
@@ -106,6 +107,11 @@ TEST(ClassificationEvaluation, IsReadBackFromItsFile) {
   const ClassificationEvaluation read = read_classification_evaluation(file);
   EXPECT_EQ(read.classes, written.classes);
   EXPECT_EQ(read.texts, written.texts);
+  // What overflowed float16 is no number, which JSON has no word for.
+  ClassificationEvaluation overflowed = written;
+  overflowed.texts[1].nll = std::numeric_limits<double>::quiet_NaN();
+  write_classification_evaluation(folder.path(), 7, overflowed);
+  EXPECT_TRUE(std::isnan(read_classification_evaluation(file).texts[1].nll));
   write_text(file, R"({"classes": ["a"], "texts": [{"label": 0, "predicted": 1, "nll": 0, )"
                    R"("confidence": 1}]})");
   EXPECT_THROW(read_classification_evaluation(file), FormatError);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <limits>
 
 #include "models/errors.h"
 #include "models/random.h"
@@ -125,6 +126,11 @@ TEST(RewardEvaluation, FilesReadBackAndTheReportDrawsThem) {
   write_reward_evaluation(folder.path(), 4, evaluation);
   const auto file = folder / "evaluations/step-4.json";
   EXPECT_EQ(read_reward_evaluation(file).pairs, evaluation.pairs);
+  RewardEvaluation overflowed = evaluation;
+  overflowed.pairs[3].rejected = std::numeric_limits<double>::quiet_NaN();
+  write_reward_evaluation(folder.path(), 4, overflowed);
+  EXPECT_TRUE(std::isnan(read_reward_evaluation(file).pairs[3].rejected));
+  write_reward_evaluation(folder.path(), 4, evaluation);
   write_text(
       folder / "metrics.jsonl",
       "{\"step\": 4, \"accuracy\": 0.5, \"eval/accuracy\": 0.75, \"eval/accuracy_low\": 0.7, "
