@@ -205,6 +205,12 @@ TEST(Decoder, PassesAddToTheGradientsOfAModelThatTrainsWhole) {
     for (const bool recompute : {false, false, true}) {
       torch::autograd::backward({loss(recompute)}, {});
     }
+    // Whoever asks for gradients gets them, and what is there stays as it is.
+    const auto asked = torch::autograd::grad({loss(false)}, leaves);
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      ASSERT_TRUE(asked[i].defined()) << i;
+      EXPECT_TRUE(all_close(asked[i], once[i], 0, 1e-12)) << i;
+    }
     for (size_t i = 0; i < leaves.size(); ++i) {
       const double scale = once[i].abs().max().item<double>();
       EXPECT_GT(scale, 1e-3);
