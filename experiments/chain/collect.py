@@ -1,7 +1,9 @@
 """What the runs of experiments/chain/run say: the learned reward and the stated rule on the same held-out answers, over KL.
 
     python experiments/chain/collect.py FOLDER RESULTS      (RESULTS.csv, and RESULTS.png where matplotlib is installed)
+    python experiments/chain/collect.py A.csv B.csv … PNG   (the plot alone, of results of several days)
 """
+import csv
 import json
 import math
 import pathlib
@@ -110,7 +112,8 @@ def plot(rows, drifts, path):
         axis.grid(alpha=0.3)
     left.legend()
     answers = max(row["answers"] for row in rows)
-    figure.suptitle(f"{answers} held-out prompts, sampled answers; bands are 95 % intervals over prompts; dotted: the drift report's KL",
+    figure.suptitle(f"{answers:.0f} held-out prompts, sampled answers; bands are 95 % intervals over prompts" +
+                    ("; dotted: the drift report's KL" if drifts else ""),
                     fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
@@ -134,5 +137,13 @@ def main(folder, results):
         print("no plot: matplotlib is not installed")
 
 
+def rows_read(path):
+    with open(path) as file:
+        return [{key: value if key in ("seed", "decoding") else float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1].endswith(".csv"):
+        plot([row for path in sys.argv[1:-1] for row in rows_read(path)], {}, sys.argv[-1])
+    else:
+        main(*sys.argv[1:])

@@ -13,23 +13,10 @@ namespace {
 using testing::read_text;
 using testing::ScratchFolder;
 
-std::vector<SftSample> samples() {
-  std::vector<SftSample> result;
-  for (int64_t i = 0; i < 5; ++i) {
-    SftSample sample{.line = i + 1, .id = static_cast<uint64_t>(i)};
-    for (int64_t token = 0; token < 5 + 4 * i; ++token) {
-      sample.ids.push_back((i * 31 + token * 17) % 96);
-      sample.trained.push_back(token > 0 ? 1 : 0);
-    }
-    result.push_back(std::move(sample));
-  }
-  return result;
-}
-
 std::vector<at::Tensor> gradients(at::ScalarType dtype) {
   const auto decoder = testing::tiny_decoder(dtype);
   const Adapter adapter = testing::tiny_adapter(*testing::tiny_decoder(at::kFloat), 3, 0.1);
-  const auto data = samples();
+  const auto data = testing::uneven_samples();
   accumulate_gradients(sample_refs(data), 1, SftSetup{}, *decoder, adapter, *single_communicator());
   std::vector<at::Tensor> result;
   for (const at::Tensor& parameter : adapter.parameters()) result.push_back(parameter.grad());

@@ -27,6 +27,20 @@ inline void make_model(const std::filesystem::path& folder) {
   write_text(folder / "tokenizer_config.json", R"({"eos_token": "<|im_end|>"})");
 }
 
+// Five texts of 5 to 21 tokens, all trained but the first.
+inline std::vector<SftSample> uneven_samples() {
+  std::vector<SftSample> result;
+  for (int64_t i = 0; i < 5; ++i) {
+    SftSample sample{.line = i + 1, .id = static_cast<uint64_t>(i)};
+    for (int64_t token = 0; token < 5 + 4 * i; ++token) {
+      sample.ids.push_back((i * 31 + token * 17) % 96);
+      sample.trained.push_back(token > 0 ? 1 : 0);
+    }
+    result.push_back(std::move(sample));
+  }
+  return result;
+}
+
 struct SftRun {
   RunOutcome outcome;
   std::vector<MetricsRow> rows;
