@@ -9,8 +9,8 @@
 
 #include "models/device.h"
 #include "models/leaf_gradient.h"
+#include "models/matrix_product.h"
 #include "models/random.h"
-#include "models/transposed_product.h"
 
 namespace leash {
 namespace {
@@ -88,32 +88,22 @@ at::Tensor update_input(const Update& update, const at::Tensor& x, const Dropout
   return rows.mul(dropout_mask(update, *dropout, *lengths, x.size(1), rows.options()));
 }
 
-// y's block += value in the block's dtype, without a copy where the dtypes agree.
-void add_product(const at::Tensor& block, const at::Tensor& left, const at::Tensor& right,
-                 double scale) {
-  at::Tensor target = block;
-  if (block.scalar_type() == left.scalar_type()) {
-    target.addmm_(left, right, /*beta=*/1, /*alpha=*/scale);
-  } else if (block.is_cuda()) {
-    target.add_(left.matmul(right), scale);  // a CPU would convert whole blocks
-  } else {
-    target.add_(left.matmul(right).mul_(scale).to(block.scalar_type()));
-  }
-}
-
-// block = left right, or added to what is there; straight into the block where the dtypes agree.
-void put_product(const at::Tensor& block, const at::Tensor& left, const at::Tensor& right,
-                 bool add) {
+// block = scale left right in the block's dtype, or added to what is there; straight into the block
+// where the dtypes agree.
+void put_product(const at::Tensor& block, const at::Tensor& left, const at::Tensor& right, bool add,
+                 double scale = 1.0) {
   at::Tensor target = block;
   if (block.scalar_type() == left.scalar_type() && left.scalar_type() == right.scalar_type()) {
-    target.addmm_(left, right, /*beta=*/add ? 1 : 0);
+    matrix_product_into(target, left, right, add, scale);
     return;
   }
-  const at::Tensor product = left.to(right.scalar_type()).matmul(right);
-  if (add) {
-    target.add_(product);
+  const at::Tensor product = matrix_product(left.to(right.scalar_type()), right);
+  if (!add) {
+    target.copy_(scale == 1.0 ? product : product.mul(scale));
+  } else if (block.is_cuda()) {
+    target.add_(product, scale);  // a CPU would convert whole blocks
   } else {
-    target.copy_(product);
+    target.add_((scale == 1.0 ? product : product.mul(scale)).to(block.scalar_type()));
   }
 }
 
@@ -197,11 +187,7 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
     const at::Tensor dy_block = update.block_of(dy);
     const at::Tensor copy = weight_copies[i].detach();
     const at::Tensor rows = update.rows_of(dx);
-    if (transposed_product_fits(dy_block, copy)) {
-      transposed_product_into(rows, dy_block, copy, /*add=*/!first);
-    } else {
-      put_product(rows, dy_block, copy, /*add=*/!first);
-    }
+    put_product(rows, dy_block, copy, /*add=*/!first);
   }
 
   void lora_gradients(size_t i, const at::Tensor& dy_block, at::Tensor* dx, size_t output,
@@ -210,23 +196,23 @@ struct AdaptedLinearBackward final : torch::autograd::Node {
     const LoraWeights& lora = loras[i];
     const at::Tensor dy = dy_block.to(lora.b.scalar_type());
     if (task_should_compute_output(output + 1)) {
-      result[output + 1] = dy.t().matmul(projections[i]).mul_(lora.scaling);
+      result[output + 1] = matrix_product(dy.t(), projections[i]).mul_(lora.scaling);
     }
     const bool need_da = task_should_compute_output(output);
     if (!need_da && dx == nullptr) return;
-    const at::Tensor dh = dy.matmul(lora.b).mul_(lora.scaling);  // [rows, r]
+    const at::Tensor dh = matrix_product(dy, lora.b).mul_(lora.scaling);  // [rows, r]
     const DropoutKey* key = dropout ? &*dropout : nullptr;
     if (need_da) {
-      result[output] =
-          dh.t().matmul(update_input(update, x, key, &lengths, lora.a.scalar_type(), wide));
+      result[output] = matrix_product(
+          dh.t(), update_input(update, x, key, &lengths, lora.a.scalar_type(), wide));
       if (i + 1 == updates.size()) wide = at::Tensor();  // what comes next is as large
     }
     if (dx == nullptr) return;
     if (update.dropout == 0.0) {
-      add_product(update.rows_of(*dx), dh, lora.a, 1.0);
+      put_product(update.rows_of(*dx), dh, lora.a, /*add=*/true);
     } else {
       const at::Tensor mask = dropout_mask(update, *key, lengths, x.size(1), dh.options());
-      update.rows_of(*dx).add_(dh.matmul(lora.a).mul_(mask).to(dx->scalar_type()));
+      update.rows_of(*dx).add_(matrix_product(dh, lora.a).mul_(mask).to(dx->scalar_type()));
     }
   }
 };
@@ -254,8 +240,8 @@ at::Tensor compute(const at::Tensor& x, const LinearGroup& group,
     if (update.lora != nullptr) {
       const at::Tensor input =
           update_input(update, x, dropout, lengths, update.lora->a.scalar_type(), wide);
-      projection = input.matmul(update.lora->a.t());  // [rows, r]
-      add_product(block, projection, update.lora->b.t(), update.lora->scaling);
+      projection = linear_product(input, update.lora->a);  // [rows, r]
+      put_product(block, projection, update.lora->b.t(), /*add=*/true, update.lora->scaling);
     }
     if (node != nullptr) {
       node->projections.push_back(projection);

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/graph_task.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "models/matrix_product.h"
 #include "models/node.h"
 
 namespace leash {
@@ -30,11 +31,10 @@ at::Tensor leaf_product_gradient(const at::Tensor& leaf, const at::Tensor& left,
                                  const at::Tensor& right) {
   const bool same = left.scalar_type() == right.scalar_type();
   if (same && adds_to_grad(leaf, left.scalar_type())) {
-    at::Tensor grad = leaf.grad();
-    grad.addmm_(left, right);
+    matrix_product_into(leaf.grad(), left, right, /*add=*/true);
     return {};
   }
-  return left.matmul(right).to(leaf.scalar_type());
+  return matrix_product(left, right).to(leaf.scalar_type());
 }
 
 at::Tensor trained_rows(const at::Tensor& table, const at::Tensor& ids) {

@@ -4,8 +4,7 @@
 
 #include <utility>
 
-#include "models/small_product.h"
-#include "models/transposed_product.h"
+#include "models/matrix_product.h"
 
 namespace leash {
 namespace {
@@ -15,12 +14,9 @@ class DenseWeight final : public WeightSource {
   explicit DenseWeight(at::Tensor weight) : weight_(std::move(weight)) {}
   int64_t in_features() const override { return weight_.size(1); }
   int64_t out_features() const override { return weight_.size(0); }
-  at::Tensor multiply(const at::Tensor& x) const override {
-    return small_product_fits(x, weight_) ? small_product(x, weight_) : x.matmul(weight_.t());
-  }
+  at::Tensor multiply(const at::Tensor& x) const override { return linear_product(x, weight_); }
   at::Tensor multiply_transposed(const at::Tensor& dy) const override {
-    return transposed_product_fits(dy, weight_) ? transposed_product(dy, weight_)
-                                                : dy.matmul(weight_);
+    return matrix_product(dy, weight_);
   }
   at::Tensor dense() const override { return weight_; }
 

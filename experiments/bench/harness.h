@@ -78,8 +78,11 @@ std::vector<Row> run_growth(const Options& options, const std::string& what);
 std::vector<Row> run_quality(const Options& options);
 std::vector<Row> run_machine(const Options& options);
 
-// GFLOP/s of products [rows, in] x [in, out], best of a few.
+// GFLOP/s of products [rows, in] x [in, out], best of a few: LibTorch's, and those that the models
+// use.
 double matmul_gflops(int64_t rows, int64_t in, int64_t out,
                      const at::TensorOptions& like = at::kFloat);
+double product_gflops(int64_t rows, int64_t in, int64_t out,
+                      const at::TensorOptions& like = at::kFloat);
 
 }  // namespace leash::bench

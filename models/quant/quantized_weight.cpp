@@ -2,12 +2,12 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mm.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "models/matrix_product.h"
 #include "models/quant/row_products.h"
 #include "models/small_product.h"
 
@@ -49,8 +49,7 @@ class QuantizedWeight final : public WeightSource {
       multiply_few(input, y);
     } else {
       for_each_tile(input.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
-        at::Tensor columns = y.narrow(1, row, tile.size(0));
-        at::mm_out(columns, input, tile.t());
+        matrix_product_into(y.narrow(1, row, tile.size(0)), input, tile.t(), /*add=*/false);
       });
     }
     return y.to(x.scalar_type());
@@ -60,7 +59,7 @@ class QuantizedWeight final : public WeightSource {
     const at::Tensor gradient = activations(dy, out_features_);
     at::Tensor dx = at::empty({dy.size(0), in_features()}, gradient.options());
     for_each_tile(gradient.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
-      dx.addmm_(gradient.narrow(1, row, tile.size(0)), tile, /*beta=*/row == 0 ? 0 : 1);
+      matrix_product_into(dx, gradient.narrow(1, row, tile.size(0)), tile, /*add=*/row > 0);
     });
     return dx.to(dy.scalar_type());
   }
