@@ -61,7 +61,7 @@ std::vector<at::Tensor> run_pass(const Decoder& decoder, bool recompute, bool ba
 // A process has one thread for a device's backward passes. Ranks that are threads of one process
 // would wait for each other on it, so several of them only go forward here; see
 // tests/rl/sharded_devices_test.cpp for processes.
-TEST(GatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
+TEST(ThreadsGatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
   set_threads(1);
   const auto whole = Decoder::load(tiny_checkpoint(), {.device = pretend_device()});
   EXPECT_FALSE(whole->divided());
@@ -94,7 +94,7 @@ TEST(GatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
 }
 
 // Nothing but this rank's part is ever on the device: what is divided is put together on the host.
-TEST(GatherStreams, LoadingTakesThisRanksPartOfTheDevice) {
+TEST(ThreadsGatherStreams, LoadingTakesThisRanksPartOfTheDevice) {
   const int64_t before = testing::pretend_memory();
   const auto whole = Decoder::load(tiny_checkpoint(), {.device = pretend_device()});
   const int64_t all = testing::pretend_memory() - before;
@@ -125,9 +125,9 @@ class NotingGatherer final : public WeightGatherer {
   PretendStreams& streams_;
 };
 
-class UnitsInTurn : public ::testing::Test {
+class ThreadsUnitsInTurn : public ::testing::Test {
  protected:
-  UnitsInTurn() {
+  ThreadsUnitsInTurn() {
     for (int64_t unit = 0; unit < 3; ++unit) {
       queue.add(at::full({16}, static_cast<double>(unit)).to(pretend_device()));
     }
@@ -156,14 +156,14 @@ class UnitsInTurn : public ::testing::Test {
 };
 
 // The part may still be on its way to the device, on the stream of who loads it.
-TEST_F(UnitsInTurn, APartIsThereBeforeTheOtherThreadReadsIt) {
+TEST_F(ThreadsUnitsInTurn, APartIsThereBeforeTheOtherThreadReadsIt) {
   const c10::StreamGuard guard(pretend_stream(5));
   const at::Tensor part = at::full({16}, 3.0).to(pretend_device());
   queue.add(part);
   EXPECT_THAT(streams.calls(), ElementsAre(Call{.kind = Kind::finished, .stream = 5}));
 }
 
-TEST_F(UnitsInTurn, AUnitIsWholeBeforeItIsHandedOutAndKeptForWhoReadsIt) {
+TEST_F(ThreadsUnitsInTurn, AUnitIsWholeBeforeItIsHandedOutAndKeptForWhoReadsIt) {
   const void* first = acquire(0, 7);
   const auto calls = streams.calls();
   ASSERT_EQ(calls.size(), 3u);
@@ -188,7 +188,7 @@ TEST_F(UnitsInTurn, AUnitIsWholeBeforeItIsHandedOutAndKeptForWhoReadsIt) {
 }
 
 // The host has given all reads of unit 0 to two streams and goes on; they are not through with it.
-TEST_F(UnitsInTurn, WhatWasDroppedIsReadToTheEndBeforeAnotherUnitIsGathered) {
+TEST_F(ThreadsUnitsInTurn, WhatWasDroppedIsReadToTheEndBeforeAnotherUnitIsGathered) {
   acquire(0, 7);
   acquire(0, 8);
   streams.clear();
@@ -210,7 +210,7 @@ TEST_F(UnitsInTurn, WhatWasDroppedIsReadToTheEndBeforeAnotherUnitIsGathered) {
                   Call{.kind = Kind::noted, .stream = calls[4].stream}));
 }
 
-TEST_F(UnitsInTurn, LeavingDoesNotForgetWhatIsStillRead) {
+TEST_F(ThreadsUnitsInTurn, LeavingDoesNotForgetWhatIsStillRead) {
   acquire(0, 7);
   acquire(1, 8);
   streams.clear();
@@ -224,7 +224,7 @@ TEST_F(UnitsInTurn, LeavingDoesNotForgetWhatIsStillRead) {
 
 // Two collectives of one rank are never under way side by side where nobody entered: there a rank
 // talks to the others in other ways between its uses.
-TEST_F(UnitsInTurn, NothingIsFetchedAheadOutside) {
+TEST_F(ThreadsUnitsInTurn, NothingIsFetchedAheadOutside) {
   queue.leave();
   for (int round = 0; round < 2; ++round) {
     queue.begin_pass();
