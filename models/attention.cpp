@@ -18,6 +18,7 @@
 #include <map>
 #include <optional>
 
+#include "models/fused_attention.h"
 #include "models/kernels.h"
 #include "models/node.h"
 
@@ -62,14 +63,6 @@ at::Tensor queries_by_group(const at::Tensor& x, int64_t row, int64_t length, in
 at::Tensor keys_by_group(const at::Tensor& rows, int64_t group) {
   return rows.transpose(0, 1).unsqueeze(1).expand({-1, group, -1, -1});
 }
-
-// Where a sequence's rows are, and those of the sequence that it continues.
-struct PackedRows {
-  int64_t begin = 0;
-  int64_t rows = 0;
-  int64_t prefix_begin = 0;
-  int64_t prefix_rows = 0;  // 0: it continues none
-};
 
 std::vector<PackedRows> packed_rows(const std::vector<int64_t>& lengths,
                                     const std::vector<int64_t>& prefixes) {
@@ -200,41 +193,27 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
   return gradients;
 }
 
-}  // namespace
-
-AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
-                             const std::vector<int64_t>& prefixes,
-                             const at::TensorOptions& options) {
-  AttentionPlan plan{.masks = {}, .varlen = {}, .made = true};
-  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
-  if (options.device().is_cpu()) {
-    plan.masks = masks_of(places, options);
-  } else {
-    plan.varlen = varlen_plan(lengths, prefixes, options.device());
-  }
-  return plan;
+QueryKeyValue split(const at::Tensor& qkv, const at::Tensor& positions, const RopeTable& table,
+                    const HeadShape& shape) {
+  return split_and_rotate(qkv, positions, table, shape.num_heads, shape.num_kv_heads,
+                          shape.head_dim);
 }
 
-at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
+at::Tensor varlen_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                  const RopeTable& table, const HeadShape& shape,
-                                 const std::vector<int64_t>& lengths,
-                                 const std::vector<int64_t>& prefixes, const AttentionPlan& given) {
-  const auto split = [&](const at::Tensor& x) {
-    return split_and_rotate(x, positions, table, shape.num_heads, shape.num_kv_heads,
-                            shape.head_dim);
-  };
-  const AttentionPlan plan = given.made ? given : attention_plan(lengths, prefixes, qkv.options());
-  if (!qkv.is_cpu()) {
-    const QueryKeyValue heads = split(qkv);
-    return varlen_attention(heads.query, heads.key, heads.value, plan.varlen);
-  }
-  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
-  const PrefixMasks& masks = plan.masks;
+                                 const VarlenPlan& plan) {
+  const QueryKeyValue heads = split(qkv, positions, table, shape);
+  return varlen_attention(heads.query, heads.key, heads.value, plan);
+}
+
+at::Tensor plain_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
+                                const RopeTable& table, const HeadShape& shape,
+                                const std::vector<PackedRows>& places, const PrefixMasks& masks) {
   PackedHeads heads;
   PackedOutput result;
   {
     const c10::AutoGradMode no_grad(false);
-    const QueryKeyValue parts = split(qkv.detach());
+    const QueryKeyValue parts = split(qkv.detach(), positions, table, shape);
     heads = {.query = parts.query.contiguous(),
              .key = parts.key.contiguous(),
              .value = parts.value.contiguous()};
@@ -253,6 +232,51 @@ at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positi
              rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
             1)};
       });
+}
+
+// Keeps the projection as it is instead of rotated heads.
+at::Tensor fused_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
+                                const RopeTable& table, const HeadShape& shape,
+                                const std::vector<PackedRows>& places) {
+  const at::Tensor input = qkv.detach().contiguous();
+  const bool differentiates = differentiable({qkv});
+  const AttentionOutput result =
+      fused_attention(input, positions, table, shape, places, differentiates);
+  if (!differentiates) return result.out;
+  return with_backward(result.out, {qkv}, "FusedSelfAttentionBackward",
+                       [input, result, places, positions, table, shape](const at::Tensor& dy) {
+                         return torch::autograd::variable_list{fused_attention_backward(
+                             input, positions, table, shape, places, result, dy)};
+                       });
+}
+
+}  // namespace
+
+AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
+                             const std::vector<int64_t>& prefixes, const at::TensorOptions& options,
+                             const HeadShape& shape) {
+  AttentionPlan plan{.masks = {}, .varlen = {}, .made = true};
+  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  if (!options.device().is_cpu()) {
+    plan.varlen = varlen_plan(lengths, prefixes, options.device());
+  } else if (!fused_attention_fits(options, shape)) {
+    plan.masks = masks_of(places, options);
+  }
+  return plan;
+}
+
+at::Tensor packed_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
+                                 const RopeTable& table, const HeadShape& shape,
+                                 const std::vector<int64_t>& lengths,
+                                 const std::vector<int64_t>& prefixes, const AttentionPlan& given) {
+  if (fused_attention_fits(qkv.options(), shape)) {
+    return fused_self_attention(qkv, positions, table, shape, packed_rows(lengths, prefixes));
+  }
+  const AttentionPlan plan =
+      given.made ? given : attention_plan(lengths, prefixes, qkv.options(), shape);
+  return qkv.is_cpu() ? plain_self_attention(qkv, positions, table, shape,
+                                             packed_rows(lengths, prefixes), plan.masks)
+                      : varlen_self_attention(qkv, positions, table, shape, plan.varlen);
 }
 
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,

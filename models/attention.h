@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/attention_cache.h"
+#include "models/fused_attention.h"
 #include "models/rope.h"
 #include "models/varlen_attention.h"
 
@@ -28,24 +29,20 @@ using PrefixMasks = std::map<int64_t, at::Tensor>;
 
 // What attention over a packed batch needs in every layer, made once for a forward.
 struct AttentionPlan {
-  PrefixMasks masks;  // on a CPU
+  PrefixMasks masks;  // on a CPU where fused_attention does not fit
   VarlenPlan varlen;  // on other devices
   bool made = false;
 };
 AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
-                             const std::vector<int64_t>& prefixes,
-                             const at::TensorOptions& options);
+                             const std::vector<int64_t>& prefixes, const at::TensorOptions& options,
+                             const HeadShape& shape);
 
 // The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
 // output: split_and_rotate, then packed_attention on a CPU, as one autograd node, and
-// varlen_attention on other devices. What the node keeps for
-// the backward pass is the rotated heads, its output and a number per row and head; gradients of
-// sequences are written where they belong instead of being added up as whole tensors.
-struct HeadShape {
-  int64_t num_heads = 0;
-  int64_t num_kv_heads = 0;
-  int64_t head_dim = 0;
-};
+// varlen_attention on other devices. Where fused_attention fits, that is the node. What a node
+// keeps for the backward pass is the heads (rotated, or the projection itself), its output and a
+// number per row and head; gradients of sequences are written where they belong instead of being
+// added up as whole tensors.
 at::Tensor packed_self_attention(const at::Tensor& qkv,
                                  const at::Tensor& positions /* [tokens] int64 */,
                                  const RopeTable& table, const HeadShape& shape,

@@ -80,6 +80,8 @@ struct Decoder::State : DecoderWeights {
   std::shared_ptr<GatherQueue> gathers;  // nullptr: all weights are here
   GrowingRopeTable rope;
 
+  HeadShape head_shape() const { return {config.num_heads, config.num_kv_heads, config.head_dim}; }
+
   at::Tensor norm(const at::Tensor& x, const NormWeight& norm, const AdapterRows& adapters) const {
     return by_range(x, norm.module, adapters, [&](const at::Tensor& rows, const at::Tensor* copy) {
       return rms_norm(rows, copy != nullptr ? *copy : norm.weight, config.norm_epsilon);
@@ -91,9 +93,8 @@ struct Decoder::State : DecoderWeights {
                        const AdapterRows& adapters, const ForwardOptions& options) const {
     const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
     if (options.cache == nullptr) {
-      const HeadShape shape{config.num_heads, config.num_kv_heads, config.head_dim};
-      return packed_self_attention(qkv, tokens.positions, rope.table(), shape, tokens.lengths,
-                                   tokens.prefixes, plan);
+      return packed_self_attention(qkv, tokens.positions, rope.table(), head_shape(),
+                                   tokens.lengths, tokens.prefixes, plan);
     }
     const QueryKeyValue heads =
         split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
@@ -219,8 +220,9 @@ at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapte
   // Decoding steps attend through the cache alone.
   const bool decodes = options.cache != nullptr &&
                        std::ranges::all_of(tokens.lengths, [](int64_t rows) { return rows == 1; });
-  const AttentionPlan plan =
-      decodes ? AttentionPlan{} : attention_plan(tokens.lengths, tokens.prefixes, hidden.options());
+  const AttentionPlan plan = decodes ? AttentionPlan{}
+                                     : attention_plan(tokens.lengths, tokens.prefixes,
+                                                      hidden.options(), state_->head_shape());
   for (int64_t layer = 0; layer < state_->config.num_layers; ++layer) {
     if (!options.recompute_blocks || options.cache != nullptr || !c10::GradMode::is_enabled()) {
       hidden = state_->run_block(hidden, layer, tokens, plan, adapters, options);
