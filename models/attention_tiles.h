@@ -219,18 +219,37 @@ LEASH_INLINE void transpose_rows(const float* rows, int64_t stride, int64_t coun
   }
 }
 
+constexpr int64_t kAhead = 8;  // rows between the one that is packed and the one that is fetched
+
+// Asks for a head's numbers before they are read, or written.
+LEASH_INLINE void fetch(const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) __builtin_prefetch(x + i, /*rw=*/0, /*locality=*/2);
+}
+LEASH_INLINE void fetch_to_write(const float* x, int64_t n) {
+  for (int64_t i = 0; i < n; i += kLanes) __builtin_prefetch(x + i, /*rw=*/1, /*locality=*/2);
+}
+
 // scale · one head turned by the angles whose cosines and sines are given (kernels::rotate_head).
 LEASH_INLINE void rotate(const float* x, const float* cosines, const float* sines, float sign,
                          float scale, int64_t half, int64_t n, float* y) {
-#pragma omp simd
-  for (int64_t i = 0; i < half; ++i) {
+  int64_t i = 0;
+  for (; i + kLanes <= half; i += kLanes) {
+    Floats low, high, cosine, sine;
+    load(x + i, low);
+    load(x + i + half, high);
+    load(cosines + i, cosine);
+    load(sines + i, sine);
+    sine *= sign;
+    store((low * cosine - high * sine) * scale, y + i);
+    store((high * cosine + low * sine) * scale, y + i + half);
+  }
+  for (; i < half; ++i) {
     const float sine = sign * sines[i];
     const float low = x[i], high = x[i + half];
     y[i] = (low * cosines[i] - high * sine) * scale;
     y[i + half] = (high * cosines[i] + low * sine) * scale;
   }
-#pragma omp simd
-  for (int64_t i = 2 * half; i < n; ++i) y[i] = x[i] * scale;
+  for (i = 2 * half; i < n; ++i) y[i] = x[i] * scale;
 }
 
 }  // namespace leash::attention_tiles

@@ -37,6 +37,10 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
     const int64_t rows = std::min(kLanes, count - at);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = begin + at + r;
+      if (at + r + kAhead < count) {
+        fetch(s.key(row + kAhead, kv_head), n);
+        fetch(s.value(row + kAhead, kv_head), n);
+      }
       rotate(s.key(row, kv_head), s.cosines_of(row), s.sines_of(row), 1.0f, 1.0f, s.half, n,
              rotated + r * n);
       std::memcpy(values + (at + r) * n, s.value(row, kv_head),
@@ -53,8 +57,16 @@ LEASH_AVX512 void attend_rows(const AttentionSource& s, const AttentionUnit& uni
   const int64_t n = s.head_dim, vectors_of_head = n / kLanes;
   const PackedRows& place = unit.place;
   const int64_t rows = std::min(kRows, unit.end - row);
+  const int64_t group = s.heads / s.kv_heads;
+  const bool last = (head + 1) % group == 0;
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t at = place.begin + row + r;
+    fetch_to_write(results.out + (at * s.heads + head) * n, n);
+    if (!last) {
+      fetch(s.query(at, head + 1), n);
+    } else if (row + kRows + r < unit.end) {
+      fetch(s.query(at + kRows, unit.kv_head * group), n);
+    }
     rotate(s.query(at, head), s.cosines_of(at), s.sines_of(at), 1.0f, s.scale, s.half, n,
            query + r * n);
   }
@@ -86,7 +98,7 @@ LEASH_AVX512 void attend_rows(const AttentionSource& s, const AttentionUnit& uni
   multiply({own_scores, stride, 1}, {values + before * kLanes * n, n, kLanes}, row + rows,
            vectors_of_head, /*add=*/place.prefix_rows > 0, sums, n);
   for (int64_t r = 0; r < rows; ++r) {
-    float* out = results.out + (place.begin + row + r) * s.heads * n + head * n;
+    float* out = results.out + ((place.begin + row + r) * s.heads + head) * n;
     for (int64_t i = 0; i < n; i += kLanes) {
       Floats x;
       load(sums + r * n + i, x);
@@ -108,8 +120,9 @@ void attend(const AttentionSource& s, const AttentionUnit& unit, float* scratch,
   // Those two together have room for a vector of rotated keys.
   pack(s, unit.kv_head, unit.place.prefix_begin, unit.place.prefix_rows, query, keys, values);
   pack(s, unit.kv_head, unit.place.begin, unit.end, query, keys + before * n, values + before * n);
-  for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head) {
-    for (int64_t row = unit.begin; row < unit.end; row += kRows)
+  // A row's heads lie side by side: one after the other, and the next one is fetched meanwhile.
+  for (int64_t row = unit.begin; row < unit.end; row += kRows) {
+    for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head)
       attend_rows(s, unit, head, row, keys, values, scores, query, sums, results);
   }
 }

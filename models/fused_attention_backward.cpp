@@ -72,6 +72,10 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
     const int64_t rows = std::min(kLanes, count - at);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = begin + at + r;
+      if (at + r + kAhead < count) {
+        fetch(s.key(row + kAhead, kv_head), n);
+        fetch(s.value(row + kAhead, kv_head), n);
+      }
       rotate(s.key(row, kv_head), s.cosines_of(row), s.sines_of(row), 1.0f, 1.0f, s.half, n,
              keys + (at + r) * n);
     }
@@ -84,9 +88,19 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
 LEASH_AVX512 void read_queries(const Problem& p, const PackedRows& place, int64_t head,
                                Block& block) {
   const AttentionSource& s = p.source;
-  const int64_t n = s.head_dim;
+  const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
+  const bool last = (head + 1) % group == 0;
+  const int64_t end = place.begin + place.rows;
+  const auto fetch_queries = [&](int64_t row, int64_t of_head) __attribute__((always_inline)) {
+    if (row >= end) return;
+    fetch(s.query(row, of_head), n);
+    fetch(p.dy + (row * s.heads + of_head) * n, n);
+    fetch(p.out + (row * s.heads + of_head) * n, n);
+  };
   for (int64_t r = 0; r < block.rows; ++r) {
     const int64_t row = place.begin + block.first + r;
+    fetch_to_write(p.gradient(row, head), n);
+    fetch_queries(last ? row + kQueries : row, last ? head + 1 - group : head + 1);
     rotate(s.query(row, head), s.cosines_of(row), s.sines_of(row), 1.0f, s.scale, s.half, n,
            block.query + r * n);
     const float* dy = p.dy + (row * s.heads + head) * n;
@@ -101,8 +115,8 @@ LEASH_AVX512 void read_queries(const Problem& p, const PackedRows& place, int64_
     block.delta[r] = sum_of(sum);
     block.logsumexp[r] = p.logsumexp[row * s.heads + head];
   }
-  const int64_t end = pieces_of(block.rows, kRows) * kRows;
-  const auto rest = static_cast<size_t>((end - block.rows) * n) * sizeof(float);
+  const int64_t whole = pieces_of(block.rows, kRows) * kRows;
+  const auto rest = static_cast<size_t>((whole - block.rows) * n) * sizeof(float);
   std::memset(block.query + block.rows * n, 0, rest);
   std::memset(block.dy + block.rows * n, 0, rest);
 }
@@ -280,9 +294,9 @@ void attend_backward(const Problem& p, const BackwardUnit& unit, float* shared, 
               .dquery = scratch.take(kQueries * n),
               .weights = scratch.take(kQueries * kKeys),
               .gradients = scratch.take(kQueries * kKeys)};
-  for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head) {
-    for (block.first = unit.begin; block.first < unit.end; block.first += kQueries) {
-      block.rows = std::min(kQueries, unit.end - block.first);
+  for (block.first = unit.begin; block.first < unit.end; block.first += kQueries) {
+    block.rows = std::min(kQueries, unit.end - block.first);
+    for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head) {
       read_queries(p, place, head, block);
       bool first = true;
       for (int64_t key = 0; key < prefix.count; key += kKeys, first = false)
