@@ -221,10 +221,10 @@ at::Tensor plain_self_attention(const at::Tensor& qkv, const at::Tensor& positio
   }
   const at::Tensor y = result.out.flatten(1);
   if (!differentiable({qkv})) return y;
-  const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
   return with_backward(
       y, {qkv}, "PackedSelfAttentionBackward",
-      [heads, result, places, masks, positions, inverse](const at::Tensor& dy) {
+      [heads, result, places, masks, positions, table](const at::Tensor& dy) {
+        const RopeTable inverse{.cosines = table.cosines, .sines = table.sines.neg()};
         const PackedHeads gradients = attend_backward(
             heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places, masks);
         return torch::autograd::variable_list{at::cat(
@@ -243,7 +243,8 @@ at::Tensor fused_self_attention(const at::Tensor& qkv, const at::Tensor& positio
   const AttentionOutput result =
       fused_attention(input, positions, table, shape, places, differentiates);
   if (!differentiates) return result.out;
-  return with_backward(result.out, {qkv}, "FusedSelfAttentionBackward",
+  const at::Tensor y = result.out.detach();  // the node keeps `out`, and `y` the node
+  return with_backward(y, {qkv}, "FusedSelfAttentionBackward",
                        [input, result, places, positions, table, shape](const at::Tensor& dy) {
                          return torch::autograd::variable_list{fused_attention_backward(
                              input, positions, table, shape, places, result, dy)};

@@ -1,13 +1,11 @@
 #include "rl/plan/activations.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace leash {
 namespace {
 
 constexpr int64_t kModulesOfBlock = 9;
-constexpr int64_t kFirstPositions = 2048;  // models/rope.cpp: a table of angles has at least these
 
 // Widths of a block's tensors, in numbers a row.
 struct Widths {
@@ -43,7 +41,7 @@ class Keeper {
   // Bytes that one block keeps.
   int64_t block(int64_t layer) {
     const int64_t first = 1 + layer * kModulesOfBlock;
-    per_row_ = constant_ = 0;
+    per_row_ = 0;
     norm(first + 7);
     linear(first, 3, width_.hidden);
     attention();
@@ -53,7 +51,7 @@ class Keeper {
     linear(first + 4, 2, width_.hidden);
     gated_activation();
     linear(first + 6, 1, width_.middle);
-    return per_row_ * pass_.rows + constant_;
+    return per_row_ * pass_.rows;
   }
 
   // The norm behind the last block.
@@ -88,15 +86,10 @@ class Keeper {
     grows_ = true;
   }
 
-  // Rotated queries and keys, values, the result and a log of each softmax's sum.
+  // Queries, keys, values, the result and a log of each softmax's sum.
   void attention() {
     if (!grows_) return;
     per_row_ += (2 * width_.queries + 2 * width_.keys) * element_ + width_.heads * wide_;
-    const auto positions = static_cast<int64_t>(
-        std::bit_ceil(static_cast<uint64_t>(std::max(pass_.longest, kFirstPositions))));
-    // The sines of the way back, [positions, half of what is rotated].
-    constant_ +=
-        std::min(positions, model_.config.max_positions) * (model_.config.rope.rotary_dim / 2) * 4;
   }
 
   void gated_activation() {
@@ -112,7 +105,7 @@ class Keeper {
   int64_t element_, wide_;
   bool fused_;
   bool grows_ = false;  // whether a gradient flows through what comes next
-  int64_t per_row_ = 0, constant_ = 0;
+  int64_t per_row_ = 0;
 };
 
 // Blocks through which a gradient flows.
