@@ -11,7 +11,6 @@ namespace leash {
 
 struct PassShape {
   int64_t rows = 0;        // tokens of the packed batch
-  int64_t longest = 0;     // of its sequences
   bool recompute = false;  // gradient checkpointing
   bool dropout = false;
 };

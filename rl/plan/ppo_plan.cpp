@@ -208,9 +208,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
 
 PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
   const at::ScalarType dtype = dtype_of(setup);
-  const PassShape pass{.rows = sizes.trained_rows,
-                       .longest = sizes.text,
-                       .recompute = setup.model.gradient_checkpointing};
+  const PassShape pass{.rows = sizes.trained_rows, .recompute = setup.model.gradient_checkpointing};
   const ModelFacts& trunk = roles.critic_model ? *roles.critic_model : roles.base;
   const AdapterFacts* critic = roles.critic ? &*roles.critic : nullptr;
   PlanPhase phase{.name = "update"};

@@ -19,7 +19,6 @@ struct Training {
   const ModelConfig& model;
   const RunConfig& run;
   const ModelDevice& devices;
-  int64_t longest = 0;     // tokens of a sequence
   int64_t row_tokens = 0;  // of a row: a sample, or both answers of a pair
   bool scores = false;     // the head is a score, not the vocabulary
   bool dropout = false;
@@ -28,7 +27,6 @@ struct Training {
 
 PassShape pass_of(const Training& training, int64_t rows) {
   return {.rows = rows,
-          .longest = training.longest,
           .recompute = training.model.gradient_checkpointing,
           .dropout = training.dropout};
 }
@@ -128,7 +126,6 @@ Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& 
                           .model = setup.model,
                           .run = setup.run,
                           .devices = setup.devices,
-                          .longest = longest,
                           .row_tokens = longest,
                           .dropout = adapter.dropout > 0,
                           .sums_bytes = sizeof(SftSums)};
@@ -145,7 +142,6 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
                           .model = setup.model,
                           .run = setup.run,
                           .devices = setup.devices,
-                          .longest = longest,
                           .row_tokens = 2 * longest,
                           .scores = true,
                           .dropout = adapter.dropout > 0 && !setup.reward.disable_dropout,
@@ -166,7 +162,6 @@ Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
                           .model = setup.model,
                           .run = setup.run,
                           .devices = setup.devices,
-                          .longest = longest,
                           .row_tokens = longest,
                           .scores = true,
                           .dropout = adapter.dropout > 0,

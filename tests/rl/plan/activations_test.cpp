@@ -30,7 +30,7 @@ LoraConfig everywhere() { return {.r = 4, .lora_alpha = 8, .target_modules = "al
 TEST(PlanActivations, KeptByHand) {
   const ModelFacts model = facts_of(tiny_checkpoint());
   const AdapterFacts adapter = adapter_facts(query_and_value(), model.modules);
-  const PassShape pass{.rows = 10, .longest = 5};
+  const PassShape pass{.rows = 10};
   EXPECT_EQ(kept_bytes(model, at::kFloat, &adapter, pass), 4 * 10 * (309 + 342 + 33));
   PassShape recomputed = pass;
   recomputed.recompute = true;
@@ -43,7 +43,7 @@ TEST(PlanActivations, BackwardScratchByHand) {
   const ModelFacts model = facts_of(tiny_checkpoint());
   const AdapterFacts few = adapter_facts(query_and_value(), model.modules);
   const AdapterFacts all = adapter_facts(everywhere(), model.modules);
-  const PassShape pass{.rows = 10, .longest = 5};
+  const PassShape pass{.rows = 10};
   EXPECT_EQ(backward_scratch_bytes(model, at::kFloat, &few, pass), 4 * 10 * (32 + 3 * 64));
   EXPECT_EQ(backward_scratch_bytes(model, at::kFloat, &all, pass), 4 * 10 * (32 + 2 * 64));
   PassShape recomputed = pass;
@@ -87,8 +87,7 @@ TEST_P(PlanMeasured, KeptAndPeakOfTheBackwardPass) {
   if (with.dtype == at::kDouble) adapter = adapter.to(at::kDouble);
   const AdapterFacts facts = adapter_facts(with.lora, model.modules);
   const PackedTokens tokens = tokens_of(with.prefixes);
-  const PassShape pass{
-      .rows = 288, .longest = with.prefixes ? 64 : 32, .recompute = with.recompute};
+  const PassShape pass{.rows = 288, .recompute = with.recompute};
   (void)decoder->forward(tokens);  // makes the table of angles
   MemoryCount count;
   const at::Tensor hidden = decoder->forward(tokens, adapter, {.recompute_blocks = with.recompute});

@@ -340,7 +340,7 @@ TEST(PlanPpo, PhasesByHand) {
   EXPECT_EQ(plan.micro_batch_rows, 70);
   EXPECT_EQ(plan_of(ppo_setup(), model, {.ranks = 8}).micro_batch_rows, 31);
   EXPECT_EQ(plan_of(ppo_setup(), model, {.longest = 4}).micro_batch_rows, 4 * 15);
-  const PassShape pass{.rows = 70, .longest = 31};
+  const PassShape pass{.rows = 70};
   const AdapterFacts adapter = adapter_facts({}, model.modules);
   EXPECT_EQ(
       bytes_of(phase_of(plan, "update").items, "activations kept for the policy's backward pass"),
