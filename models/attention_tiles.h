@@ -19,48 +19,10 @@ using product_tile::Lanes;
 using product_tile::load;
 using product_tile::Matrix;
 using product_tile::store;
+using product_tile::tile;
+using product_tile::Vectors;
 
 inline int64_t pieces_of(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
-
-// A right factor by vectors: vector v of row d is at data[d row + v vector].
-struct Vectors {
-  const float* data = nullptr;
-  int64_t row = 0;
-  int64_t vector = 0;
-};
-
-// out [kRows, Count kLanes] = left [kRows, depth] right [depth, Count kLanes], or added to what is
-// there. Every element adds up in the order of depth.
-template <int Count>
-LEASH_INLINE void tile(const Matrix& left, const Vectors& right, int64_t depth, bool add,
-                       float* out, int64_t out_stride) {
-  Floats sums[kRows][Count] = {};
-  if (add) {
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 3
-      for (int v = 0; v < Count; ++v) load(out + r * out_stride + v * kLanes, sums[r][v]);
-    }
-  }
-  const float* column = left.data;
-  const float* row = right.data;
-  for (int64_t d = 0; d < depth; ++d, column += left.column_stride, row += right.row) {
-    Floats factor[Count];
-#pragma GCC unroll 3
-    for (int v = 0; v < Count; ++v) load(row + v * right.vector, factor[v]);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const float value = column[r * left.row_stride];
-#pragma GCC unroll 3
-      for (int v = 0; v < Count; ++v) sums[r][v] += value * factor[v];
-    }
-  }
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 3
-    for (int v = 0; v < Count; ++v) store(sums[r][v], out + r * out_stride + v * kLanes);
-  }
-}
 
 // out [kRows, vectors kLanes] = left [kRows, depth] right, or added to what is there.
 LEASH_AVX512 inline void multiply(const Matrix& left, Vectors right, int64_t depth, int64_t vectors,
@@ -68,11 +30,11 @@ LEASH_AVX512 inline void multiply(const Matrix& left, Vectors right, int64_t dep
   while (vectors > 0) {
     const int64_t count = vectors == 4 ? 2 : std::min<int64_t>(vectors, 3);
     if (count == 3) {
-      tile<3>(left, right, depth, add, out, out_stride);
+      tile<kRows, 3>(left, right, depth, add, out, out_stride);
     } else if (count == 2) {
-      tile<2>(left, right, depth, add, out, out_stride);
+      tile<kRows, 2>(left, right, depth, add, out, out_stride);
     } else {
-      tile<1>(left, right, depth, add, out, out_stride);
+      tile<kRows, 1>(left, right, depth, add, out, out_stride);
     }
     right.data += count * right.vector;
     out += count * kLanes;

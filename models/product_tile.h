@@ -46,68 +46,72 @@ struct Matrix {
   }
 };
 
-// out = left[Rows, depth] panel[depth, Vectors kLanes], or added to what is there.
-template <int Rows, int Vectors>
-LEASH_INLINE void tile(const float* panel, const Matrix& left, int64_t depth, bool add, float* out,
-                       int64_t out_stride) {
-  Floats sums[Rows][Vectors] = {};
+// A right factor by vectors: vector v of row d is at data[d row + v vector].
+struct Vectors {
+  const float* data = nullptr;
+  int64_t row = 0;
+  int64_t vector = kLanes;
+};
+
+// out [Rows, Count kLanes] = left [Rows, depth] right [depth, Count kLanes], or added to what is
+// there. Every element adds up in the order of depth.
+template <int Rows, int Count>
+LEASH_INLINE void tile(const Matrix& left, const Vectors& right, int64_t depth, bool add,
+                       float* out, int64_t out_stride) {
+  Floats sums[Rows][Count] = {};
   if (add) {
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 3
-      for (int v = 0; v < Vectors; ++v) load(out + r * out_stride + v * kLanes, sums[r][v]);
+      for (int v = 0; v < Count; ++v) load(out + r * out_stride + v * kLanes, sums[r][v]);
     }
   }
   const float* column = left.data;
-  for (int64_t d = 0; d < depth; ++d, column += left.column_stride) {
-    Floats right[Vectors];
+  const float* row = right.data;
+  for (int64_t d = 0; d < depth; ++d, column += left.column_stride, row += right.row) {
+    Floats factor[Count];
 #pragma GCC unroll 3
-    for (int v = 0; v < Vectors; ++v) load(panel + (d * Vectors + v) * kLanes, right[v]);
+    for (int v = 0; v < Count; ++v) load(row + v * right.vector, factor[v]);
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       const float value = column[r * left.row_stride];
 #pragma GCC unroll 3
-      for (int v = 0; v < Vectors; ++v) sums[r][v] += value * right[v];
+      for (int v = 0; v < Count; ++v) sums[r][v] += value * factor[v];
     }
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
 #pragma GCC unroll 3
-    for (int v = 0; v < Vectors; ++v) store(sums[r][v], out + r * out_stride + v * kLanes);
+    for (int v = 0; v < Count; ++v) store(sums[r][v], out + r * out_stride + v * kLanes);
   }
 }
 
-// The same where fewer than Vectors kLanes columns are there.
-template <int Rows, int Vectors>
-LEASH_INLINE void narrow_tile(const float* panel, const Matrix& left, int64_t depth, bool add,
+// The same where fewer than Count kLanes columns are there.
+template <int Rows, int Count>
+LEASH_INLINE void narrow_tile(const Matrix& left, const Vectors& right, int64_t depth, bool add,
                               float* out, int64_t out_stride, int64_t columns) {
-  float whole[Rows][Vectors * kLanes] = {};
+  float whole[Rows][Count * kLanes] = {};
   const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
   for (int r = 0; r < Rows && add; ++r) std::memcpy(whole[r], out + r * out_stride, bytes);
-  tile<Rows, Vectors>(panel, left, depth, add, whole[0], Vectors * kLanes);
+  tile<Rows, Count>(left, right, depth, add, whole[0], Count * kLanes);
   for (int r = 0; r < Rows; ++r) std::memcpy(out + r * out_stride, whole[r], bytes);
 }
 
-template <int Rows, int Vectors>
-LEASH_INLINE void some_rows(const float* panel, const Matrix& left, int64_t depth, bool add,
-                            float* out, int64_t out_stride, int64_t columns) {
-  if (columns == Vectors * kLanes) {
-    tile<Rows, Vectors>(panel, left, depth, add, out, out_stride);
-  } else {
-    narrow_tile<Rows, Vectors>(panel, left, depth, add, out, out_stride, columns);
-  }
-}
-
 // All rows of a panel's columns: out [rows, columns] = left [rows, depth] panel [depth, columns].
-template <int Vectors>
+template <int Count>
 LEASH_INLINE void multiply_panel(const float* panel, const Matrix& left, int64_t rows,
                                  int64_t depth, bool add, float* out, int64_t out_stride,
                                  int64_t columns) {
+  const Vectors right{panel, Count * kLanes, kLanes};
   int64_t row = 0;
   const auto step = [&]<int Rows>() __attribute__((always_inline)) {
     for (; rows - row >= Rows; row += Rows) {
-      some_rows<Rows, Vectors>(panel, left.at(row, 0), depth, add, out + row * out_stride,
-                               out_stride, columns);
+      if (columns == Count * kLanes) {
+        tile<Rows, Count>(left.at(row, 0), right, depth, add, out + row * out_stride, out_stride);
+      } else {
+        narrow_tile<Rows, Count>(left.at(row, 0), right, depth, add, out + row * out_stride,
+                                 out_stride, columns);
+      }
     }
   };
   step.template operator()<8>();
