@@ -1,7 +1,6 @@
-// Causal attention over packed sequences in one pass over the fused projection, forward and
-// backward: fp32 on a CPU with AVX-512. Nothing of the size [length, length] or [tokens, heads] ×
-// head_dim is made but the result: queries and keys are rotated when they are read, scores live in
-// a cache, and gradients are written where they belong in the projection's gradient.
+// Causal attention over packed sequences from the fused projection in one pass, forward and
+// backward: fp32 on a CPU with AVX-512. Queries and keys are rotated when they are read, scores stay
+// in a core's cache, and gradients are written where they belong in the projection's gradient.
 #pragma once
 
 #include <ATen/core/Tensor.h>
