@@ -1,6 +1,6 @@
 // Causal attention over packed sequences from the fused projection in one pass, forward and
-// backward: fp32 on a CPU with AVX-512. Queries and keys are rotated when they are read, scores stay
-// in a core's cache, and gradients are written where they belong in the projection's gradient.
+// backward: fp32 on a CPU with AVX-512. Queries and keys are rotated when they are read, scores
+// stay in a core's cache, and gradients are written where they belong in the projection's gradient.
 #pragma once
 
 #include <ATen/core/Tensor.h>

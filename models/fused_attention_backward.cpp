@@ -22,8 +22,8 @@ constexpr int64_t kKeys = 6 * kLanes;  // of a block
 constexpr int64_t kRowsOfPart = 256;   // a longer sequence is divided,
 constexpr int64_t kMostParts = 8;      // into as many parts at most
 
-// Gradients of a unit's keys and values, [vectors kLanes, head_dim] each: in memory that units share
-// where several add to the same keys, else in its scratch.
+// Gradients of a unit's keys and values, [vectors kLanes, head_dim] each: in memory that units
+// share where several add to the same keys, else in its scratch.
 struct KeySums {
   float* keys = nullptr;
   float* values = nullptr;
