@@ -64,14 +64,14 @@ at::Tensor keys_by_group(const at::Tensor& rows, int64_t group) {
   return rows.transpose(0, 1).unsqueeze(1).expand({-1, group, -1, -1});
 }
 
-std::vector<PackedRows> packed_rows(const std::vector<int64_t>& lengths,
-                                    const std::vector<int64_t>& prefixes) {
+std::vector<SequenceRows> packed_rows(const std::vector<int64_t>& lengths,
+                                      const std::vector<int64_t>& prefixes) {
   TORCH_CHECK(prefixes.empty() || prefixes.size() == lengths.size(),
               "packed_attention: a prefix (or -1) for each sequence");
-  std::vector<PackedRows> places;
+  std::vector<SequenceRows> places;
   int64_t row = 0;
   for (size_t i = 0; i < lengths.size(); ++i) {
-    PackedRows place{.begin = row, .rows = lengths[i]};
+    SequenceRows place{.begin = row, .rows = lengths[i]};
     if (!prefixes.empty() && prefixes[i] >= 0) {
       TORCH_CHECK(prefixes[i] < static_cast<int64_t>(i) && prefixes[prefixes[i]] < 0,
                   "packed_attention: sequence ", i, " cannot continue sequence ", prefixes[i]);
@@ -90,7 +90,7 @@ struct PackedOutput {
 };
 
 // What a sequence's rows see: their own keys, or those of the sequence that they continue as well.
-at::Tensor seen_by(const at::Tensor& x, const PackedRows& place) {
+at::Tensor seen_by(const at::Tensor& x, const SequenceRows& place) {
   const at::Tensor own = x.narrow(0, place.begin, place.rows);
   if (place.prefix_rows == 0) return own;
   return at::cat({x.narrow(0, place.prefix_begin, place.prefix_rows), own});
@@ -99,7 +99,7 @@ at::Tensor seen_by(const at::Tensor& x, const PackedRows& place) {
 // The same where gradients come back through autograd: a beginning that is in `shared` already (by
 // its first row) is taken from there, so that what its sequences give it is summed in one place, in
 // fp32 at least, and rounded once.
-at::Tensor seen_by(const at::Tensor& x, const PackedRows& place,
+at::Tensor seen_by(const at::Tensor& x, const SequenceRows& place,
                    std::map<int64_t, at::Tensor>& shared) {
   const at::Tensor own = x.narrow(0, place.begin, place.rows);
   if (place.prefix_rows == 0) return own;
@@ -112,16 +112,16 @@ at::Tensor seen_by(const at::Tensor& x, const PackedRows& place,
 }
 
 // Row i sees the prefix and its own rows up to i; undefined where a plain causal mask does.
-std::optional<at::Tensor> visible(const PackedRows& place, const PrefixMasks& masks) {
+std::optional<at::Tensor> visible(const SequenceRows& place, const PrefixMasks& masks) {
   if (place.prefix_rows == 0) return std::nullopt;
   return masks.at(place.prefix_rows)
       .narrow(2, 0, place.rows)
       .narrow(3, 0, place.prefix_rows + place.rows);
 }
 
-PrefixMasks masks_of(const std::vector<PackedRows>& places, const at::TensorOptions& options) {
+PrefixMasks masks_of(const std::vector<SequenceRows>& places, const at::TensorOptions& options) {
   std::map<int64_t, int64_t> longest;
-  for (const PackedRows& place : places) {
+  for (const SequenceRows& place : places) {
     if (place.prefix_rows > 0)
       longest[place.prefix_rows] = std::max(longest[place.prefix_rows], place.rows);
   }
@@ -134,13 +134,13 @@ PrefixMasks masks_of(const std::vector<PackedRows>& places, const at::TensorOpti
   return masks;
 }
 
-PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRows>& places,
+PackedOutput attend_forward(const PackedHeads& heads, const std::vector<SequenceRows>& places,
                             const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
   PackedOutput result{.out = at::empty(heads.query.sizes(), heads.query.options()),
                       .logsumexp = {}};
-  for (const PackedRows& place : places) {
+  for (const SequenceRows& place : places) {
     const auto mask = visible(place, masks);
     const auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
         queries_by_group(heads.query, place.begin, place.rows, kv_heads),
@@ -154,20 +154,21 @@ PackedOutput attend_forward(const PackedHeads& heads, const std::vector<PackedRo
 }
 
 PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forward,
-                            const at::Tensor& dy, const std::vector<PackedRows>& places,
+                            const at::Tensor& dy, const std::vector<SequenceRows>& places,
                             const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
   // What many sequences add to a beginning that they share is summed in fp32 at least and rounded
   // once.
   const bool shared =
-      std::ranges::any_of(places, [](const PackedRows& place) { return place.prefix_rows > 0; });
+      std::ranges::any_of(places, [](const SequenceRows& place) { return place.prefix_rows > 0; });
   const at::ScalarType sums = shared ? at::toOpMathType(dy.scalar_type()) : dy.scalar_type();
   PackedHeads gradients{.query = at::empty(heads.query.sizes(), dy.options()),
                         .key = at::empty(heads.key.sizes(), dy.options().dtype(sums)),
                         .value = at::empty(heads.value.sizes(), dy.options().dtype(sums))};
   // A sequence's own rows come before whatever continues it adds to them.
-  const auto give = [&](const at::Tensor& all, const at::Tensor& grouped, const PackedRows& place) {
+  const auto give = [&](const at::Tensor& all, const at::Tensor& grouped,
+                        const SequenceRows& place) {
     const at::Tensor rows =
         grouped.sum(1, /*keepdim=*/false, sums).transpose(0, 1);  // [seen, kv_heads, head_dim]
     all.narrow(0, place.begin, place.rows).copy_(rows.narrow(0, place.prefix_rows, place.rows));
@@ -175,7 +176,7 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
     all.narrow(0, place.prefix_begin, place.prefix_rows).add_(rows.narrow(0, 0, place.prefix_rows));
   };
   for (size_t i = 0; i < places.size(); ++i) {
-    const PackedRows& place = places[i];
+    const SequenceRows& place = places[i];
     const auto mask = visible(place, masks);
     const auto [dq, dk, dv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         queries_by_group(dy, place.begin, place.rows, kv_heads),
@@ -208,7 +209,7 @@ at::Tensor varlen_self_attention(const at::Tensor& qkv, const at::Tensor& positi
 
 at::Tensor plain_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<PackedRows>& places, const PrefixMasks& masks) {
+                                const std::vector<SequenceRows>& places, const PrefixMasks& masks) {
   PackedHeads heads;
   PackedOutput result;
   {
@@ -237,7 +238,7 @@ at::Tensor plain_self_attention(const at::Tensor& qkv, const at::Tensor& positio
 // Keeps the projection as it is instead of rotated heads.
 at::Tensor fused_self_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<PackedRows>& places) {
+                                const std::vector<SequenceRows>& places) {
   const at::Tensor input = qkv.detach().contiguous();
   const bool differentiates = differentiable({qkv});
   const AttentionOutput result =
@@ -257,7 +258,7 @@ AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
                              const std::vector<int64_t>& prefixes, const at::TensorOptions& options,
                              const HeadShape& shape) {
   AttentionPlan plan{.masks = {}, .varlen = {}, .made = true};
-  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  const std::vector<SequenceRows> places = packed_rows(lengths, prefixes);
   if (!options.device().is_cpu()) {
     plan.varlen = varlen_plan(lengths, prefixes, options.device());
   } else if (!fused_attention_fits(options, shape)) {
@@ -284,11 +285,11 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const std::vector<int64_t>& lengths,
                             const std::vector<int64_t>& prefixes) {
   const bool grouped = query.size(1) != key.size(1);
-  const std::vector<PackedRows> places = packed_rows(lengths, prefixes);
+  const std::vector<SequenceRows> places = packed_rows(lengths, prefixes);
   std::map<int64_t, at::Tensor> shared_keys, shared_values;
   std::vector<at::Tensor> outputs;
   outputs.reserve(places.size());
-  for (const PackedRows& place : places) {
+  for (const SequenceRows& place : places) {
     // The prefix's queries stand before the sequence's own and are dropped afterwards, which costs
     // less than a mask.
     const at::Tensor output = rows_first(at::scaled_dot_product_attention(

@@ -53,7 +53,7 @@ struct AttentionSource {
 
 // Rows [begin, end) of a sequence for the query heads of one key head.
 struct AttentionUnit {
-  PackedRows place;
+  SequenceRows place;
   int64_t kv_head = 0;
   int64_t begin = 0, end = 0;
   // Scores that it computes, for one query head.
@@ -64,7 +64,7 @@ struct AttentionUnit {
 
 // A sequence's rows in `parts` of about the same cost: the first rows of each, and the end. Whole
 // groups of `step` rows, where rows suffice.
-inline std::vector<int64_t> divided_rows(const PackedRows& place, int64_t parts, int64_t step) {
+inline std::vector<int64_t> divided_rows(const SequenceRows& place, int64_t parts, int64_t step) {
   const auto cost = [&](int64_t end) {
     return AttentionUnit{.place = place, .begin = 0, .end = end}.cost();
   };

@@ -21,7 +21,7 @@ struct Results {
   float* logsumexp = nullptr;  // [tokens, heads], nullptr: not wanted
 };
 
-int64_t prefix_vectors(const PackedRows& place) { return pieces_of(place.prefix_rows, kLanes); }
+int64_t prefix_vectors(const SequenceRows& place) { return pieces_of(place.prefix_rows, kLanes); }
 
 // Numbers of scratch: keys transposed, values, scores of a group of rows, its queries and results.
 int64_t scratch_of(const AttentionUnit& unit, int64_t n) {
@@ -55,7 +55,7 @@ LEASH_AVX512 void attend_rows(const AttentionSource& s, const AttentionUnit& uni
                               int64_t row, const float* keys, const float* values, float* scores,
                               float* query, float* sums, const Results& results) {
   const int64_t n = s.head_dim, vectors_of_head = n / kLanes;
-  const PackedRows& place = unit.place;
+  const SequenceRows& place = unit.place;
   const int64_t rows = std::min(kRows, unit.end - row);
   const int64_t group = s.heads / s.kv_heads;
   const bool last = (head + 1) % group == 0;
@@ -128,13 +128,13 @@ void attend(const AttentionSource& s, const AttentionUnit& unit, float* scratch,
 }
 
 // Parts small enough for all threads, but not so small that packing shows.
-std::vector<AttentionUnit> units_of(const std::vector<PackedRows>& places, int64_t kv_heads) {
+std::vector<AttentionUnit> units_of(const std::vector<SequenceRows>& places, int64_t kv_heads) {
   int64_t cost = 0;
-  for (const PackedRows& place : places)
+  for (const SequenceRows& place : places)
     cost += kv_heads * AttentionUnit{.place = place, .end = place.rows}.cost();
   const int64_t wanted = std::max<int64_t>(cost / (4 * at::get_num_threads()), 1);
   std::vector<AttentionUnit> units;
-  for (const PackedRows& place : places) {
+  for (const SequenceRows& place : places) {
     const int64_t whole = AttentionUnit{.place = place, .end = place.rows}.cost();
     const std::vector<int64_t> begins = divided_rows(place, pieces_of(whole, wanted), kFewestRows);
     for (size_t part = 0; part + 1 < begins.size(); ++part) {
@@ -156,7 +156,7 @@ bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& sha
 
 AttentionOutput fused_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<PackedRows>& places, bool keep_logsumexp) {
+                                const std::vector<SequenceRows>& places, bool keep_logsumexp) {
   RECORD_USER_SCOPE("leash::fused_attention");
   const AttentionSource source(qkv, positions, table, shape);
   const at::TensorOptions options = qkv.options().requires_grad(false);

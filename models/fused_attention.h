@@ -19,7 +19,7 @@ struct HeadShape {
 };
 
 // Where a sequence's rows are, and those of the sequence that it continues.
-struct PackedRows {
+struct SequenceRows {
   int64_t begin = 0;
   int64_t rows = 0;
   int64_t prefix_begin = 0;
@@ -39,14 +39,14 @@ bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& sha
 // threads.
 AttentionOutput fused_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<PackedRows>& places, bool keep_logsumexp);
+                                const std::vector<SequenceRows>& places, bool keep_logsumexp);
 
 // dL/dqkv for dy = dL/dout [tokens, heads · head_dim] (Dao et al. 2022, arXiv:2205.14135, algorithm
 // 4, with logsumexp in place of maximum and sum): D = rowsum(dO O), P = exp(S - logsumexp),
 // dV = Pᵀ dO, dS = P (dO Vᵀ - D), dQ = dS K, dK = dSᵀ Q. Sums have one order whatever the threads.
 at::Tensor fused_attention_backward(const at::Tensor& qkv, const at::Tensor& positions,
                                     const RopeTable& table, const HeadShape& shape,
-                                    const std::vector<PackedRows>& places,
+                                    const std::vector<SequenceRows>& places,
                                     const AttentionOutput& forward, const at::Tensor& dy);
 
 }  // namespace leash

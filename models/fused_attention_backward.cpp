@@ -85,7 +85,7 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
 }
 
 // Queries, dL/dout and D of the block's rows; zeros up to a whole group of rows.
-LEASH_AVX512 void read_queries(const Problem& p, const PackedRows& place, int64_t head,
+LEASH_AVX512 void read_queries(const Problem& p, const SequenceRows& place, int64_t head,
                                Block& block) {
   const AttentionSource& s = p.source;
   const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
@@ -161,7 +161,7 @@ LEASH_AVX512 void meet(const AttentionSource& s, const PackedKeys& keys, int64_t
 }
 
 // dL/dq of the block's rows, turned back.
-LEASH_AVX512 void write_queries(const Problem& p, const PackedRows& place, int64_t head,
+LEASH_AVX512 void write_queries(const Problem& p, const SequenceRows& place, int64_t head,
                                 const Block& block) {
   const AttentionSource& s = p.source;
   for (int64_t r = 0; r < block.rows; ++r) {
@@ -203,12 +203,12 @@ struct Division {
 };
 
 // The same whatever the number of threads, since it decides what is added to what first.
-Division divide(const std::vector<PackedRows>& places, const AttentionSource& source) {
+Division divide(const std::vector<SequenceRows>& places, const AttentionSource& source) {
   std::map<int64_t, size_t> by_begin;
   std::vector<std::vector<int64_t>> begins;
   std::vector<int64_t> adding(places.size(), 0);
   for (size_t i = 0; i < places.size(); ++i) {
-    const PackedRows& place = places[i];
+    const SequenceRows& place = places[i];
     if (place.rows > 0) by_begin[place.begin] = i;
     begins.push_back(
         divided_rows(place, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
@@ -225,7 +225,7 @@ Division divide(const std::vector<PackedRows>& places, const AttentionSource& so
     return part;
   };
   for (size_t i = 0; i < places.size(); ++i) {
-    const PackedRows& place = places[i];
+    const SequenceRows& place = places[i];
     if (place.rows == 0) continue;
     for (size_t part = 0; part + 1 < begins[i].size(); ++part) {
       SharedSums::Part own{.offset = -1}, prefix{.offset = -1};
@@ -278,7 +278,7 @@ PackedKeys packed_keys(const Problem& p, int64_t kv_head, int64_t begin, int64_t
 
 void attend_backward(const Problem& p, const BackwardUnit& unit, float* shared, float* memory) {
   const AttentionSource& s = p.source;
-  const PackedRows& place = unit.place;
+  const SequenceRows& place = unit.place;
   const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
   Scratch scratch{memory};
   const auto sums = [&](int64_t offset) { return offset < 0 ? nullptr : shared + offset; };
@@ -314,7 +314,7 @@ void attend_backward(const Problem& p, const BackwardUnit& unit, float* shared, 
 }
 
 // Gradients of keys and values to which several units have added.
-void add_shared(const Problem& p, const std::vector<PackedRows>& places, const SharedSums& sums,
+void add_shared(const Problem& p, const std::vector<SequenceRows>& places, const SharedSums& sums,
                 const float* shared) {
   const AttentionSource& s = p.source;
   const int64_t n = s.head_dim;
@@ -344,7 +344,7 @@ void add_shared(const Problem& p, const std::vector<PackedRows>& places, const S
 
 at::Tensor fused_attention_backward(const at::Tensor& qkv, const at::Tensor& positions,
                                     const RopeTable& table, const HeadShape& shape,
-                                    const std::vector<PackedRows>& places,
+                                    const std::vector<SequenceRows>& places,
                                     const AttentionOutput& forward, const at::Tensor& dy) {
   RECORD_USER_SCOPE("leash::fused_attention_backward");
   const at::TensorOptions options = qkv.options().requires_grad(false);

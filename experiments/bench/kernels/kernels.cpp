@@ -61,7 +61,7 @@ void attention_of_ours(benchmark::State& state) {
   const at::Tensor positions = at::arange(length).repeat({kSequences});
   const RopeTable table =
       rope_table({.theta = 10000, .rotary_dim = kHeads.head_dim}, state.range(0));
-  std::vector<PackedRows> places;
+  std::vector<SequenceRows> places;
   for (int64_t i = 0; i < kSequences; ++i) places.push_back({.begin = i * length, .rows = length});
   for ([[maybe_unused]] auto run : state) {
     benchmark::DoNotOptimize(
