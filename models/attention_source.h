@@ -13,6 +13,7 @@
 #include <numeric>
 #include <vector>
 
+#include "models/attention_tiles.h"
 #include "models/fused_attention.h"
 
 namespace leash {
@@ -50,6 +51,20 @@ struct AttentionSource {
   const float* cosines;
   const float* sines;
 };
+
+// Keys [row, row + count) of a head, rotated. The rows to come, up to `end`, are fetched with their
+// values.
+LEASH_INLINE void rotate_keys(const AttentionSource& s, int64_t kv_head, int64_t row, int64_t count,
+                              int64_t end, float* keys) {
+  using namespace attention_tiles;  // NOLINT: internal to these files
+  for (int64_t r = row; r < row + count; ++r, keys += s.head_dim) {
+    if (r + kAhead < end) {
+      fetch(s.key(r + kAhead, kv_head), s.head_dim);
+      fetch(s.value(r + kAhead, kv_head), s.head_dim);
+    }
+    rotate(s.key(r, kv_head), s.cosines_of(r), s.sines_of(r), 1.0f, 1.0f, s.half, s.head_dim, keys);
+  }
+}
 
 // Rows [begin, end) of a sequence for the query heads of one key head.
 struct AttentionUnit {

@@ -18,11 +18,10 @@ using product_tile::kRows;
 using product_tile::Lanes;
 using product_tile::load;
 using product_tile::Matrix;
+using product_tile::pieces_of;
 using product_tile::store;
 using product_tile::tile;
 using product_tile::Vectors;
-
-inline int64_t pieces_of(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
 
 // out [kRows, vectors kLanes] = left [kRows, depth] right, or added to what is there.
 LEASH_AVX512 inline void multiply(const Matrix& left, Vectors right, int64_t depth, int64_t vectors,

@@ -1,4 +1,4 @@
-// The exponential function of our kernels, written so that loops around it vectorise.
+// The exponential function of our kernels.
 #pragma once
 
 #include <algorithm>

@@ -35,15 +35,9 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
   const int64_t n = s.head_dim;
   for (int64_t at = 0; at < count; at += kLanes) {
     const int64_t rows = std::min(kLanes, count - at);
+    rotate_keys(s, kv_head, begin + at, rows, begin + count, rotated);
     for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = begin + at + r;
-      if (at + r + kAhead < count) {
-        fetch(s.key(row + kAhead, kv_head), n);
-        fetch(s.value(row + kAhead, kv_head), n);
-      }
-      rotate(s.key(row, kv_head), s.cosines_of(row), s.sines_of(row), 1.0f, 1.0f, s.half, n,
-             rotated + r * n);
-      std::memcpy(values + (at + r) * n, s.value(row, kv_head),
+      std::memcpy(values + (at + r) * n, s.value(begin + at + r, kv_head),
                   static_cast<size_t>(n) * sizeof(float));
     }
     transpose_rows(rotated, n, rows, n, keys + at * n);

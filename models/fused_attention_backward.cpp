@@ -70,15 +70,7 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
   const int64_t n = s.head_dim;
   for (int64_t at = 0; at < count; at += kLanes) {
     const int64_t rows = std::min(kLanes, count - at);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t row = begin + at + r;
-      if (at + r + kAhead < count) {
-        fetch(s.key(row + kAhead, kv_head), n);
-        fetch(s.value(row + kAhead, kv_head), n);
-      }
-      rotate(s.key(row, kv_head), s.cosines_of(row), s.sines_of(row), 1.0f, 1.0f, s.half, n,
-             keys + (at + r) * n);
-    }
+    rotate_keys(s, kv_head, begin + at, rows, begin + count, keys + at * n);
     transpose_rows(keys + at * n, n, rows, n, keys_transposed + at * n);
     transpose_rows(s.value(begin + at, kv_head), s.stride, rows, n, values_transposed + at * n);
   }

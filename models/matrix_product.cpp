@@ -18,6 +18,7 @@ namespace {
 using product_tile::kColumns;
 using product_tile::kLanes;
 using product_tile::Matrix;
+using product_tile::pieces_of;
 
 constexpr int64_t kDepth = 288;               // of a panel: 54 KB
 constexpr int64_t kBlock = 512;               // rows that one copy of a panel serves at most
@@ -58,8 +59,6 @@ LEASH_AVX512 void multiply_columns(const Problem& p, int64_t begin, int64_t end,
     tile_columns<1>(p, begin, end, column, panel);
   }
 }
-
-int64_t pieces_of(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
 
 void multiply(const Problem& p) {
   if (p.rows == 0 || p.columns == 0) return;

@@ -33,6 +33,8 @@ inline bool has_avx512() {
 #endif
 }
 
+inline int64_t pieces_of(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
+
 LEASH_INLINE void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof(to)); }
 LEASH_INLINE void store(const Floats& from, float* to) { std::memcpy(to, &from, sizeof(from)); }
 
@@ -120,7 +122,7 @@ LEASH_INLINE void multiply_panel(const float* panel, const Matrix& left, int64_t
   step.template operator()<1>();
 }
 
-// Four vectors' worth of a 16 × 16 transposition are done at once in registers.
+// to = scale times the transposed 16 × 16 block at `from`, through registers.
 LEASH_INLINE void transpose_block(const float* from, int64_t stride, float* to, int64_t to_stride,
                                   float scale) {
   Floats rows[kLanes];

@@ -8,17 +8,20 @@
 #include <ATen/record_function.h>
 
 #include <algorithm>
-#include <cstring>
+
+#include "models/product_tile.h"
 
 namespace leash {
 namespace {
 
-constexpr int64_t kLanes = 16;
+using product_tile::Floats;
+using product_tile::kLanes;
+using product_tile::Lanes;
+using product_tile::load;
+
 constexpr int64_t kOutputs = 4;  // of a tile
 constexpr int64_t kBlock = 32;   // outputs whose weights stay in the second cache while x passes by
 constexpr int64_t kAhead = 16;   // outputs between those at work and those that are fetched
-using Floats = float __attribute__((vector_size(kLanes * sizeof(float))));
-using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t))));
 
 struct Problem {
   const float* x;       // [rows, in], `x_stride` apart
@@ -27,19 +30,15 @@ struct Problem {
   int64_t rows, in, out, x_stride, y_stride;
 };
 
-#define LEASH_INLINE __attribute__((always_inline)) inline
-
-LEASH_INLINE void load(const float* from, Floats& to) { std::memcpy(&to, from, sizeof(to)); }
-
 // The sums over lanes of four vectors, in lanes 0, 4, 8 and 12.
 LEASH_INLINE void sum_lanes(const Floats& a, const Floats& b, const Floats& c, const Floats& d,
                             Floats& sums) {
-  constexpr Ints kLow = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
-  constexpr Ints kHigh = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
-  constexpr Ints kEven = {0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27};
-  constexpr Ints kOdd = {4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
-  constexpr Ints kSwap2 = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
-  constexpr Ints kSwap1 = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
+  constexpr Lanes kLow = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
+  constexpr Lanes kHigh = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
+  constexpr Lanes kEven = {0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27};
+  constexpr Lanes kOdd = {4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31};
+  constexpr Lanes kSwap2 = {2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13};
+  constexpr Lanes kSwap1 = {1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14};
   const Floats ab = __builtin_shuffle(a, b, kLow) + __builtin_shuffle(a, b, kHigh);
   const Floats cd = __builtin_shuffle(c, d, kLow) + __builtin_shuffle(c, d, kHigh);
   const Floats quarters = __builtin_shuffle(ab, cd, kEven) + __builtin_shuffle(ab, cd, kOdd);
@@ -129,30 +128,15 @@ LEASH_INLINE void outputs(const Problem& p, int64_t begin, int64_t end) {
   }
 }
 
-#ifdef __x86_64__
 // 24 sums of one register each, of 32. There is no AVX2 version: the same source compiled for it,
 // where a vector takes two of 16 registers, reached 21 GFLOP/s at 16 rows, LibTorch's product 116.
-__attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void outputs_avx512(
-    const Problem& p, int64_t begin, int64_t end) {
+LEASH_AVX512 void multiply(const Problem& p, int64_t begin, int64_t end) {
   outputs<6>(p, begin, end);
-}
-#endif
-
-using Kernel = void (*)(const Problem&, int64_t, int64_t);
-
-Kernel best_kernel() {
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("x86-64-v4")) return outputs_avx512;
-#endif
-  return nullptr;
 }
 
 }  // namespace
 
-bool has_small_product() {
-  static const bool able = best_kernel() != nullptr;
-  return able;
-}
+bool has_small_product() { return product_tile::has_avx512(); }
 
 bool small_product_fits(const at::Tensor& x, const at::Tensor& weight) {
   return has_small_product() && x.size(0) <= kSmallProductRows && x.scalar_type() == at::kFloat &&
@@ -161,7 +145,6 @@ bool small_product_fits(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
-  static const Kernel kernel = best_kernel();
   at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options().requires_grad(false));
   const Problem problem{.x = x.const_data_ptr<float>(),
                         .weight = weight.const_data_ptr<float>(),
@@ -174,23 +157,22 @@ at::Tensor small_product(const at::Tensor& x, const at::Tensor& weight) {
   const int64_t tiles = (problem.out + kOutputs - 1) / kOutputs;
   RECORD_USER_SCOPE("leash::small_product");
   at::parallel_for(0, tiles, /*grain_size=*/8, [&](int64_t begin, int64_t end) {
-    kernel(problem, begin * kOutputs, std::min(end * kOutputs, problem.out));
+    multiply(problem, begin * kOutputs, std::min(end * kOutputs, problem.out));
   });
   return y;
 }
 
 void small_product_here(const float* x, int64_t rows, const float* weight, int64_t out, int64_t in,
                         float* y, int64_t y_stride) {
-  static const Kernel kernel = best_kernel();
-  kernel({.x = x,
-          .weight = weight,
-          .y = y,
-          .rows = rows,
-          .in = in,
-          .out = out,
-          .x_stride = in,
-          .y_stride = y_stride},
-         0, out);
+  multiply({.x = x,
+            .weight = weight,
+            .y = y,
+            .rows = rows,
+            .in = in,
+            .out = out,
+            .x_stride = in,
+            .y_stride = y_stride},
+           0, out);
 }
 
 }  // namespace leash
