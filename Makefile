@@ -41,7 +41,8 @@ asan tsan: setup ## the unit tests under AddressSanitizer with UBSan, or ThreadS
 cuda: setup      ## compile and link against the CUDA LibTorch (running needs the wheel's full dependencies; TARGETS: some of it)
 	@cmake --preset cuda $(CMAKE_ARGS) && cmake --build --preset cuda -j $(JOBS) $(if $(TARGETS),--target $(TARGETS))
 
-mutants: setup   ## apply each patch of tests/mutants, build, and show that the named test fails
+mutants: setup   ## plant each mistake of tests/mutants, build, and show that the named test fails
+	@.ci/setup python3-yaml
 	@tests/mutants/run
 
 bench: build     ## timings; with PEERS=PYTHON those of the peers in turn (experiments/bench/run)
