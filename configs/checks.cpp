@@ -21,6 +21,10 @@ void check_reference(const PpoSetup& s, Checker& check) {
 }
 
 void check_critic(const CriticConfig& critic, Checker& check) {
+  check.require(
+      critic.kind != CriticKind::none, "critic.kind",
+      "none leaves ppo without values to estimate advantages with; take shared, adapter or "
+      "separate");
   check.no_effect_unless(critic.kind == CriticKind::separate, "critic.path",
                          "without critic.kind: separate");
   check.no_effect_unless(critic.kind == CriticKind::separate, "critic.train",

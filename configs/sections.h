@@ -3,7 +3,7 @@
 
 #include "models/fields.h"
 #include "rl/classification_config.h"
-#include "rl/ppo_roles.h"
+#include "rl/ppo/setup.h"
 #include "rl/reward_config.h"
 #include "rl/sft_config.h"
 

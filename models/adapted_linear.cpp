@@ -9,6 +9,7 @@
 
 #include "models/device.h"
 #include "models/leaf_gradient.h"
+#include "models/lora.h"
 #include "models/matrix_product.h"
 #include "models/random.h"
 

@@ -1,9 +1,10 @@
 // The one linear layer of the decoder: a frozen product, plus what adapters add to it, as a single
 // autograd node.
 //
-//   y = x Wᵀ + bias            for all rows (W frozen: it gets no gradient and is not saved, only
-//   the handle is) y[rows, columns] += s (drop(x) Aᵀ) Bᵀ   for each adapter's rows and each
-//   module's columns
+//   y = x Wᵀ + bias                              for all rows
+//   y[rows, columns] += s (drop(x) Aᵀ) Bᵀ        for each adapter's rows and each module's columns
+//
+// W is frozen: it gets no gradient, and the node saves its handle alone.
 //
 // Modules that read the same x (q, k, v; gate, up) share one product; each is a range of columns.
 // The node saves x once and x Aᵀ per update. Where an adapter holds a trained copy of a weight or
@@ -17,7 +18,7 @@
 #include <optional>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/lora/adapter_rows.h"
 #include "models/weight_source.h"
 
 namespace leash {

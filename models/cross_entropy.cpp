@@ -122,9 +122,9 @@ Sums run_chunk(const torch::autograd::variable_list& inputs, const LinearGroup& 
 
 }  // namespace
 
-Decoder::CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
-                                               const at::Tensor& targets, double label_smoothing,
-                                               double normalizer, const AdapterRows& adapters) {
+CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
+                                      const at::Tensor& targets, double label_smoothing,
+                                      double normalizer, const AdapterRows& adapters) {
   TORCH_CHECK(hidden.dim() == 2 && targets.dim() == 1 && hidden.size(0) == targets.size(0),
               "cross_entropy: one target per row of hidden");
   TORCH_CHECK(normalizer > 0 && label_smoothing >= 0 && label_smoothing < 1,

@@ -4,13 +4,21 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "models/adapted_linear.h"
-#include "models/decoder.h"
+#include "models/lora/adapter_rows.h"
 
 namespace leash {
 
-Decoder::CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
-                                               const at::Tensor& targets, double label_smoothing,
-                                               double normalizer, const AdapterRows& adapters);
+struct CrossEntropy {
+  at::Tensor loss;      // scalar, fp64; differentiable in `hidden` and the adapter
+  double nll = 0;       // Σ -log p[target], nats
+  int64_t correct = 0;  // rows where no token is likelier than the target
+};
+
+CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
+                                      const at::Tensor& targets, double label_smoothing,
+                                      double normalizer, const AdapterRows& adapters);
 
 }  // namespace leash

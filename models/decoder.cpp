@@ -143,27 +143,6 @@ struct Decoder::State : DecoderWeights {
   }
 };
 
-AdapterRows::AdapterRows(const Adapter* adapter) {
-  if (adapter != nullptr) ranges.push_back({.adapter = adapter, .num_rows = -1});
-}
-
-PackedTokens pack(std::span<const std::vector<int64_t>> sequences) {
-  std::vector<int64_t> ids;
-  std::vector<int64_t> positions;
-  PackedTokens packed;
-  for (const std::vector<int64_t>& sequence : sequences) {
-    TORCH_CHECK(!sequence.empty(), "pack: an empty sequence");
-    ids.insert(ids.end(), sequence.begin(), sequence.end());
-    for (size_t i = 0; i < sequence.size(); ++i) positions.push_back(static_cast<int64_t>(i));
-    packed.lengths.push_back(static_cast<int64_t>(sequence.size()));
-  }
-  packed.ids = at::tensor(ids, at::kLong);
-  packed.positions = at::tensor(positions, at::kLong);
-  return packed;
-}
-
-PackedTokens pack_one(const std::vector<int64_t>& sequence) { return pack({&sequence, 1}); }
-
 Decoder::Decoder(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Decoder::~Decoder() = default;
 
@@ -246,14 +225,14 @@ at::Tensor Decoder::logits(const at::Tensor& hidden, const AdapterRows& adapters
   return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
 }
 
-Decoder::TokenScores Decoder::token_scores(const at::Tensor& hidden, const at::Tensor& targets,
-                                           double temperature, const AdapterRows& adapters) const {
+TokenScores Decoder::token_scores(const at::Tensor& hidden, const at::Tensor& targets,
+                                  double temperature, const AdapterRows& adapters) const {
   return vocabulary_scores(hidden, state_->head, targets, temperature, adapters);
 }
 
-Decoder::CrossEntropy Decoder::cross_entropy(const at::Tensor& hidden, const at::Tensor& targets,
-                                             double label_smoothing, double normalizer,
-                                             const AdapterRows& adapters) const {
+CrossEntropy Decoder::cross_entropy(const at::Tensor& hidden, const at::Tensor& targets,
+                                    double label_smoothing, double normalizer,
+                                    const AdapterRows& adapters) const {
   return vocabulary_cross_entropy(hidden, state_->head, targets, label_smoothing, normalizer,
                                   adapters);
 }

@@ -14,9 +14,13 @@
 #include <vector>
 
 #include "models/attention_cache.h"
+#include "models/cross_entropy.h"
+#include "models/decoder/packed_tokens.h"
 #include "models/decoder_config.h"
 #include "models/lora.h"
+#include "models/lora/adapter_rows.h"
 #include "models/model_config.h"
+#include "models/vocabulary.h"
 
 namespace leash {
 
@@ -38,44 +42,6 @@ struct LoadOptions {
   // With these, this rank's part of the weights, and what is computed with them comes from all
   // ranks (all of which load the same). Dense weights only.
   std::shared_ptr<GatherQueue> gathers = nullptr;
-};
-
-// Sequences end to end, without padding. Ids and positions may be on the CPU whatever the
-// decoder's device is: forward takes them there.
-struct PackedTokens {
-  at::Tensor ids;                // [tokens] int64
-  at::Tensor positions;          // [tokens] int64, position of each token in its sequence
-  std::vector<int64_t> lengths;  // rows of each sequence; they sum to `tokens`
-  // Which earlier sequence of the batch each one continues (-1: none; empty: none does): its rows
-  // see that one's as well, so that what several sequences begin with is computed once. Positions
-  // go on where it ends. Not with a cache. (pack_shared in models/packed_texts.h makes such
-  // batches.)
-  std::vector<int64_t> prefixes = {};
-};
-
-// Packs sequences from position 0 on.
-PackedTokens pack(std::span<const std::vector<int64_t>> sequences);
-PackedTokens pack_one(const std::vector<int64_t>& sequence);
-
-// Which adapter each row goes through. Ranges cover consecutive rows from 0 on; rows past the last
-// range go through none.
-struct AdapterRows {
-  struct Range {
-    const Adapter* adapter = nullptr;  // nullptr: the base alone
-    int64_t num_rows = -1;             // -1: all that are left
-  };
-  std::vector<Range> ranges;
-
-  AdapterRows() = default;              // the base alone for all rows
-  AdapterRows(const Adapter* adapter);  // NOLINT: one adapter (or none) for all rows
-  AdapterRows(const Adapter& adapter) : AdapterRows(&adapter) {}  // NOLINT
-};
-
-// The random place of dropout masks; absent: no dropout (generation, scoring, PPO).
-struct DropoutKey {
-  uint64_t seed = 0;
-  uint64_t step = 0;
-  std::vector<uint64_t> samples;  // one id per sequence of the packed batch
 };
 
 // Uniform noise on the embeddings (NEFTune; Jain et al. 2023, arXiv:2310.05914), in training only.
@@ -135,10 +101,6 @@ class Decoder {
   // log_softmax(logits / temperature) at `targets`, computed in chunks of rows so that [rows,
   // vocab] is never kept; the backward pass computes each chunk again. Returns fp32 (fp64 for a
   // float64 decoder) [rows].
-  struct TokenScores {
-    at::Tensor logprobs;   // [rows], nats, differentiable in `hidden` and the adapter
-    at::Tensor entropies;  // [rows], nats, of the same distribution; not differentiable
-  };
   TokenScores token_scores(const at::Tensor& hidden /* [rows, hidden] */,
                            const at::Tensor& targets /* [rows] int64, here or on the CPU */,
                            double temperature = 1.0, const AdapterRows& adapters = {}) const;
@@ -146,11 +108,6 @@ class Decoder {
   // What supervised training needs of the same log-probs at temperature 1, in one pass over the
   // chunks that computes the gradient with the loss, so that no logits are computed twice:
   //   loss = Σ_rows -((1 - ε) log p[target] + ε mean_v log p[v]) / normalizer,  ε = label_smoothing
-  struct CrossEntropy {
-    at::Tensor loss;      // scalar, fp64; differentiable in `hidden` and the adapter
-    double nll = 0;       // Σ -log p[target], nats
-    int64_t correct = 0;  // rows where no token is likelier than the target
-  };
   CrossEntropy cross_entropy(const at::Tensor& hidden /* [rows, hidden] */,
                              const at::Tensor& targets /* [rows] int64, here or on the CPU */,
                              double label_smoothing, double normalizer,

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "models/decoder_config.h"
-#include "models/lora.h"
+#include "models/families/module_info.h"
 
 namespace leash {
 

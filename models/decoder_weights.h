@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/adapted_linear.h"
+#include "models/decoder.h"
 #include "models/io/checkpoint.h"
 #include "models/quant/load_weight.h"
 #include "models/weight_source.h"

@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "models/decoder_config.h"
+#include "models/families/module_info.h"
 #include "models/fields.h"
 
 namespace leash {
@@ -88,18 +88,6 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("alpha_pattern", c.alpha_pattern, "alpha by module name or regular expression");
   visit("init_lora_weights", c.init_lora_weights, "true (Kaiming uniform A, zero B) or gaussian");
 }
-
-enum class ModuleKind { linear, embedding, norm };
-
-// One module of a decoder (or a head on it) that an adapter may address. Its position in the
-// decoder's list is its index.
-struct ModuleInfo {
-  std::string path;  // Hugging Face's module path, e.g. "model.layers.0.self_attn.q_proj"
-  ModuleKind kind = ModuleKind::linear;
-  int64_t in_features = 0;   // an embedding's number of rows, a norm's width
-  int64_t out_features = 0;  // an embedding's width, a norm's width
-  bool has_bias = false;
-};
 
 // One low-rank update. Trainable tensors are fp32 leaves.
 struct LoraWeights {

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/decoder/packed_tokens.h"
 
 namespace leash {
 

@@ -134,9 +134,9 @@ torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const L
 
 }  // namespace
 
-Decoder::TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
-                                       const at::Tensor& targets, double temperature,
-                                       const AdapterRows& adapters) {
+TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
+                              const at::Tensor& targets, double temperature,
+                              const AdapterRows& adapters) {
   TORCH_CHECK(hidden.dim() == 2 && targets.dim() == 1 && hidden.size(0) == targets.size(0),
               "token_scores: one target per row of hidden");
   TORCH_CHECK(temperature > 0, "token_scores: temperature must be above 0");

@@ -5,16 +5,21 @@
 #include <ATen/core/Tensor.h>
 
 #include "models/adapted_linear.h"
-#include "models/decoder.h"
+#include "models/lora/adapter_rows.h"
 
 namespace leash {
+
+struct TokenScores {
+  at::Tensor logprobs;   // [rows], nats, differentiable in `hidden` and the adapter
+  at::Tensor entropies;  // [rows], nats, of the same distribution; not differentiable
+};
 
 // log_softmax(logits / temperature)[target] and the entropy of the same distribution, per row. The
 // log-probs are differentiable in `hidden` and in what adapters train of the head; the backward
 // pass computes each chunk's logits again.
-Decoder::TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
-                                       const at::Tensor& targets, double temperature,
-                                       const AdapterRows& adapters);
+TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
+                              const at::Tensor& targets, double temperature,
+                              const AdapterRows& adapters);
 
 // Σ p (log p - log q) per row, p and q from two sets of hidden states and heads.
 at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "models/lora.h"
+
 namespace leash {
 
 int64_t chunk_rows(const LinearGroup& head) {

@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "models/adapted_linear.h"
-#include "models/decoder.h"
+#include "models/lora/adapter_rows.h"
 
 namespace leash {
 

@@ -1,4 +1,4 @@
-// Everything that the training of a text classifier can be told. Names and defaults are those of
+// All settings of the training of a text classifier. Names and defaults are those of
 // transformers' TrainingArguments, except where a comment says otherwise.
 #pragma once
 
@@ -11,40 +11,12 @@
 #include "models/fields.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "rl/data/data_config.h"
 #include "rl/devices_config.h"
 #include "rl/run_config.h"
-#include "rl/sft_config.h"
 #include "rl/training_config.h"
 
 namespace leash {
-
-struct LabelledDataConfig {
-  std::filesystem::path train = {};
-  std::optional<std::filesystem::path> eval = {};
-  double eval_split = 0.0;
-  std::vector<std::string> labels = {};
-  bool shuffle = true;
-  std::optional<int64_t> max_length = 1024;
-  TruncationMode truncation_mode = TruncationMode::keep_start;
-};
-template <class Config, class Visitor>
-requires Describes<Config, LabelledDataConfig>
-void visit_fields(Config& c, Visitor&& visit) {
-  visit("train", c.train,
-        "JSONL: {text, label} or {messages, label}; the label is a name or a number from 0 on");
-  visit("eval", c.eval, "held-out JSONL of the same form");
-  visit("eval_split", c.eval_split,
-        "without data.eval: this part of data.train is held out, chosen by the seed",
-        from_below(0, 1));
-  visit(
-      "labels", c.labels,
-      "the classes in their order (empty: those of lora.path or of the checkpoint's id2label, else "
-      "what data.train has, names sorted; LABEL_0, … for numbers)");
-  visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
-  visit("max_length", c.max_length,
-        "tokens of a text at most, the rest is cut off (null: the model's context)", at_least(1));
-  visit("truncation_mode", c.truncation_mode, "which side of a text that is too long stays");
-}
 
 struct ClassificationConfig : TrainingConfig {
   double label_smoothing_factor = 0.0;

@@ -27,7 +27,8 @@ double sum(const std::vector<double>& values) {
   return total;
 }
 
-GenerationConfig evaluation_config(const PpoSetup& setup, const PpoRoles& roles, bool greedy) {
+GenerationConfig evaluation_config(const PolicySetup& setup, const PolicyRoles& roles,
+                                   bool greedy) {
   GenerationConfig config = generation_config(setup, roles, /*step=*/0);
   config.purpose = Purpose::evaluation;
   if (greedy) {
@@ -92,10 +93,10 @@ std::vector<EvaluatedAnswer> gather_answers(Communicator& communicator,
   return all;
 }
 
-Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
-                             const std::vector<PromptRecord>& records, Lanes& lanes, bool greedy,
-                             Communicator& communicator) {
-  const int64_t samples = greedy ? 1 : setup.ppo.eval_samples;
+Evaluation evaluate_decoding(const PolicySetup& setup, const PolicyConfig& config,
+                             const PolicyRoles& roles, const std::vector<PromptRecord>& records,
+                             Lanes& lanes, bool greedy, Communicator& communicator) {
+  const int64_t samples = greedy ? 1 : config.eval_samples;
   const std::vector<Prompt> prompts = prompts_of(records, samples);
   const auto own = own_prompts(prompts, setup.rollout.response_length, communicator);
   const RolloutEngine engine(roles.decoder, roles.tokenizer);
@@ -118,13 +119,14 @@ Evaluation evaluate_decoding(const PpoSetup& setup, const PpoRoles& roles,
     prompt_texts.push_back(records[places.back() / samples].text);
   }
   const auto reward_inputs = reward_samples(completions, prompt_texts);
-  const ScoringOptions options{.micro_batch_tokens = setup.ppo.micro_batch_tokens};
-  auto reference = lanes[Role::reference].run(
-      [&] { return score_texts(*roles.reference_decoder, roles.reference(), texts, options); });
+  const ScoringOptions options{.micro_batch_tokens = config.micro_batch_tokens};
+  auto reference = lanes[Role::reference].run([&] {
+    return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts, options);
+  });
   auto reward = lanes[Role::reward].run([&] { return roles.reward->score(reward_inputs); });
   auto kl = lanes[Role::actor].run([&] {
-    return exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference_decoder,
-                          roles.reference(), texts, options);
+    return exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference.decoder,
+                          roles.reference.adapter_or_none(), texts, options);
   });
   reference.wait();
   reward.wait();
@@ -237,11 +239,11 @@ Metrics Evaluation::metrics() const {
           {prefix + "response_length", mean_tokens()}};
 }
 
-std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
-                                 const std::vector<PromptRecord>& prompts, Lanes& lanes,
-                                 Communicator& communicator) {
-  return {evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/true, communicator),
-          evaluate_decoding(setup, roles, prompts, lanes, /*greedy=*/false, communicator)};
+std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& config,
+                                 const PolicyRoles& roles, const std::vector<PromptRecord>& prompts,
+                                 Lanes& lanes, Communicator& communicator) {
+  return {evaluate_decoding(setup, config, roles, prompts, lanes, /*greedy=*/true, communicator),
+          evaluate_decoding(setup, config, roles, prompts, lanes, /*greedy=*/false, communicator)};
 }
 
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,

@@ -45,9 +45,9 @@ struct Evaluation {
 
 // Both ways of decoding; draws are keyed so that every evaluation of a run uses the same ones. The
 // ranks divide the answers among them by expected length; all get the whole evaluation.
-std::vector<Evaluation> evaluate(const PpoSetup& setup, const PpoRoles& roles,
-                                 const std::vector<PromptRecord>& prompts, Lanes& lanes,
-                                 Communicator& communicator);
+std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& config,
+                                 const PolicyRoles& roles, const std::vector<PromptRecord>& prompts,
+                                 Lanes& lanes, Communicator& communicator);
 
 // evaluations/step-N.json in a run's folder, for the table at the end and for `leash evaluate`.
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,

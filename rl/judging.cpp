@@ -29,7 +29,7 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
 
 }  // namespace
 
-bool recomputes_logprobs(const PpoConfig& config, at::ScalarType dtype) {
+bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
   return config.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
 }
 
@@ -37,22 +37,24 @@ bool recomputes_logprobs(const PpoConfig& config, at::ScalarType dtype) {
 class Judging::Group {
  public:
   Group(std::vector<Completion> answers, const std::vector<std::string>& prompts,
-        const PpoSetup& setup, const PpoRoles& roles, Lanes& lanes)
+        const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
+        Lanes& lanes)
       : answers_(std::move(answers)),
         texts_(texts_of(answers_)),
         samples_(reward_samples(answers_, prompts)),
         scoring_{.temperature = setup.rollout.temperature,
-                 .micro_batch_tokens = setup.ppo.micro_batch_tokens},
+                 .micro_batch_tokens = config.micro_batch_tokens},
         reference_(lanes[Role::reference].run(
             "reference log-probs",
             [this, &roles] {
-              return score_texts(*roles.reference_decoder, roles.reference(), texts_, scoring_);
+              return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(),
+                                 texts_, scoring_);
             })),
-        critic_(lanes[Role::critic].run(
-            "values", [this, &setup, &roles]() -> CriticSays { return values(setup, roles); })),
+        critic_(lanes[Role::critic].run("values",
+                                        [this, &roles]() -> CriticSays { return values(roles); })),
         reward_(lanes[Role::reward].run("scores",
                                         [this, &roles] { return roles.reward->score(samples_); })) {
-    if (!recomputes_logprobs(setup.ppo, roles.decoder->dtype())) return;
+    if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       return score_texts(*roles.decoder, &roles.policy, texts_, scoring_);
     });
@@ -85,13 +87,13 @@ class Judging::Group {
   }
 
  private:
-  CriticSays values(const PpoSetup& setup, const PpoRoles& roles) const {
-    const Critic& critic = roles.critic;
-    if (critic.kind == CriticKind::shared) return {};
+  CriticSays values(const PolicyRoles& roles) const {
+    if (!roles.critic || roles.value_head() != nullptr) return {};
+    const Critic& critic = *roles.critic;
     const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
     CriticSays says;
     says.values =
-        value_texts(*critic.decoder, adapter, critic.head, texts_, setup.ppo.micro_batch_tokens,
+        value_texts(*critic.decoder, adapter, critic.head, texts_, scoring_.micro_batch_tokens,
                     critic.has_frozen_trunk() ? &says.states : nullptr);
     return says;
   }
@@ -108,8 +110,14 @@ class Judging::Group {
 };
 
 Judging::Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
-                 const PpoSetup& setup, const PpoRoles& roles, Lanes& lanes)
-    : prompts_(prompts), rows_(rows), setup_(setup), roles_(roles), lanes_(lanes) {}
+                 const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
+                 Lanes& lanes)
+    : prompts_(prompts),
+      rows_(rows),
+      setup_(setup),
+      config_(config),
+      roles_(roles),
+      lanes_(lanes) {}
 
 Judging::~Judging() = default;
 
@@ -122,7 +130,7 @@ void Judging::begin_group() {
   std::vector<std::string> texts;
   for (const Completion& answer : waiting_) texts.push_back(prompts_[rows_[answer.sample]].text);
   groups_.push_back(
-      std::make_unique<Group>(std::exchange(waiting_, {}), texts, setup_, roles_, lanes_));
+      std::make_unique<Group>(std::exchange(waiting_, {}), texts, setup_, config_, roles_, lanes_));
 }
 
 std::vector<JudgedAnswer> Judging::finish() {
@@ -138,9 +146,10 @@ std::vector<JudgedAnswer> Judging::finish() {
 
 std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
                                 const std::vector<PromptRecord>& prompts,
-                                const std::vector<int64_t>& rows, const PpoSetup& setup,
-                                const PpoRoles& roles, Lanes& lanes) {
-  Judging judging(prompts, rows, setup, roles, lanes);
+                                const std::vector<int64_t>& rows, const PolicySetup& setup,
+                                const PolicyConfig& config, const PolicyRoles& roles,
+                                Lanes& lanes) {
+  Judging judging(prompts, rows, setup, config, roles, lanes);
   for (const Completion& answer : answers) judging.add(answer);
   return judging.finish();
 }

@@ -1,4 +1,4 @@
-// Step 2 of a PPO iteration: what every other role says about the policy's answers.
+// What every other role says about the policy's answers.
 #pragma once
 
 #include <memory>
@@ -10,15 +10,16 @@
 
 namespace leash {
 
-// Whether the policy's log-probs are computed again after sampling, see ppo.recompute_logprobs.
-bool recomputes_logprobs(const PpoConfig& config, at::ScalarType dtype);
+// Whether the policy's log-probs are computed again after sampling, see
+// PolicyConfig::recompute_logprobs.
+bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype);
 
 // An answer and what every role says about it.
 struct JudgedAnswer {
   Completion answer;                       // its sample is its row in the iteration's batch
   std::vector<double> policy_logprobs;     // nats, per token, computed again; empty: the sampler's
   std::vector<double> reference_logprobs;  // nats, per token
-  std::vector<double> values;              // of the state before each token
+  std::vector<double> values;              // of the state before each token; empty: no critic
   double score = 0;                        // from the reward sources
   at::Tensor
       critic_states{};  // [tokens, hidden] before each token, of a critic with a frozen trunk
@@ -32,14 +33,15 @@ class Judging {
  public:
   // `rows`: the prompt of each row of the batch. All arguments have to outlive this.
   Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
-          const PpoSetup& setup, const PpoRoles& roles, Lanes& lanes);
+          const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
+          Lanes& lanes);
   // Waits for what was begun.
   ~Judging();
 
   // Any thread, one at a time.
   void add(Completion answer);
-  // Everything that was added, in the order of the batch's rows. Once. Throws what a role threw,
-  // when all lanes are idle.
+  // Everything that was added, in the order of the batch's rows. Call once. Waits for every lane,
+  // then rethrows a role's error.
   std::vector<JudgedAnswer> finish();
 
  private:
@@ -49,8 +51,9 @@ class Judging {
 
   const std::vector<PromptRecord>& prompts_;
   const std::vector<int64_t>& rows_;
-  const PpoSetup& setup_;
-  const PpoRoles& roles_;
+  const PolicySetup& setup_;
+  const PolicyConfig& config_;
+  const PolicyRoles& roles_;
   Lanes& lanes_;
   std::vector<Completion> waiting_;
   std::vector<std::unique_ptr<Group>> groups_;  // lanes read from them
@@ -59,8 +62,8 @@ class Judging {
 // All of it for answers that are there already.
 std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
                                 const std::vector<PromptRecord>& prompts,
-                                const std::vector<int64_t>& rows, const PpoSetup& setup,
-                                const PpoRoles& roles, Lanes& lanes);
+                                const std::vector<int64_t>& rows, const PolicySetup& setup,
+                                const PolicyConfig& config, const PolicyRoles& roles, Lanes& lanes);
 
 // The answer as a reward source sees it.
 std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,

@@ -3,25 +3,35 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/out_of_memory.h"
-#include "rl/ppo_roles.h"
 #include "rl/run_config.h"
 #include "rl/training_parts.h"
 
 namespace leash {
 
-// Weights of every role, and what trains with its gradients; a base that roles share counts once.
-std::vector<MemoryUse> memory_uses(const PpoRoles& roles);
+// Collects uses; a base that roles share counts once.
+class MemoryUses {
+ public:
+  void weights(const std::string& who, const Decoder& decoder);
+  void add(MemoryUse use) { others_.push_back(std::move(use)); }
+  std::vector<MemoryUse> all() const;
+
+ private:
+  std::vector<std::pair<const Decoder*, MemoryUse>> by_decoder_;
+  std::vector<MemoryUse> others_;
+};
+
+// One role's leaves with gradients and moments: four numbers where there is one (8-bit optimizers
+// keep less).
+MemoryUse trained_use(const std::string& who, const std::vector<at::Tensor>& leaves);
+
+// Weights, and what trains with its gradients.
 std::vector<MemoryUse> memory_uses(const TrainedModel& model);
-// The same while `prompts` are answered: with the keys and values of all that decode together.
-std::vector<MemoryUse> memory_uses(const PpoRoles& roles, const PpoSetup& setup,
-                                   const std::vector<Prompt>& prompts);
 
 // Settings with their values, those first that the phase depends on most.
-enum class PpoPhase { sampling, scoring, update };
-std::vector<std::string> settings_to_lower(const PpoSetup& setup, PpoPhase phase);
 std::vector<std::string> settings_to_lower(const TrainingConfig& config);
 // While models are loaded.
 std::vector<std::string> settings_to_lower(const ModelConfig& model, const RunConfig& run,

@@ -3,6 +3,9 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
 
 #include "rl/advantages.h"
 #include "rl/distributed/shares.h"
@@ -27,7 +30,7 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
   return own;
 }
 
-Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
+Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty) {
   Experience experience;
   std::vector<int64_t> lengths;
   std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, entropies,
@@ -53,25 +56,13 @@ Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config) {
   experience.sampled_logprobs = pad_rows(sampled_logprobs);
   experience.reference_logprobs = pad_rows(reference_logprobs);
   experience.entropies = pad_rows(entropies);
-  experience.values = pad_rows(values);
+  const bool no_critic = std::ranges::all_of(values, &std::vector<double>::empty);
+  experience.values = no_critic ? at::zeros_like(experience.logprobs) : pad_rows(values);
   experience.scores = at::tensor(scores, at::kFloat);
-  if (config.missing_eos_penalty) {
-    experience.scores = penalise_missing_eos(experience.scores, ended, *config.missing_eos_penalty);
+  if (missing_eos_penalty) {
+    experience.scores = penalise_missing_eos(experience.scores, ended, *missing_eos_penalty);
   }
   return experience;
-}
-
-void shape(Experience& experience, const PpoConfig& config, double kl_coef) {
-  experience.kl =
-      kl_estimate(experience.logprobs, experience.reference_logprobs, config.kl_estimator);
-  experience.rewards = shape_rewards(experience.scores, experience.kl, experience.mask, kl_coef);
-  if (config.whiten_rewards) {
-    experience.rewards = masked_whiten(experience.rewards, experience.mask, /*shift_mean=*/false);
-  }
-  const Advantages estimated =
-      gae(experience.rewards, experience.values, experience.mask, config.gamma, config.lam);
-  experience.advantages = masked_whiten(estimated.advantages, experience.mask);
-  experience.returns = estimated.returns;
 }
 
 Metrics experience_metrics(const Experience& experience, double kl_coef) {

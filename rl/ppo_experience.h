@@ -1,7 +1,8 @@
-// Steps 1 and 3 of a PPO iteration: whose prompts are whose; rewards and advantages from what the
-// roles say.
+// Steps 1 and 3 of an iteration: whose prompts are whose; what the roles say about them as tensors,
+// with the rewards that follow.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "rl/data/prompts.h"
@@ -19,11 +20,10 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
 // The whole batch on every rank, in the order of its rows, from each rank's part of it.
 std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<JudgedAnswer>& own);
 
-// All rows as [batch, time] tensors; scores include the penalty for answers without an end.
-Experience assemble(std::vector<JudgedAnswer> judged, const PpoConfig& config);
-
-// Rewards, advantages and returns from the judgements; pure but for filling `experience`.
-void shape(Experience& experience, const PpoConfig& config, double kl_coef);
+// All rows as [batch, time] tensors; scores include the penalty.
+// `missing_eos_penalty` is taken from the score of an answer that did not end by itself. Without a
+// critic the values are 0.
+Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty);
 
 // What the answers tell about the policy, under TRL's names.
 Metrics experience_metrics(const Experience& experience, double kl_coef);

@@ -1,87 +1,57 @@
-// Who takes part in PPO: policy, reference, critic and reward, over one frozen base wherever the
-// recipe allows it.
+// Who takes part in a loop over sampled answers: policy, reference, critic (or none) and reward,
+// over one frozen base wherever the recipe allows it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "models/decoder.h"
-#include "models/heads.h"
 #include "models/io/checkpoint.h"
-#include "models/model_config.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/prompts.h"
-#include "rl/devices_config.h"
-#include "rl/ppo_config.h"
+#include "rl/policy/config.h"
+#include "rl/policy/critic.h"
+#include "rl/reference/reference.h"
 #include "rl/reward_source.h"
-#include "rl/run_config.h"
 #include "rl/snapshot_parts.h"
 #include "rollout/engine.h"
-#include "rollout/lanes.h"
 
 namespace leash {
 
-// Everything that a recipe says about a PPO run.
-struct PpoSetup {
-  ModelConfig model;
-  LoraConfig lora;
-  ReferenceConfig reference;
-  CriticConfig critic;
-  std::vector<RewardConfig> reward;
-  DataConfig data;
-  RolloutConfig rollout;
-  PpoConfig ppo;
-  DevicesConfig devices;
-  LanesConfig lanes;
-  RunConfig run;
-};
-
-struct Critic {
-  CriticKind kind = CriticKind::shared;
-  std::shared_ptr<const Decoder> decoder;  // the shared base, or a model of its own
-  std::optional<Adapter> adapter;   // what it trains besides the head; none for `shared` and `head`
-  LinearHead head;                  // [1, hidden], trained
-  bool backprop_to_policy = false;  // `shared` only
-
-  std::vector<at::Tensor> parameters() const;
-  // Whether the head reads states of its own that never change: all there is to compute of an
-  // answer, once.
-  bool has_frozen_trunk() const { return kind != CriticKind::shared && !adapter; }
-};
-
-struct PpoRoles {
+struct PolicyRoles {
   Checkpoint checkpoint;
   std::shared_ptr<const Decoder> decoder;  // the frozen base of the policy
   Tokenizer tokenizer;
   Adapter policy;
-  std::shared_ptr<const Decoder> reference_decoder;
-  std::optional<Adapter> reference_adapter;
-  Critic critic;
+  Reference reference;
+  std::optional<Critic> critic;
   std::unique_ptr<const RewardSource> reward;
   NumericEnvironment environment{};
 
-  const Adapter* reference() const { return reference_adapter ? &*reference_adapter : nullptr; }
+  // The head that reads values from the policy's own states; nullptr where there is none.
+  const LinearHead* value_head() const {
+    return critic && critic->kind == CriticKind::shared ? &critic->head : nullptr;
+  }
   std::vector<int64_t> eos_token_ids() const;
 };
 
-// What the recipe says, or follows from it: with an adapter to go on from, that adapter is what the
-// policy must stay close to.
-ReferenceKind reference_kind(const PpoSetup& setup);
+// Asked for a task's critic when everything but critic and reward is there.
+using MakeCritic = std::function<std::optional<Critic>(const PolicyRoles&, Bases&)>;
 
-// With `gathers`, all frozen weights are divided between the ranks.
-PpoRoles load_ppo_roles(const PpoSetup& setup,
-                        const std::shared_ptr<GatherQueue>& gathers = nullptr);
+// With `gathers`, all frozen weights are sharded. ConfigError, FormatError.
+PolicyRoles load_policy_roles(const PolicySetup& setup, const PolicyConfig& config,
+                              const std::shared_ptr<GatherQueue>& gathers,
+                              const MakeCritic& make_critic);
 
 // How answers are sampled in iteration `step`. ConfigError where stop_token is not one token.
-GenerationConfig generation_config(const PpoSetup& setup, const PpoRoles& roles, int64_t step);
+GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,
+                                   int64_t step);
 
 // What a prompt may be at most, so that an answer fits behind it.
-PromptLimits prompt_limits(const PpoSetup& setup, const PpoRoles& roles);
-
-// Tokens that end an answer by themselves: what the checkpoint names and what the tokenizer names.
-std::vector<int64_t> eos_token_ids(const DecoderConfig& config, const Tokenizer& tokenizer);
+PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles);
 
 }  // namespace leash

@@ -37,10 +37,12 @@ NamedTensors critic_tensors(const Critic& critic) {
 
 }  // namespace
 
-void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& state,
-                        const PpoRoles& roles, const PpoOptimizers& optimizers) {
+void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
+                           const PolicyRoles& roles, const PolicyOptimizers& optimizers) {
   save_adapter(folder, roles.policy, roles.checkpoint.path.string());
-  write_safetensors(folder / "critic.safetensors", critic_tensors(roles.critic));
+  if (roles.critic) {
+    write_safetensors(folder / "critic.safetensors", critic_tensors(*roles.critic));
+  }
   NamedTensors moments = with_prefix("policy.", optimizers.policy.state());
   for (auto& entry : with_prefix("critic.", optimizers.critic.state()))
     moments.push_back(std::move(entry));
@@ -55,14 +57,15 @@ void write_ppo_snapshot(const std::filesystem::path& folder, const PpoState& sta
   write_text_file(folder / "state.json", json.dump(1));
 }
 
-void read_policy(const std::filesystem::path& folder, PpoRoles& roles) {
+void read_policy(const std::filesystem::path& folder, PolicyRoles& roles) {
   read_adapter_into(folder, roles.policy);
 }
 
-PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
-                           PpoOptimizers& optimizers, bool allow_inexact, Console& console) {
+PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRoles& roles,
+                                 PolicyOptimizers& optimizers, bool allow_inexact,
+                                 Console& console) {
   const nlohmann::json json = read_json_file(folder / "state.json");
-  PpoState state;
+  PolicyState state;
   try {
     check_environment(json.at("environment"), roles.environment, allow_inexact, console);
     state.step = json.at("step");
@@ -74,8 +77,10 @@ PpoState read_ppo_snapshot(const std::filesystem::path& folder, PpoRoles& roles,
     throw FormatError((folder / "state.json").string() + ": " + error.what());
   }
   read_policy(folder, roles);
-  copy_into(critic_tensors(roles.critic), read_safetensors(folder / "critic.safetensors"),
-            folder.string());
+  if (roles.critic) {
+    copy_into(critic_tensors(*roles.critic), read_safetensors(folder / "critic.safetensors"),
+              folder.string());
+  }
   const NamedTensors moments = read_safetensors(folder / "optimizer.safetensors");
   optimizers.policy.load_state(without_prefix("policy.", moments));
   optimizers.critic.load_state(without_prefix("critic.", moments));

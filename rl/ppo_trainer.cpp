@@ -8,9 +8,11 @@
 #include "models/io/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/judging.h"
-#include "rl/memory_report.h"
 #include "rl/memory_usage.h"
 #include "rl/optim/schedule.h"
+#include "rl/policy/memory.h"
+#include "rl/ppo/critic.h"
+#include "rl/ppo/shape.h"
 #include "rl/ppo_experience.h"
 #include "rl/run_log.h"
 
@@ -35,6 +37,10 @@ LanesConfig lanes_of(const PpoSetup& setup) {
   return lanes;
 }
 
+std::string pass_size(const PpoSetup& setup) {
+  return fmt::format("ppo.micro_batch_tokens ({})", setup.ppo.micro_batch_tokens);
+}
+
 }  // namespace
 
 PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator,
@@ -52,8 +58,8 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
   if (setup_.data.eval)
     held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
   if (folder_.snapshot()) {
-    state_ =
-        read_ppo_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact, console_);
+    state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact,
+                                  console_);
     if (!setup_.ppo.target_kl) {
       state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
     } else {
@@ -110,8 +116,8 @@ Metrics PpoTrainer::iterate() {
   // reads its values from the same states.
   console_.phase("sampling");
   const auto uses = [this] { return memory_uses(roles_); };
-  const auto lower = [this](PpoPhase phase) {
-    return [this, phase] { return settings_to_lower(setup_, phase); };
+  const auto lower = [this](PolicyPhase phase) {
+    return [this, phase] { return settings_to_lower(setup_, pass_size(setup_), phase); };
   };
   const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
                           static_cast<uint64_t>(setup_.run.seed));
@@ -121,20 +127,19 @@ Metrics PpoTrainer::iterate() {
     batch.push_back({.ids = prompts_[rows[i]].ids, .sample = static_cast<uint64_t>(i)});
   }
   batch = own_prompts(batch, setup_.rollout.response_length, communicator_);
-  const LinearHead* value_head =
-      roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
   const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
   const GenerationConfig generation = generation_config(setup_, roles_, step);
   GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
-  Judging judging(prompts_, rows, setup_, roles_, lanes_);
+  Judging judging(prompts_, rows, setup_, setup_.ppo, roles_, lanes_);
   RolloutEngine::Callbacks callbacks;
   callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
   lanes_[Role::actor]
       .run("sample",
            [&] {
              const auto sampling_uses = [&] { return memory_uses(roles_, setup_, batch); };
-             explaining_memory("sampling", sampling_uses, lower(PpoPhase::sampling), [&] {
-               return engine.generate(batch, &roles_.policy, generation, value_head, callbacks);
+             explaining_memory("sampling", sampling_uses, lower(PolicyPhase::sampling), [&] {
+               return engine.generate(batch, &roles_.policy, generation, roles_.value_head(),
+                                      callbacks);
              });
            })
       .get();
@@ -143,10 +148,10 @@ Metrics PpoTrainer::iterate() {
   // 2. Judge: reference log-probs, critic values and scores, each on its own lane, begun above
   // where answers are judged in groups. From here on every rank knows the whole batch.
   console_.phase("scoring");
-  const auto judged = explaining_memory("scoring", uses, lower(PpoPhase::scoring),
+  const auto judged = explaining_memory("scoring", uses, lower(PolicyPhase::scoring),
                                         [&] { return judging.finish(); });
   scope.finish();
-  Experience experience = assemble(gather(communicator_, judged), setup_.ppo);
+  Experience experience = assemble(gather(communicator_, judged), setup_.ppo.missing_eos_penalty);
 
   // 3. Shape: KL-penalised rewards, advantages, returns.
   shape(experience, setup_.ppo, state_.kl_coef);
@@ -161,7 +166,7 @@ Metrics PpoTrainer::iterate() {
       lanes_[Role::actor]
           .run("update",
                [&] {
-                 return explaining_memory("updating", uses, lower(PpoPhase::update), [&] {
+                 return explaining_memory("updating", uses, lower(PolicyPhase::update), [&] {
                    return update(experience, step, setup_, roles_, optimizers_, rates,
                                  communicator_);
                  });
@@ -212,8 +217,8 @@ void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
   const auto evaluations = explaining_memory(
       "evaluating", [this] { return memory_uses(roles_); },
-      [this] { return settings_to_lower(setup_, PpoPhase::sampling); },
-      [&] { return evaluate(setup_, roles_, held_out_, lanes_, communicator_); });
+      [this] { return settings_to_lower(setup_, pass_size(setup_), PolicyPhase::sampling); },
+      [&] { return evaluate(setup_, setup_.ppo, roles_, held_out_, lanes_, communicator_); });
   if (communicator_.leads()) write_evaluation(folder_.path(), state_.step, evaluations);
   for (const Evaluation& evaluation : evaluations) {
     for (const auto& metric : evaluation.metrics()) metrics.push_back(metric);
@@ -244,7 +249,7 @@ Snapshot PpoTrainer::save() {
                            fmt::format("after step {}", state_.step));
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
-  write_ppo_snapshot(writer.folder(), state_, roles_, optimizers_);
+  write_policy_snapshot(writer.folder(), state_, roles_, optimizers_);
   const Snapshot snapshot = writer.commit();
   prune_snapshots(folder_.path(), setup_.run.save_total_limit, state_.best_step);
   return snapshot;

@@ -11,6 +11,7 @@
 #include "rl/data/prompts.h"
 #include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
+#include "rl/ppo/setup.h"
 #include "rl/ppo_roles.h"
 #include "rl/ppo_snapshot.h"
 #include "rl/ppo_update.h"
@@ -45,12 +46,12 @@ class PpoTrainer {
   RunFolder& folder_;
   Communicator& communicator_;
   Console& console_;
-  PpoRoles roles_;
-  PpoOptimizers optimizers_;
+  PolicyRoles roles_;
+  PolicyOptimizers optimizers_;
   Lanes lanes_;
   std::vector<PromptRecord> prompts_;
   std::vector<PromptRecord> held_out_;
-  PpoState state_;
+  PolicyState state_;
   std::optional<Snapshot> last_snapshot_;
 };
 

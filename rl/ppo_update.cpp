@@ -89,8 +89,8 @@ at::Tensor frozen_states(const Decoder& trunk, std::span<const int64_t> rows,
 
 at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
                          const at::Tensor& policy_rows, const PpoSetup& setup,
-                         const PpoRoles& roles, Experience& experience) {
-  const Critic& critic = roles.critic;
+                         const PolicyRoles& roles, Experience& experience) {
+  const Critic& critic = *roles.critic;
   if (critic.kind == CriticKind::shared) {
     return critic.head(critic.backprop_to_policy ? policy_rows : policy_rows.detach()).squeeze(1);
   }
@@ -104,7 +104,7 @@ at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
 }
 
 UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows, double num_tokens,
-                           const PpoSetup& setup, const PpoRoles& roles) {
+                           const PpoSetup& setup, const PolicyRoles& roles) {
   const MicroBatch batch = pack_answers(experience, rows);
   // Of the batch's answer tokens, where a loss is computed.
   const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
@@ -120,18 +120,21 @@ UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows
   const PolicyLoss policy =
       policy_loss(logprobs, old_logprobs, pick(experience.advantages, logprobs),
                   pick(experience.mask, logprobs), setup.ppo.cliprange, num_tokens);
-  const at::Tensor values = critic_values(batch, rows, predicting, setup, roles, experience);
-  const ValueLoss value =
-      value_loss(values, pick(experience.values, values), pick(experience.returns, values),
-                 pick(experience.mask, values), setup.ppo.cliprange_value, num_tokens);
-  // A critic elsewhere sends its one number.
-  torch::autograd::backward(
-      {policy.loss.add(value.loss.to(policy.loss.device()), setup.ppo.vf_coef)}, {});
+  ValueLoss value;
+  at::Tensor loss = policy.loss;
+  if (roles.critic) {
+    const at::Tensor values = critic_values(batch, rows, predicting, setup, roles, experience);
+    value = value_loss(values, pick(experience.values, values), pick(experience.returns, values),
+                       pick(experience.mask, values), setup.ppo.cliprange_value, num_tokens);
+    // A critic elsewhere sends its one number.
+    loss = loss.add(value.loss.to(loss.device()), setup.ppo.vf_coef);
+  }
+  torch::autograd::backward({loss}, {});
 
   const at::Tensor gap = logprobs.detach().sub(pick(experience.sampled_logprobs, logprobs)).abs();
   return {.tokens = static_cast<double>(batch.targets.size(0)),
           .policy_loss = policy.loss.item<double>(),
-          .value_loss = value.loss.item<double>(),
+          .value_loss = roles.critic ? value.loss.item<double>() : 0.0,
           .clipped = policy.clipped,
           .value_clipped = value.clipped,
           .approx_kl = policy.approx_kl,
@@ -174,22 +177,6 @@ void require_finite(const UpdateSums& sums, int64_t step, int64_t epoch, int64_t
 
 }  // namespace
 
-PpoOptimizers::PpoOptimizers(const PpoConfig& config, const PpoRoles& roles)
-    : policy(roles.policy.parameters(), {.beta1 = config.adam_beta1,
-                                         .beta2 = config.adam_beta2,
-                                         .epsilon = config.adam_epsilon,
-                                         .weight_decay = config.weight_decay}),
-      critic(roles.critic.parameters(), {.beta1 = config.adam_beta1,
-                                         .beta2 = config.adam_beta2,
-                                         .epsilon = config.adam_epsilon,
-                                         .weight_decay = config.weight_decay}) {}
-
-std::vector<at::Tensor> trained_parameters(const PpoRoles& roles) {
-  std::vector<at::Tensor> parameters = roles.policy.parameters();
-  std::ranges::copy(roles.critic.parameters(), std::back_inserter(parameters));
-  return parameters;
-}
-
 std::vector<int64_t> minibatch_rows(const PpoConfig& config, uint64_t seed, int64_t step,
                                     int64_t epoch, int64_t index) {
   const auto order = draw_permutation(
@@ -217,7 +204,7 @@ void UpdateSums::add(const UpdateSums& other) {
 }
 
 UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_t>& rows,
-                                const PpoSetup& setup, const PpoRoles& roles,
+                                const PpoSetup& setup, const PolicyRoles& roles,
                                 Communicator& communicator) {
   std::vector<int64_t> lengths;
   double num_tokens = 0;
@@ -245,8 +232,9 @@ UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_
   return gradients.finish(sums);
 }
 
-Metrics update(Experience& experience, int64_t step, const PpoSetup& setup, const PpoRoles& roles,
-               PpoOptimizers& optimizers, const LearningRates& rates, Communicator& communicator) {
+Metrics update(Experience& experience, int64_t step, const PpoSetup& setup,
+               const PolicyRoles& roles, PolicyOptimizers& optimizers, const LearningRates& rates,
+               Communicator& communicator) {
   const PpoConfig& config = setup.ppo;
   UpdateSums total;
   UpdateSums first;  // before any parameter moved: what sampling and training disagree about

@@ -1,30 +1,16 @@
-// Step 5 of a PPO iteration: epochs of shuffled minibatches over one Experience.
+// Step 4 of a PPO iteration: epochs of shuffled minibatches over one Experience.
 #pragma once
 
 #include <cstdint>
 
 #include "rl/distributed/communicator.h"
 #include "rl/metrics.h"
-#include "rl/optim/adamw.h"
+#include "rl/policy/optimizers.h"
+#include "rl/ppo/setup.h"
 #include "rl/ppo_roles.h"
 #include "rollout/experience.h"
 
 namespace leash {
-
-struct PpoOptimizers {
-  AdamW policy;
-  AdamW critic;
-
-  PpoOptimizers(const PpoConfig& config, const PpoRoles& roles);
-};
-
-// Of the policy and of the critic.
-std::vector<at::Tensor> trained_parameters(const PpoRoles& roles);
-
-struct LearningRates {
-  double policy = 0;
-  double critic = 0;
-};
 
 // Rows of one optimizer step: minibatch `index` of epoch `epoch` in iteration `step`, from a
 // permutation that is a function of these alone.
@@ -50,11 +36,12 @@ struct UpdateSums {
 // ranks, are those of the whole minibatch on every rank.
 // States of a critic with a frozen trunk that are missing are computed and kept in `experience`.
 UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_t>& rows,
-                                const PpoSetup& setup, const PpoRoles& roles,
+                                const PpoSetup& setup, const PolicyRoles& roles,
                                 Communicator& communicator);
 
 // All epochs. Throws NonFinite.
-Metrics update(Experience& experience, int64_t step, const PpoSetup& setup, const PpoRoles& roles,
-               PpoOptimizers& optimizers, const LearningRates& rates, Communicator& communicator);
+Metrics update(Experience& experience, int64_t step, const PpoSetup& setup,
+               const PolicyRoles& roles, PolicyOptimizers& optimizers, const LearningRates& rates,
+               Communicator& communicator);
 
 }  // namespace leash

@@ -11,7 +11,6 @@
 #include "rl/reward_losses.h"
 #include "rl/reward_update.h"
 #include "rl/statistics.h"
-#include "rl/svg_chart.h"
 
 namespace leash {
 
@@ -49,7 +48,6 @@ struct RewardEvaluation {
 // All figures with their intervals, and the calibration bin by bin.
 std::string reward_evaluation_table(const RewardEvaluation& evaluation,
                                     const RewardLossOptions& options);
-LineChart calibration_chart(const RewardEvaluation& evaluation, int64_t step);
 
 // evaluations/step-N.json in a run's folder. The newest one is none where the folder has none of
 // this kind.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "models/fields.h"
-#include "rl/ppo_config.h"
+#include "rl/reward/config.h"
 
 namespace leash {
 

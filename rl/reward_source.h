@@ -12,7 +12,7 @@
 #include "models/decoder.h"
 #include "models/out_of_memory.h"
 #include "models/tokenizer/tokenizer.h"
-#include "rl/ppo_config.h"
+#include "rl/reward/config.h"
 
 namespace leash {
 

@@ -1,4 +1,4 @@
-// The `run:` and `data:` sections, common to all tasks.
+// The `run:` section, common to all tasks.
 #pragma once
 
 #include <cstdint>
@@ -86,23 +86,6 @@ void visit_fields(Config& c, Visitor&& visit) {
       "gather_for_generation", c.gather_for_generation,
       "with fsdp: full_shard, a phase that samples answers holds the whole base, which it gathers "
       "once; false: it gathers block by block, for every token");
-}
-
-struct DataConfig {
-  std::filesystem::path train;
-  std::optional<std::filesystem::path> eval;
-  bool shuffle = true;
-  int64_t max_prompt_length = 512;
-};
-template <class Config, class Visitor>
-requires Describes<Config, DataConfig>
-void visit_fields(Config& c, Visitor&& visit) {
-  visit("train", c.train,
-        "JSONL; prompts have `prompt` (raw text) or `messages` (chat, templated)");
-  visit("eval", c.eval, "held-out JSONL of the same form");
-  visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
-  visit("max_prompt_length", c.max_prompt_length,
-        "a longer prompt (in tokens) is an error that names its line", at_least(1));
 }
 
 }  // namespace leash

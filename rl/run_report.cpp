@@ -17,6 +17,7 @@
 
 #include "models/io/posix_file.h"
 #include "rl/html.h"
+#include "rl/report/calibration_chart.h"
 #include "rl/reward_evaluation.h"
 #include "rl/svg_chart.h"
 

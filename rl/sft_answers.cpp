@@ -1,7 +1,7 @@
 #include "rl/sft_answers.h"
 
-#include "rl/ppo_roles.h"
 #include "rollout/engine.h"
+#include "rollout/stopping.h"
 
 namespace leash {
 

@@ -1,4 +1,4 @@
-// What supervised and reward training can be told alike. Names and defaults are those of
+// Settings shared by all supervised tasks. Names and defaults are those of
 // transformers' TrainingArguments except where a comment says otherwise.
 #pragma once
 

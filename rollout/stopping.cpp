@@ -80,4 +80,11 @@ std::vector<int64_t> ending_tokens(const GenerationConfig& config, const Tokeniz
   return tokens;
 }
 
+std::vector<int64_t> eos_token_ids(const DecoderConfig& config, const Tokenizer& tokenizer) {
+  std::vector<int64_t> ids = config.eos_token_ids;
+  const auto named = tokenizer.eos_token_id();
+  if (named && std::ranges::find(ids, *named) == ids.end()) ids.push_back(*named);
+  return ids;
+}
+
 }  // namespace leash

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/decoder_config.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rollout/engine.h"
 
@@ -52,5 +53,8 @@ class StopCheck {
 // Tokens that end an answer: not to be drawn before min_new_tokens. A stop text that is one special
 // token counts, since special tokens have no text to look for.
 std::vector<int64_t> ending_tokens(const GenerationConfig& config, const Tokenizer* tokenizer);
+
+// Tokens that end an answer by themselves: what the checkpoint names and what the tokenizer names.
+std::vector<int64_t> eos_token_ids(const DecoderConfig& config, const Tokenizer& tokenizer);
 
 }  // namespace leash

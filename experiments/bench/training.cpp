@@ -5,6 +5,8 @@
 #include <numeric>
 
 #include "experiments/bench/harness.h"
+#include "rl/ppo/critic.h"
+#include "rl/ppo/shape.h"
 #include "rl/ppo_experience.h"
 #include "rl/ppo_update.h"
 #include "rl/sft_update.h"
@@ -119,17 +121,17 @@ class Iteration {
     for (int64_t i = 0; i < kBatch; ++i) rows.push_back(i);
     GenerationConfig generation = fixed_length(kNew);
     generation.step = static_cast<uint64_t>(step);
-    const LinearHead* head =
-        roles_.critic.kind == CriticKind::shared ? &roles_.critic.head : nullptr;
     Stopwatch clock;
-    Judging judging(records, rows, setup_, roles_, lanes_);
+    Judging judging(records, rows, setup_, setup_.ppo, roles_, lanes_);
     callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
     lanes_[Role::actor]
-        .run(
-            [&] { engine_.generate(prompts_of(ids), &roles_.policy, generation, head, callbacks); })
+        .run([&] {
+          engine_.generate(prompts_of(ids), &roles_.policy, generation, roles_.value_head(),
+                           callbacks);
+        })
         .get();
     sampling_seconds = clock.lap();
-    Experience experience = assemble(judging.finish(), setup_.ppo);
+    Experience experience = assemble(judging.finish(), setup_.ppo.missing_eos_penalty);
     shape(experience, setup_.ppo, setup_.ppo.kl_coef);
     scoring_seconds = clock.lap();
     tokens = experience.mask.sum().item<int64_t>();
@@ -150,8 +152,8 @@ class Iteration {
 
  private:
   PpoSetup setup_;
-  PpoRoles roles_;
-  PpoOptimizers optimizers_;
+  PolicyRoles roles_;
+  PolicyOptimizers optimizers_;
   Lanes lanes_;
   RolloutEngine engine_;
   bool ragged_ = false;

@@ -18,6 +18,7 @@
 #include "rl/classification_trainer.h"
 #include "rl/distributed/communicator.h"
 #include "rl/evaluation.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_snapshot.h"
 #include "rl/reward_trainer.h"
 #include "rl/sft_trainer.h"
@@ -143,12 +144,12 @@ nlohmann::ordered_json evaluation_json(const Evaluation& evaluation,
 void evaluate_task(const PpoSetup& setup, const std::optional<Snapshot>& snapshot,
                    const std::string& run_dir, bool json) {
   if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
-  PpoRoles roles = load_ppo_roles(setup);
+  PolicyRoles roles = load_ppo_roles(setup);
   if (snapshot) read_policy(snapshot->path, roles);
   const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
   Lanes lanes(setup.lanes, std::nullopt, 0, setup.devices.streams());
   const auto alone = single_communicator();
-  const auto evaluations = leash::evaluate(setup, roles, prompts, lanes, *alone);
+  const auto evaluations = leash::evaluate(setup, setup.ppo, roles, prompts, lanes, *alone);
   const int64_t step = snapshot ? snapshot->step : 0;
   if (json) {
     for (const Evaluation& evaluation : evaluations) {

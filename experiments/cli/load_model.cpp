@@ -9,7 +9,8 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "models/quant/byte_tiles.h"
-#include "rl/ppo_roles.h"
+#include "rl/devices_config.h"
+#include "rollout/stopping.h"
 
 namespace leash::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/quant/block_formats.h"
+#include "models/quant/block_type.h"
 
 namespace leash {
 

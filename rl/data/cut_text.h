@@ -11,7 +11,7 @@
 
 #include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
-#include "rl/sft_config.h"
+#include "rl/data/data_config.h"
 
 namespace leash {
 

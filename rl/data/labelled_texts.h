@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "models/tokenizer/tokenizer.h"
-#include "rl/classification_config.h"
 #include "rl/data/cut_text.h"
+#include "rl/data/data_config.h"
 
 namespace leash {
 

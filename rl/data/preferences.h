@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "models/tokenizer/tokenizer.h"
-#include "rl/reward_config.h"
+#include "rl/data/data_config.h"
 
 namespace leash {
 

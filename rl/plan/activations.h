@@ -1,5 +1,5 @@
-// What passes through the decoder need besides the weights, as models/decoder.cpp and the layers
-// below it allocate it. Bytes; tensors of a few numbers are left out.
+// What passes through the decoder need besides the weights, as models/decoder.cpp and the
+// layers below it allocate it. Bytes; tensors of a few numbers are left out.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@ struct PassShape {
   bool dropout = false;
 };
 
-// Rows of the head's logits that are held at a time: chunk_rows of models/vocabulary_chunks.
+// Rows of the head's logits that are held at a time: chunk_rows of
+// models/vocabulary_chunks.
 int64_t logits_chunk_rows(int64_t vocabulary);
 
 // What autograd keeps of a forward pass until the backward pass reads it: nothing below the first

@@ -13,6 +13,7 @@
 #include "models/errors.h"
 #include "models/families.h"
 #include "models/io/json_file.h"
+#include "models/quant/block_formats.h"
 #include "models/quant/load_weight.h"
 #include "models/quant/nf4.h"
 #include "models/quant/packed_rows.h"

@@ -10,7 +10,7 @@
 
 #include "rl/classification_config.h"
 #include "rl/plan/model_facts.h"
-#include "rl/ppo_roles.h"
+#include "rl/ppo/setup.h"
 #include "rl/reward_config.h"
 #include "rl/sft_config.h"
 

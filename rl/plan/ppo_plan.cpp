@@ -108,6 +108,7 @@ void add_critic(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
                 std::vector<PlanItem>& resident) {
   const at::ScalarType dtype = dtype_of(setup);
   const CriticConfig& config = setup.critic;
+  if (config.kind == CriticKind::none) return;
   const ModelFacts* trunk = &roles.base;
   if (config.kind == CriticKind::separate) {
     roles.critic_model = config.path ? second_model(*config.path) : roles.base;
@@ -165,7 +166,7 @@ PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Ro
 // may come to hold that of all answers.
 void add_critic_states(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
                        PlanPhase& phase) {
-  if (setup.critic.kind == CriticKind::shared || roles.critic) return;
+  if (!has_own_trunk(setup.critic.kind) || roles.critic) return;
   const int64_t tokens = setup.ppo.batch_size * sizes.answer;
   phase.items.push_back(
       {"states that the critic's head reads",
@@ -192,7 +193,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
                                 head_scratch_bytes(roles.base, dtype, rows, sizes.answer_part(rows),
                                                    /*gradients=*/false))});
   }
-  if (setup.critic.kind != CriticKind::shared) {
+  if (has_own_trunk(setup.critic.kind)) {
     lanes.push_back({"critic lane", pass(roles.critic_model ? *roles.critic_model : roles.base)});
   }
   int64_t reward = 0;
@@ -230,13 +231,15 @@ PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& s
   return phase;
 }
 
-// CBOR of a judged answer (rl/ppo_gather.cpp): an id takes 3 bytes, 5 where the vocabulary passes
-// 65,536. Of each token of an answer: its id, three doubles of 9 bytes (log-prob, that of what was
-// drawn from, entropy), float32s of 5 (reference, the policy's computed again, value, for a shared
-// critic the value twice), and about 4 bytes of text.
+// CBOR of a judged answer (rl/ppo_gather.cpp): an id takes 3 bytes, 5 where the vocabulary
+// passes 65,536. Of each token of an answer: its id, three doubles of 9 bytes (log-prob, that of
+// what was drawn from, entropy), float32s of 5 (reference, the policy's computed again, value, for
+// a shared critic the value twice), and about 4 bytes of text.
 int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
   const int64_t id = roles.base.config.vocab_size > 65536 ? 5 : 3;
-  const int64_t values = setup.critic.kind == CriticKind::shared ? 2 : 1;
+  const int64_t values = setup.critic.kind == CriticKind::none     ? 0
+                         : setup.critic.kind == CriticKind::shared ? 2
+                                                                   : 1;
   const int64_t scored = recomputes_logprobs(setup.ppo, dtype_of(setup)) ? 2 : 1;
   return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40;
 }
@@ -304,7 +307,7 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
       ceil_divide(ceil_divide(minibatch, options.ranks) * sizes.text, sizes.trained_rows);
   int64_t bytes = passes * (forward + base.backward);
   int64_t gathers = passes * (forward_gathers + base.num_blocks);
-  if (setup.critic.kind != CriticKind::shared) {
+  if (has_own_trunk(setup.critic.kind)) {
     const ShardedBytes trunk =
         sharded_bytes(roles.critic_model ? *roles.critic_model : roles.base, dtype, options.ranks);
     // At most, of a frozen trunk: it is asked in passes with answers that the rank has not met yet.

@@ -3,6 +3,7 @@
 #include <ATen/ops/equal.h>
 
 #include "configs/experiment.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_update.h"
 #include "tests/cli/ppo_iteration.h"
 #include "tests/cli/run_workspace.h"
@@ -33,7 +34,8 @@ std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
   return result;
 }
 
-void iterate(const PpoSetup& setup, PpoRoles& roles, PpoOptimizers& optimizers, int64_t step) {
+void iterate(const PpoSetup& setup, PolicyRoles& roles, PolicyOptimizers& optimizers,
+             int64_t step) {
   Experience experience = sampled_experience(setup, roles, step);
   update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2},
          *single_communicator());
@@ -48,16 +50,16 @@ TEST(BaseWeights, KeepTheirBitsWhateverTrains) {
         Lines{"lora.modules_to_save=[embed_tokens]"}}) {
     const PpoSetup setup =
         std::get<PpoSetup>(load_experiment(work.recipe(), overrides).experiment.setup);
-    PpoRoles roles = load_ppo_roles(setup);
-    PpoOptimizers optimizers(setup.ppo, roles);
+    PolicyRoles roles = load_ppo_roles(setup);
+    PolicyOptimizers optimizers(setup.ppo, roles);
     const auto base = base_weights(*roles.decoder);
     const auto policy = copies(roles.policy.parameters());
-    const auto critic = copies(roles.critic.parameters());
+    const auto critic = copies(roles.critic->parameters());
     iterate(setup, roles, optimizers, 1);
     iterate(setup, roles, optimizers, 2);
     EXPECT_EQ(num_changed(base, base_weights(*roles.decoder)), 0) << overrides[0];
     EXPECT_GT(num_changed(policy, roles.policy.parameters()), 0) << overrides[0];
-    EXPECT_GT(num_changed(critic, roles.critic.parameters()), 0) << overrides[0];
+    EXPECT_GT(num_changed(critic, roles.critic->parameters()), 0) << overrides[0];
   }
 }
 

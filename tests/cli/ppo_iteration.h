@@ -3,11 +3,14 @@
 
 #include <vector>
 
+#include "rl/ppo/critic.h"
+#include "rl/ppo/shape.h"
 #include "rl/ppo_experience.h"
 
 namespace leash::testing {
 
-inline Experience sampled_experience(const PpoSetup& setup, const PpoRoles& roles, int64_t step) {
+inline Experience sampled_experience(const PpoSetup& setup, const PolicyRoles& roles,
+                                     int64_t step) {
   const auto prompts = read_prompts(setup.data.train, roles.tokenizer, prompt_limits(setup, roles));
   Lanes lanes(setup.lanes);
   const std::vector<int64_t> rows =
@@ -16,11 +19,11 @@ inline Experience sampled_experience(const PpoSetup& setup, const PpoRoles& role
   for (size_t i = 0; i < rows.size(); ++i) {
     batch.push_back({.ids = prompts[static_cast<size_t>(rows[i])].ids, .sample = i});
   }
-  const LinearHead* head = roles.critic.kind == CriticKind::shared ? &roles.critic.head : nullptr;
-  const auto answers =
-      RolloutEngine(roles.decoder, roles.tokenizer)
-          .generate(batch, &roles.policy, generation_config(setup, roles, step), head);
-  Experience experience = assemble(judge(answers, prompts, rows, setup, roles, lanes), setup.ppo);
+  const auto answers = RolloutEngine(roles.decoder, roles.tokenizer)
+                           .generate(batch, &roles.policy, generation_config(setup, roles, step),
+                                     roles.value_head());
+  Experience experience = assemble(judge(answers, prompts, rows, setup, setup.ppo, roles, lanes),
+                                   setup.ppo.missing_eos_penalty);
   shape(experience, setup.ppo, setup.ppo.kl_coef);
   return experience;
 }

@@ -12,6 +12,7 @@
 #include "models/errors.h"
 #include "models/io/peft_adapter.h"
 #include "models/random.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_update.h"
 #include "rollout/scoring.h"
 #include "tests/cli/ppo_iteration.h"
@@ -27,11 +28,11 @@ PpoSetup setup_of(const RunWorkspace& work, const Lines& overrides) {
 }
 
 // The largest exact KL(policy ‖ reference) of a position of some texts.
-double largest_kl(const PpoRoles& roles) {
+double largest_kl(const PolicyRoles& roles) {
   const std::vector<ScoredText> texts = {{ids_of("alpha beta"), 1}, {ids_of("gamma"), 2}};
   double largest = 0;
-  for (const auto& text : exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference_decoder,
-                                         roles.reference(), texts)) {
+  for (const auto& text : exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference.decoder,
+                                         roles.reference.adapter_or_none(), texts)) {
     for (const double kl : text) largest = std::max(largest, std::abs(kl));
   }
   return largest;
@@ -52,9 +53,9 @@ TEST(PpoRoles, WithAnAdapterToGoOnFromTheReferenceIsAFrozenCopyOfIt) {
   for (const Lines& reference : {Lines{}, Lines{"reference.kind=adapter"}}) {
     Lines overrides = {"lora={path: " + (work / "warm").string() + "}"};
     overrides.insert(overrides.end(), reference.begin(), reference.end());
-    const PpoRoles roles = load_ppo_roles(setup_of(work, overrides));
-    ASSERT_NE(roles.reference(), nullptr);
-    EXPECT_TRUE(roles.reference()->parameters().empty()) << "frozen";
+    const PolicyRoles roles = load_ppo_roles(setup_of(work, overrides));
+    ASSERT_NE(roles.reference.adapter_or_none(), nullptr);
+    EXPECT_TRUE(roles.reference.adapter_or_none()->parameters().empty()) << "frozen";
     EXPECT_LT(largest_kl(roles), 1e-5);
     disturb(roles.policy.parameters(), 0.1);
     EXPECT_GT(largest_kl(roles), 1e-2) << "the reference moved with the policy";
@@ -66,19 +67,19 @@ TEST(PpoRoles, AReferenceIsWhatTheRecipeSays) {
   write_tiny_adapter(work / "warm", work / "model");
   write_tiny_adapter(work / "other", work / "model", /*seed=*/9);
   const std::string warm = "lora={path: " + (work / "warm").string() + "}";
-  const PpoRoles off = load_ppo_roles(setup_of(work, {warm, "reference.kind=adapter_off"}));
+  const PolicyRoles off = load_ppo_roles(setup_of(work, {warm, "reference.kind=adapter_off"}));
   EXPECT_EQ(off.reference(), nullptr);
-  EXPECT_EQ(off.reference_decoder, off.decoder);
+  EXPECT_EQ(off.reference.decoder, off.decoder);
   EXPECT_GT(largest_kl(off), 1e-2);
 
   const std::string path = "reference={kind: adapter, path: " + (work / "other").string() + "}";
   for (const Lines& overrides :
        {Lines{path}, Lines{path, warm}, Lines{path, "model.dtype=float64"}}) {
-    const PpoRoles roles = load_ppo_roles(setup_of(work, overrides));
-    ASSERT_NE(roles.reference(), nullptr);
-    EXPECT_TRUE(roles.reference()->parameters().empty());
+    const PolicyRoles roles = load_ppo_roles(setup_of(work, overrides));
+    ASSERT_NE(roles.reference.adapter_or_none(), nullptr);
+    EXPECT_TRUE(roles.reference.adapter_or_none()->parameters().empty());
     const auto loaded = load_adapter(work / "other", roles.decoder->modules()).named_tensors();
-    const auto used = roles.reference()->named_tensors();
+    const auto used = roles.reference.adapter_or_none()->named_tensors();
     ASSERT_EQ(used.size(), loaded.size());
     for (size_t i = 0; i < used.size(); ++i) {
       EXPECT_TRUE(all_close(used[i].second.to(at::kFloat), loaded[i].second, 0)) << used[i].first;
@@ -99,9 +100,9 @@ TEST(PpoRoles, ValuesInTheFirstMinibatchAreThoseOfSampling) {
        {std::string("critic.kind=shared"), std::string("critic.kind=adapter"),
         separate + ", train: head}", separate + ", train: lora}", separate + ", train: all}"}) {
     const PpoSetup setup = setup_of(work, {critic});
-    const PpoRoles roles = load_ppo_roles(setup);
+    const PolicyRoles roles = load_ppo_roles(setup);
     disturb(roles.policy.parameters(), 0.1);
-    disturb(roles.critic.parameters(), 0.1);
+    disturb(roles.critic->parameters(), 0.1);
     Experience experience = sampled_experience(setup, roles, 1);
     EXPECT_GT(experience.values.masked_select(experience.mask).std().item<double>(), 0.1) << critic;
     experience.returns = experience.values + 0.5;
@@ -147,16 +148,16 @@ TEST(PpoRoles, WithAnAdapterToGoOnFromTheCriticHasItsRankAndTargets) {
   write_tiny_adapter(work / "warm", work / "model");
   const auto loaded = load_experiment(
       work.recipe(), {"lora={path: " + (work / "warm").string() + "}", "critic.kind=adapter"});
-  const PpoRoles roles = load_ppo_roles(std::get<PpoSetup>(loaded.experiment.setup));
-  ASSERT_TRUE(roles.critic.adapter);
-  const auto policy = roles.policy.named_tensors(), critic = roles.critic.adapter->named_tensors();
+  const PolicyRoles roles = load_ppo_roles(std::get<PpoSetup>(loaded.experiment.setup));
+  ASSERT_TRUE(roles.critic->adapter);
+  const auto policy = roles.policy.named_tensors(), critic = roles.critic->adapter->named_tensors();
   ASSERT_EQ(critic.size(), policy.size());
   for (size_t i = 0; i < policy.size(); ++i) {
     EXPECT_EQ(critic[i].first, policy[i].first);
     EXPECT_EQ(critic[i].second.sizes(), policy[i].second.sizes()) << policy[i].first;
   }
   // Another start than the policy's: its own B is zero.
-  EXPECT_EQ(roles.critic.adapter->lora(roles.policy.lora(0) != nullptr ? 0 : 1)
+  EXPECT_EQ(roles.critic->adapter->lora(roles.policy.lora(0) != nullptr ? 0 : 1)
                 ->b.abs()
                 .max()
                 .item<double>(),

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "configs/experiment.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_roles.h"
 #include "tests/cli/run_workspace.h"
 

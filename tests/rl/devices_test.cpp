@@ -6,6 +6,7 @@
 #include "models/errors.h"
 #include "models/out_of_memory.h"
 #include "rl/classification_trainer.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_trainer.h"
 #include "tests/rl/reward_run.h"
 #include "tests/rl/sft_run.h"
@@ -222,11 +223,11 @@ TEST_F(PpoDevices, RolesAreWhereTheRecipeSays) {
   reward_by_model();
   setup.critic.kind = CriticKind::adapter;
   setup.devices = {.policy = "cpu", .reference = "pretend", .critic = "pretend"};
-  const PpoRoles roles = load_ppo_roles(setup);
+  const PolicyRoles roles = load_ppo_roles(setup);
   EXPECT_TRUE(roles.decoder->device().is_cpu());
-  EXPECT_EQ(roles.reference_decoder->device(), pretend_device());
-  EXPECT_EQ(roles.critic.decoder, roles.reference_decoder);  // one copy of the base
-  for (const at::Tensor& parameter : roles.critic.parameters()) {
+  EXPECT_EQ(roles.reference.decoder->device(), pretend_device());
+  EXPECT_EQ(roles.critic->decoder, roles.reference.decoder);  // one copy of the base
+  for (const at::Tensor& parameter : roles.critic->parameters()) {
     EXPECT_EQ(parameter.device(), pretend_device());
     EXPECT_TRUE(parameter.is_leaf() && parameter.requires_grad());
   }
@@ -241,8 +242,8 @@ TEST_F(PpoDevices, OutOfMemoryNamesHoldersAndSettings) {
   setup.devices.policy = "pretend";
   const int64_t before = testing::pretend_memory();
   {
-    const PpoRoles roles = load_ppo_roles(setup);
-    const PpoOptimizers optimizers(setup.ppo, roles);
+    const PolicyRoles roles = load_ppo_roles(setup);
+    const PolicyOptimizers optimizers(setup.ppo, roles);
     testing::limit_pretend_memory(testing::pretend_memory() + 4096);
   }
   EXPECT_EQ(testing::pretend_memory(), before);

@@ -51,14 +51,13 @@ class ThreadsJudging : public ::testing::Test {
  protected:
   ThreadsJudging() { testing::write_tiny_folder(folder_.path()); }
 
-  PpoRoles roles(std::unique_ptr<RewardSource> reward) const {
+  PolicyRoles roles(std::unique_ptr<RewardSource> reward) const {
     return {.checkpoint = {},
             .decoder = decoder_,
             .tokenizer = Tokenizer::load(folder_.path()),
             .policy = testing::tiny_adapter(*decoder_),
-            .reference_decoder = decoder_,
-            .reference_adapter = {},
-            .critic = {.kind = CriticKind::shared, .decoder = decoder_},
+            .reference = {.decoder = decoder_, .adapter = {}},
+            .critic = Critic{.kind = CriticKind::shared, .decoder = decoder_},
             .reward = std::move(reward)};
   }
 
@@ -93,22 +92,22 @@ class ThreadsJudging : public ::testing::Test {
 // The tasks of all lanes read what Judging holds: none may still run when it throws.
 TEST_F(ThreadsJudging, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
   std::atomic<bool> done = false;
-  const PpoRoles roles = this->roles(std::make_unique<SlowReward>(&done));
+  const PolicyRoles roles = this->roles(std::make_unique<SlowReward>(&done));
   Lanes lanes({.threads_per_lane = 1});
   const Completion unknown{.prompt_ids = {1}, .token_ids = {1000}};  // no token of the reference's
-  EXPECT_THROW(judge({unknown}, {PromptRecord{}}, {0}, {}, roles, lanes), FormatError);
+  EXPECT_THROW(judge({unknown}, {PromptRecord{}}, {0}, {}, {}, roles, lanes), FormatError);
   EXPECT_TRUE(done);
 }
 
 TEST_F(ThreadsJudging, SamplingThatFailsLeavesNoLaneAtWork) {
   std::atomic<bool> done = false;
-  const PpoRoles roles = this->roles(std::make_unique<SlowReward>(&done));
+  const PolicyRoles roles = this->roles(std::make_unique<SlowReward>(&done));
   const PpoSetup setup{.lanes = {.scoring_group = 1}};
   const std::vector<PromptRecord> prompts(1);
   const std::vector<int64_t> rows = {0};
   Lanes lanes({.threads_per_lane = 1});
   {
-    Judging judging(prompts, rows, setup, roles, lanes);
+    Judging judging(prompts, rows, setup, setup.ppo, roles, lanes);
     judging.add(answers(1)[0]);
   }  // as when what follows throws
   EXPECT_TRUE(done);
@@ -118,12 +117,12 @@ TEST_F(ThreadsJudging, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
   auto reward = std::make_unique<CountingReward>();
   const CountingReward& counts = *reward;
   auto begun = reward->first.get_future();
-  const PpoRoles roles = this->roles(std::move(reward));
+  const PolicyRoles roles = this->roles(std::move(reward));
   const PpoSetup setup{.lanes = {.scoring_group = 2}};
   const auto prompts = this->prompts(5);
   const auto rows = this->rows(5);
   Lanes lanes({.threads_per_lane = 1});
-  Judging judging(prompts, rows, setup, roles, lanes);
+  Judging judging(prompts, rows, setup, setup.ppo, roles, lanes);
   const auto all = answers(5);
   judging.add(all[3]);
   judging.add(all[0]);
@@ -145,10 +144,10 @@ TEST_F(ThreadsJudging, GroupsSayWhatTheWholeSays) {
   const auto prompts = this->prompts(7);
   const auto rows = this->rows(7);
   const auto with = [&](int64_t group, bool concurrent) {
-    const PpoRoles roles = this->roles(std::make_unique<CountingReward>());
+    const PolicyRoles roles = this->roles(std::make_unique<CountingReward>());
     const PpoSetup setup{.lanes = {.scoring_group = group}};
     Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
-    return judge(all, prompts, rows, setup, roles, lanes);
+    return judge(all, prompts, rows, setup, setup.ppo, roles, lanes);
   };
   const auto whole = with(0, true), groups = with(3, true), one_lane = with(3, false);
   for (size_t i = 0; i < all.size(); ++i) {
@@ -165,31 +164,31 @@ TEST_F(ThreadsJudging, GroupsSayWhatTheWholeSays) {
 // was; ratios and KL take what was computed again, the gap what was sampled.
 TEST_F(ThreadsJudging, LogProbsOfANarrowPolicyAreComputedAgain) {
   decoder_ = Decoder::load(testing::tiny_checkpoint(), at::kBFloat16);
-  PpoRoles roles = this->roles(std::make_unique<CountingReward>());
+  PolicyRoles roles = this->roles(std::make_unique<CountingReward>());
   roles.policy = Adapter::create({}, decoder_->modules(), /*seed=*/1);  // B is 0
   std::vector<Completion> sampled = answers(5);
   for (Completion& answer : sampled) answer.logprobs.assign(answer.token_ids.size(), -0.25);
   Lanes lanes({.threads_per_lane = 1});
   for (const std::optional<bool> wanted : {std::optional<bool>(), std::optional(false)}) {
     const PpoSetup setup{.ppo = {.recompute_logprobs = wanted}, .lanes = {.scoring_group = 2}};
-    const auto judged = judge(sampled, prompts(5), rows(5), setup, roles, lanes);
+    const auto judged = judge(sampled, prompts(5), rows(5), setup, setup.ppo, roles, lanes);
     for (const JudgedAnswer& one : judged) {
       EXPECT_EQ(one.policy_logprobs, wanted ? std::vector<double>() : one.reference_logprobs);
     }
-    const Experience experience = assemble(judged, setup.ppo);
+    const Experience experience = assemble(judged, {});
     EXPECT_TRUE(at::equal(experience.logprobs,
                           wanted ? experience.sampled_logprobs : experience.reference_logprobs));
     EXPECT_EQ(experience.sampled_logprobs[4][4].item<double>(), -0.25);
   }
   roles.policy = testing::tiny_adapter(*testing::tiny_decoder());  // one that moved
-  for (const auto& one : judge(sampled, prompts(5), rows(5), {}, roles, lanes)) {
+  for (const auto& one : judge(sampled, prompts(5), rows(5), {}, {}, roles, lanes)) {
     EXPECT_NE(one.policy_logprobs, one.reference_logprobs);
     EXPECT_EQ(one.policy_logprobs.size(), one.reference_logprobs.size());
   }
   const PpoSetup single;
-  roles.decoder = roles.reference_decoder = testing::tiny_decoder();
+  roles.decoder = roles.reference.decoder = testing::tiny_decoder();
   roles.policy = testing::tiny_adapter(*roles.decoder);
-  for (const auto& one : judge(sampled, prompts(5), rows(5), single, roles, lanes)) {
+  for (const auto& one : judge(sampled, prompts(5), rows(5), single, single.ppo, roles, lanes)) {
     EXPECT_TRUE(one.policy_logprobs.empty()) << "float32 has no need";
   }
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "rl/ppo/shape.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
@@ -99,8 +100,11 @@ struct WrittenOut {
 TEST(PpoExperience, IsShapedAsWrittenOut) {
   for (const KlEstimator estimator : {KlEstimator::k1, KlEstimator::k2, KlEstimator::k3}) {
     for (const bool whiten : {false, true}) {
-      const PpoConfig config{
-          .kl_estimator = estimator, .gamma = kGamma, .lam = kLambda, .whiten_rewards = whiten};
+      PpoConfig config;
+      config.kl_estimator = estimator;
+      config.gamma = kGamma;
+      config.lam = kLambda;
+      config.whiten_rewards = whiten;
       Experience actual = experience();
       shape(actual, config, kKl);
       const WrittenOut expected(config);
@@ -115,7 +119,7 @@ TEST(PpoExperience, IsShapedAsWrittenOut) {
 }
 
 TEST(PpoExperience, AnswersWithoutAnEndPayTheirPenalty) {
-  const auto scores = [](const PpoConfig& config) {
+  const auto scores = [](std::optional<double> penalty) {
     std::vector<JudgedAnswer> judged;
     for (const StopReason stop : {StopReason::eos, StopReason::length, StopReason::stop_text,
                                   StopReason::context, StopReason::stop_token}) {
@@ -125,11 +129,10 @@ TEST(PpoExperience, AnswersWithoutAnEndPayTheirPenalty) {
            .values = {0},
            .score = 2});
     }
-    return assemble(judged, config).scores;
+    return assemble(judged, penalty).scores;
   };
   EXPECT_TRUE(all_close(scores({}), at::tensor({2.0, 2.0, 2.0, 2.0, 2.0}, at::kFloat), 0));
-  EXPECT_TRUE(all_close(scores({.missing_eos_penalty = 0.5}),
-                        at::tensor({2.0, 1.5, 2.0, 1.5, 2.0}, at::kFloat), 0));
+  EXPECT_TRUE(all_close(scores(0.5), at::tensor({2.0, 1.5, 2.0, 1.5, 2.0}, at::kFloat), 0));
 }
 
 TEST(PpoExperience, MetricsAreMasked) {

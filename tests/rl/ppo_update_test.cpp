@@ -78,16 +78,15 @@ class PpoUpdate : public ::testing::Test {
  protected:
   PpoUpdate() {
     const auto decoder = tiny_decoder(at::kDouble);
-    roles = std::make_unique<PpoRoles>(
-        PpoRoles{.checkpoint = {},
-                 .decoder = decoder,
-                 .tokenizer = tokenizer(),
-                 .policy = tiny_adapter(*decoder).to(at::kDouble),
-                 .reference_decoder = decoder,
-                 .reference_adapter = {},
-                 .critic = {.kind = CriticKind::shared, .decoder = decoder},
-                 .reward = {}});
-    roles->critic.head = {.weight = noise({1, 32}, 9).requires_grad_(true)};
+    roles = std::make_unique<PolicyRoles>(
+        PolicyRoles{.checkpoint = {},
+                    .decoder = decoder,
+                    .tokenizer = tokenizer(),
+                    .policy = tiny_adapter(*decoder).to(at::kDouble),
+                    .reference = {.decoder = decoder, .adapter = {}},
+                    .critic = Critic{.kind = CriticKind::shared, .decoder = decoder},
+                    .reward = {}});
+    roles->critic->head = {.weight = noise({1, 32}, 9).requires_grad_(true)};
     setup.rollout.temperature = 0.7;
     setup.ppo.micro_batch_tokens = 1000;
     setup.ppo.vf_coef = 0.3;
@@ -98,7 +97,7 @@ class PpoUpdate : public ::testing::Test {
 
   std::vector<at::Tensor> leaves() const {
     std::vector<at::Tensor> result = roles->policy.parameters();
-    for (const at::Tensor& parameter : roles->critic.parameters()) result.push_back(parameter);
+    for (const at::Tensor& parameter : roles->critic->parameters()) result.push_back(parameter);
     return result;
   }
 
@@ -135,7 +134,7 @@ class PpoUpdate : public ::testing::Test {
       const at::Tensor hidden = roles->decoder->forward(pack_one(text), roles->policy);
       const at::Tensor log_p = at::log_softmax(
           roles->decoder->logits(hidden, roles->policy).div(setup.rollout.temperature), -1);
-      const at::Tensor states = roles->critic.backprop_to_policy ? hidden : hidden.detach();
+      const at::Tensor states = roles->critic->backprop_to_policy ? hidden : hidden.detach();
       for (int64_t j = 0; j < static_cast<int64_t>(answer.size()); ++j) {
         const at::Tensor here = log_p[prompt - 1 + j];
         const at::Tensor log_ratio = here[answer[j]] - known.logprobs[row][j];
@@ -144,7 +143,7 @@ class PpoUpdate : public ::testing::Test {
         const at::Tensor plain = gain * ratio;
         const at::Tensor clipped = gain * at::clamp(ratio, 1 - clip, 1 + clip);
         sums.policy = sums.policy + at::maximum(plain, clipped);
-        const at::Tensor v = roles->critic.head(states.narrow(0, prompt - 1 + j, 1)).squeeze();
+        const at::Tensor v = roles->critic->head(states.narrow(0, prompt - 1 + j, 1)).squeeze();
         const at::Tensor old = known.values[row][j], target = known.returns[row][j];
         const at::Tensor near = at::clamp(v, old - clip_value, old + clip_value);
         const at::Tensor far_loss = (v - target).square(), near_loss = (near - target).square();
@@ -171,7 +170,7 @@ class PpoUpdate : public ::testing::Test {
   }
 
   std::map<std::string, double> metrics_of_update() const {
-    PpoOptimizers optimizers(setup.ppo, *roles);
+    PolicyOptimizers optimizers(setup.ppo, *roles);
     Experience known = experience();
     const Metrics metrics =
         update(known, 1, setup, *roles, optimizers, rates, *single_communicator());
@@ -189,7 +188,7 @@ class PpoUpdate : public ::testing::Test {
   PpoSetup setup;
   LearningRates rates{.policy = 1e-3, .critic = 1e-3};
   int64_t beginning = 0;  // tokens that all prompts begin with
-  std::unique_ptr<PpoRoles> roles;
+  std::unique_ptr<PolicyRoles> roles;
 };
 
 TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
@@ -197,7 +196,7 @@ TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
   for (const auto& [shared, backprop] :
        {std::pair<int64_t, bool>{0, false}, {0, true}, {9, false}, {9, true}}) {
     beginning = shared;
-    roles->critic.backprop_to_policy = backprop;
+    roles->critic->backprop_to_policy = backprop;
     const at::Tensor loss = loss_written_out(rows);
     UpdateSums sums;
     expect_close(gradients(rows, &sums), torch::autograd::grad({loss}, leaves()));
@@ -208,8 +207,8 @@ TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
 }
 
 TEST_F(PpoUpdate, AnAdapterCriticLearnsFromItsOwnTrunk) {
-  roles->critic.kind = CriticKind::adapter;
-  roles->critic.adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
+  roles->critic->kind = CriticKind::adapter;
+  roles->critic->adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
   const std::vector<int64_t> rows = {1, 4};
   const auto both = gradients(rows);
   setup.ppo.vf_coef = 0;
@@ -245,8 +244,8 @@ TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
 // with what scoring kept, or a part of it, gradients are those without.
 TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
   beginning = 3;
-  roles->critic.kind = CriticKind::separate;
-  roles->critic.decoder = tiny_decoder(at::kDouble, {.seed = 21});
+  roles->critic->kind = CriticKind::separate;
+  roles->critic->decoder = tiny_decoder(at::kDouble, {.seed = 21});
   setup.ppo.micro_batch_tokens = 30;
   const std::vector<int64_t> rows = {4, 1, 5, 0, 2};
   const auto run = [&](Experience& known) {
@@ -263,7 +262,7 @@ TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
   const auto prompt = static_cast<int64_t>(text.size());
   const std::vector<int64_t>& answer = fresh.answers[4].token_ids;
   text.insert(text.end(), answer.begin(), answer.end());
-  const at::Tensor hidden = roles->critic.decoder->forward(pack_one(text), nullptr);
+  const at::Tensor hidden = roles->critic->decoder->forward(pack_one(text), nullptr);
   ASSERT_EQ(fresh.critic_states.size(), static_cast<size_t>(kAnswers));
   EXPECT_TRUE(all_close(fresh.critic_states[4],
                         hidden.narrow(0, prompt - 1, static_cast<int64_t>(answer.size())), 0,
@@ -332,7 +331,7 @@ TEST_F(PpoUpdate, EveryAnswerIsSeenOnceAnEpochInAnOrderOfItsOwn) {
 TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   setup.ppo.num_mini_batches = 3;
   setup.ppo.num_ppo_epochs = 4;
-  PpoOptimizers optimizers(setup.ppo, *roles);
+  PolicyOptimizers optimizers(setup.ppo, *roles);
   Experience known = experience();
   update(known, 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3},
          *single_communicator());
@@ -373,7 +372,7 @@ TEST_F(PpoUpdate, MetricsEqualTheLoopsWrittenOut) {
       policy_norm +=
           norm(torch::autograd::grad({sums.policy / sums.tokens}, roles->policy.parameters())) / n;
       critic_norm += norm(torch::autograd::grad({sums.value * setup.ppo.vf_coef / sums.tokens},
-                                                roles->critic.parameters())) /
+                                                roles->critic->parameters())) /
                      n;
       all.tokens += sums.tokens;
       all.clipped += sums.clipped;
@@ -432,17 +431,17 @@ TEST_F(PpoUpdate, SettingsReachWhomTheyAreFor) {
   rates = {.policy = 1e-2, .critic = 1e-2};
   setup.ppo.num_ppo_epochs = 2;
   setup.ppo.adam_epsilon = 0.1;  // else AdamW would hide the gradients' size
-  roles->critic.kind = CriticKind::adapter;
-  roles->critic.adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
+  roles->critic->kind = CriticKind::adapter;
+  roles->critic->adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
   const PpoSetup plain = setup;
-  const Adapter policy = roles->policy, critic = *roles->critic.adapter;
-  const at::Tensor head = roles->critic.head.weight;
+  const Adapter policy = roles->policy, critic = *roles->critic->adapter;
+  const at::Tensor head = roles->critic->head.weight;
   const auto trained = [&] {
     roles->policy = policy.clone();
-    roles->critic.adapter = critic.clone();
-    roles->critic.head.weight = head.detach().clone().requires_grad_(true);
+    roles->critic->adapter = critic.clone();
+    roles->critic->head.weight = head.detach().clone().requires_grad_(true);
     (void)metrics_of_update();
-    return std::pair{roles->policy.parameters(), roles->critic.parameters()};
+    return std::pair{roles->policy.parameters(), roles->critic->parameters()};
   };
   const auto moved = [](const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b) {
     double most = 0;

@@ -7,6 +7,7 @@
 
 #include "models/gather_queue.h"
 #include "rl/distributed/shared_folder.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo_trainer.h"
 #include "tests/rl/sft_run.h"
 #include "tests/support/pretend_device.h"

@@ -1,0 +1,46 @@
+// The critic: estimates the return of each state of an answer. A loop may do without one.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/decoder.h"
+#include "models/fields.h"
+#include "models/heads.h"
+
+namespace leash {
+
+enum class CriticKind { none, shared, adapter, separate };
+template <>
+struct EnumNames<CriticKind> {
+  static constexpr std::pair<CriticKind, std::string_view> values[] = {
+      {CriticKind::none, "none"},
+      {CriticKind::shared, "shared"},
+      {CriticKind::adapter, "adapter"},
+      {CriticKind::separate, "separate"}};
+};
+
+// Whether such a critic runs a decoder of its own over the answers.
+inline bool has_own_trunk(CriticKind kind) {
+  return kind == CriticKind::adapter || kind == CriticKind::separate;
+}
+
+struct Critic {
+  CriticKind kind = CriticKind::shared;    // never none
+  std::shared_ptr<const Decoder> decoder;  // the shared base, or a model of its own
+  std::optional<Adapter> adapter;   // what it trains besides the head; none for `shared` and `head`
+  LinearHead head;                  // [1, hidden], trained
+  bool backprop_to_policy = false;  // `shared` only
+
+  std::vector<at::Tensor> parameters() const;
+  // Whether the head reads states of its own that never change: all there is to compute of an
+  // answer, once.
+  bool has_frozen_trunk() const { return kind != CriticKind::shared && !adapter; }
+};
+
+}  // namespace leash

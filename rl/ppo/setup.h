@@ -1,0 +1,14 @@
+// Everything that a recipe says about a PPO run.
+#pragma once
+
+#include "rl/policy/config.h"
+#include "rl/ppo_config.h"
+
+namespace leash {
+
+struct PpoSetup : PolicySetup {
+  CriticConfig critic = {};
+  PpoConfig ppo = {};
+};
+
+}  // namespace leash

@@ -1,0 +1,47 @@
+// The frozen reference that a policy is kept close to.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "models/decoder.h"
+#include "models/lora.h"
+#include "rl/reference/bases.h"
+#include "rl/reference/config.h"
+#include "rl/reference/second_model.h"
+
+namespace leash {
+
+struct Reference {
+  std::shared_ptr<const Decoder> decoder;  // the shared base, or a model of its own
+  std::optional<Adapter> adapter;          // frozen
+
+  // As Decoder::forward takes it: nullptr for the decoder alone.
+  const Adapter* adapter_or_none() const { return adapter ? &*adapter : nullptr; }
+};
+
+// What the recipe says, or follows from it: with an adapter to go on from, that adapter is what the
+// policy must stay close to.
+ReferenceKind reference_kind(const ReferenceConfig& config, const LoraConfig& lora);
+
+// The policy that a reference stands beside, before its first step.
+struct ReferencePolicy {
+  FirstModel model;
+  const Adapter& adapter;
+  const LoraConfig& lora;
+  Quantize quantize = Quantize::none;
+};
+// ConfigError, FormatError. With `gathers`, the weights of a model of its own are sharded.
+Reference load_reference(const ReferenceConfig& config, const ReferencePolicy& policy,
+                         at::Device device, Bases& bases,
+                         const std::shared_ptr<GatherQueue>& gathers);
+
+// The fingerprint of what is loaded besides the base; nullopt where nothing is. std::system_error
+// when a file cannot be read.
+std::optional<std::string> reference_fingerprint(const ReferenceConfig& config,
+                                                 const LoraConfig& lora);
+
+}  // namespace leash
