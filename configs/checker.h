@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "configs/problems.h"
-#include "models/device.h"
+#include "models/decoder/load_weight.h"
+#include "models/device/device.h"
 #include "models/errors.h"
+#include "models/families/model_config.h"
 #include "models/io/checkpoint.h"
-#include "models/lora.h"
-#include "models/model_config.h"
-#include "models/quant/load_weight.h"
-#include "rl/devices_config.h"
-#include "rl/run_config.h"
+#include "models/lora/lora.h"
+#include "rl/run/devices_config.h"
+#include "rl/run/run_config.h"
 
 namespace leash {
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "configs/checker.h"
-#include "rl/reward_source.h"
+#include "rl/reward/source.h"
 
 namespace leash {
 namespace {

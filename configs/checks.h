@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "configs/problems.h"
-#include "rl/classification_config.h"
+#include "rl/classification/config.h"
 #include "rl/ppo/setup.h"
-#include "rl/reward_config.h"
-#include "rl/sft_config.h"
+#include "rl/reward_model/config.h"
+#include "rl/sft/config.h"
 
 namespace leash {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "configs/checker.h"
-#include "rl/training_config.h"
+#include "rl/training/config.h"
 
 namespace leash {
 

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "experiments/cli/app.h"
-#include "models/host_memory.h"
+#include "models/device/host_memory.h"
 
 int main(int argc, char** argv) {
   leash::keep_host_memory();

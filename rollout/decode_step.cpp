@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "models/device.h"
+#include "models/device/device.h"
 
 #ifdef LEASH_CUDA
 #include <ATen/cuda/CUDAEvent.h>

@@ -12,7 +12,7 @@
 #include <memory>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "rollout/kv_cache.h"
 
 namespace leash {

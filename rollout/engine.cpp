@@ -10,8 +10,8 @@
 
 #include <algorithm>
 
+#include "models/decoder/packed_texts.h"
 #include "models/errors.h"
-#include "models/packed_texts.h"
 #include "rollout/decode_step.h"
 #include "rollout/inputs.h"
 #include "rollout/kv_cache.h"

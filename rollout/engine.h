@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
+#include "models/decoder/heads.h"
 #include "models/fields.h"
-#include "models/heads.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rollout/sampling.h"
 

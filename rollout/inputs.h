@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "models/decoder_config.h"
+#include "models/families/decoder_config.h"
 
 namespace leash {
 

@@ -16,7 +16,7 @@
 #include <numeric>
 #include <utility>
 
-#include "models/device.h"
+#include "models/device/device.h"
 
 namespace leash {
 namespace {

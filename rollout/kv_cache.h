@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "models/attention_cache.h"
-#include "models/decoder_config.h"
+#include "models/attention/attention_cache.h"
+#include "models/families/decoder_config.h"
 
 namespace leash {
 

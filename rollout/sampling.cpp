@@ -13,7 +13,7 @@
 
 #ifdef LEASH_CUDA
 #include "models/errors.h"
-#include "models/vocabulary_cuda.h"
+#include "models/vocabulary/vocabulary_cuda.h"
 #endif
 
 namespace leash {

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash {
 

@@ -12,9 +12,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "models/device.h"
+#include "models/decoder/packed_texts.h"
+#include "models/device/device.h"
 #include "models/errors.h"
-#include "models/packed_texts.h"
 #include "rollout/inputs.h"
 
 namespace leash {

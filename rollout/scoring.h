@@ -8,9 +8,9 @@
 #include <span>
 #include <vector>
 
-#include "models/decoder.h"
-#include "models/heads.h"
-#include "models/packed_texts.h"
+#include "models/decoder/decoder.h"
+#include "models/decoder/heads.h"
+#include "models/decoder/packed_texts.h"
 
 namespace leash {
 

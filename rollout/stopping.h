@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/decoder_config.h"
+#include "models/families/decoder_config.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rollout/engine.h"
 

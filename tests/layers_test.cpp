@@ -52,7 +52,8 @@ TEST(Layers, IncludesPointOneWay) {
 TEST(Layers, AnUpwardIncludeWouldBeSeen) {
   const auto root = std::filesystem::temp_directory_path() / "leash-layers-test";
   std::filesystem::create_directories(root / "rollout");
-  std::ofstream(root / "rollout" / "bad.h") << "#include \"rl/kl.h\"\n#include <torch/torch.h>\n";
+  std::ofstream(root / "rollout" / "bad.h")
+      << "#include \"rl/policy/kl.h\"\n#include <torch/torch.h>\n";
   EXPECT_EQ(offences(root, 1).size(), 2u);
   std::filesystem::remove_all(root);
 }

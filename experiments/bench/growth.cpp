@@ -8,8 +8,8 @@
 #include <functional>
 
 #include "experiments/bench/harness.h"
-#include "models/vocabulary.h"
-#include "rl/sft_update.h"
+#include "models/vocabulary/vocabulary.h"
+#include "rl/sft/update.h"
 #include "rollout/scoring.h"
 
 namespace leash::bench {

@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <fstream>
 
-#include "models/device.h"
+#include "models/device/device.h"
 #include "models/io/checkpoint.h"
-#include "models/random.h"
-#include "rl/devices_config.h"
-#include "rl/memory_usage.h"
+#include "models/random/random.h"
+#include "rl/run/devices_config.h"
+#include "rl/run/memory_usage.h"
 
 #ifdef LEASH_CUDA
 #include <ATen/cuda/CUDAContext.h>

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "models/decoder.h"
-#include "models/model_config.h"
+#include "models/decoder/decoder.h"
+#include "models/families/model_config.h"
 #include "rollout/engine.h"
 
 namespace leash::bench {

@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "experiments/bench/harness.h"
-#include "models/matrix_product.h"
+#include "models/kernels/matrix_product.h"
 
 namespace leash::bench {
 

@@ -11,10 +11,10 @@
 #include <optional>
 
 #include "experiments/bench/harness.h"
-#include "models/device.h"
+#include "models/device/device.h"
+#include "models/device/host_memory.h"
+#include "models/device/op_profile.h"
 #include "models/errors.h"
-#include "models/host_memory.h"
-#include "models/op_profile.h"
 
 namespace leash::bench {
 namespace {

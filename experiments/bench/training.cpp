@@ -5,11 +5,11 @@
 #include <numeric>
 
 #include "experiments/bench/harness.h"
+#include "rl/policy/experience.h"
 #include "rl/ppo/critic.h"
 #include "rl/ppo/shape.h"
-#include "rl/ppo_experience.h"
-#include "rl/ppo_update.h"
-#include "rl/sft_update.h"
+#include "rl/ppo/update.h"
+#include "rl/sft/update.h"
 #include "rollout/scoring.h"
 
 namespace leash::bench {

@@ -1,5 +1,5 @@
 // leash kl-report: how far policies drifted from their reference.
-#include "rl/kl_report.h"
+#include "rl/report/kl_report.h"
 
 #include <fmt/format.h>
 

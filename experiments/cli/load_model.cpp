@@ -5,11 +5,11 @@
 #include <iostream>
 
 #include "experiments/cli/options.h"
-#include "models/device.h"
+#include "models/device/device.h"
 #include "models/errors.h"
-#include "models/io/peft_adapter.h"
+#include "models/lora/peft_adapter.h"
 #include "models/quant/byte_tiles.h"
-#include "rl/devices_config.h"
+#include "rl/run/devices_config.h"
 #include "rollout/stopping.h"
 
 namespace leash::cli {

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
+#include "models/families/model_config.h"
 #include "models/io/checkpoint.h"
-#include "models/model_config.h"
 #include "models/tokenizer/tokenizer.h"
 
 namespace leash::cli {

@@ -11,11 +11,11 @@
 
 #include "experiments/cli/input.h"
 #include "experiments/cli/output.h"
+#include "models/decoder/score_head.h"
 #include "models/errors.h"
-#include "models/io/peft_adapter.h"
-#include "rl/class_labels.h"
-#include "rl/classification_update.h"
-#include "rl/score_head.h"
+#include "models/lora/peft_adapter.h"
+#include "rl/classification/class_labels.h"
+#include "rl/classification/update.h"
 #include "rollout/scoring.h"
 
 namespace leash::cli {

@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
-#include "models/decoder_config.h"
-#include "models/io/tensor_source.h"
+#include "models/families/decoder_config.h"
+#include "models/weights/tensor_source.h"
 
 namespace leash {
 

@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "models/io/tensor_source.h"
 #include "models/quant/block_formats.h"
+#include "models/weights/tensor_source.h"
 
 namespace leash {
 

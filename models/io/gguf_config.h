@@ -1,8 +1,8 @@
 // A GGUF's metadata mapped to DecoderConfig.
 #pragma once
 
-#include "models/decoder_config.h"
-#include "models/families.h"
+#include "models/families/decoder_config.h"
+#include "models/families/families.h"
 #include "models/io/gguf.h"
 
 namespace leash {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "models/decoder_config.h"
+#include "models/families/decoder_config.h"
 #include "models/io/gguf.h"
 
 namespace leash {

@@ -4,7 +4,7 @@
 #include <system_error>
 
 #include "models/errors.h"
-#include "models/families.h"
+#include "models/families/families.h"
 #include "models/io/json_file.h"
 #include "models/io/safetensors.h"
 

@@ -11,7 +11,7 @@
 #include <bit>
 #include <cstring>
 
-#include "models/target_clones.h"
+#include "models/kernels/target_clones.h"
 
 namespace leash {
 

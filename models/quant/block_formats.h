@@ -8,7 +8,7 @@
 #include <span>
 #include <string_view>
 
-#include "models/quant/block_type.h"
+#include "models/weights/block_type.h"
 
 namespace leash {
 

@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "models/host_device.h"
-#include "models/quant/block_type.h"
+#include "models/device/host_device.h"
+#include "models/weights/block_type.h"
 
 namespace leash {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/kernels/target_clones.h"
 #include "models/quant/byte_tiles.h"
-#include "models/target_clones.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "models/io/tensor_source.h"
+#include "models/weights/tensor_source.h"
 
 namespace leash {
 

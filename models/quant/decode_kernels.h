@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "models/quant/block_type.h"
 #include "models/quant/nf4_values.h"
+#include "models/weights/block_type.h"
 
 namespace leash::cuda {
 

@@ -8,7 +8,7 @@
 #include <array>
 #include <span>
 
-#include "models/device.h"
+#include "models/device/device.h"
 
 #ifdef LEASH_CUDA
 #include "models/quant/decode_cuda.h"

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <utility>
 
-#include "models/target_clones.h"
+#include "models/kernels/target_clones.h"
 
 namespace leash {
 namespace {

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "models/kernels/target_clones.h"
 #include "models/quant/device_decoding.h"
 #include "models/quant/nf4_values.h"
-#include "models/target_clones.h"
 
 namespace leash {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "models/host_device.h"
+#include "models/device/host_device.h"
 
 namespace leash {
 

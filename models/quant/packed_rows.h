@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "models/io/tensor_source.h"
+#include "models/weights/tensor_source.h"
 
 namespace leash {
 

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "models/matrix_product.h"
+#include "models/kernels/matrix_product.h"
+#include "models/kernels/small_product.h"
 #include "models/quant/row_products.h"
-#include "models/small_product.h"
 
 namespace leash {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "models/quant/packed_rows.h"
-#include "models/weight_source.h"
+#include "models/weights/weight_source.h"
 
 namespace leash {
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "models/target_clones.h"
+#include "models/kernels/target_clones.h"
 
 namespace leash {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "models/errors.h"
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash {
 

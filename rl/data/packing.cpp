@@ -6,7 +6,7 @@
 #include <map>
 #include <numeric>
 
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash {
 namespace {

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "models/errors.h"
-#include "models/random.h"
+#include "models/random/random.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/jsonl.h"
 

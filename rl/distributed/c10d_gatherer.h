@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "models/weight_gatherer.h"
+#include "models/weights/weight_gatherer.h"
 #include "rl/distributed/c10d_backend.h"
 #include "rl/distributed/c10d_waits.h"
 

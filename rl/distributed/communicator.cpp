@@ -2,8 +2,8 @@
 
 #include <ATen/ops/full.h>
 
-#include "models/gather_queue.h"
-#include "models/host_memory.h"
+#include "models/device/host_memory.h"
+#include "models/weights/gather_queue.h"
 
 namespace leash {
 namespace {

@@ -1,4 +1,4 @@
-// What passes through the decoder need besides the weights, as models/decoder.cpp and the
+// What passes through the decoder need besides the weights, as models/decoder/decoder.cpp and the
 // layers below it allocate it. Bytes; tensors of a few numbers are left out.
 #pragma once
 
@@ -16,7 +16,7 @@ struct PassShape {
 };
 
 // Rows of the head's logits that are held at a time: chunk_rows of
-// models/vocabulary_chunks.
+// models/vocabulary/vocabulary_chunks.
 int64_t logits_chunk_rows(int64_t vocabulary);
 
 // What autograd keeps of a forward pass until the backward pass reads it: nothing below the first

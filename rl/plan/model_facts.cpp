@@ -8,13 +8,13 @@
 #include <span>
 #include <system_error>
 
-#include "models/decoder_modules.h"
-#include "models/decoder_weights.h"
+#include "models/decoder/decoder_weights.h"
+#include "models/decoder/load_weight.h"
 #include "models/errors.h"
-#include "models/families.h"
+#include "models/families/decoder_modules.h"
+#include "models/families/families.h"
 #include "models/io/json_file.h"
 #include "models/quant/block_formats.h"
-#include "models/quant/load_weight.h"
 #include "models/quant/nf4.h"
 #include "models/quant/packed_rows.h"
 
@@ -203,7 +203,7 @@ ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
   const int64_t element = element_bytes(dtype);
   ShardedBytes sharded{.num_blocks = model.config.num_layers};
   int64_t embedding = 0, block = 0, of_all = 0;  // whole units
-  // As shard() in models/sharded_weights.cpp: matrices and parts are multiples of 64 bytes.
+  // As shard() in models/weights/sharded_weights.cpp: matrices and parts are multiples of 64 bytes.
   const auto add_unit = [&](std::span<const Group> matrices) {
     int64_t unit = 0;
     for (const Group& group : matrices) unit = round_up(unit, 64) + dense_bytes(group, dtype);

@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "models/decoder_config.h"
+#include "models/families/decoder_config.h"
+#include "models/families/model_config.h"
 #include "models/io/checkpoint.h"
-#include "models/lora.h"
-#include "models/model_config.h"
+#include "models/lora/lora.h"
 
 namespace leash {
 

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "rl/classification_config.h"
+#include "rl/classification/config.h"
 #include "rl/plan/model_facts.h"
 #include "rl/ppo/setup.h"
-#include "rl/reward_config.h"
-#include "rl/sft_config.h"
+#include "rl/reward_model/config.h"
+#include "rl/sft/config.h"
 
 namespace leash {
 

@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
-#include "models/device.h"
+#include "models/decoder/load_weight.h"
+#include "models/device/device.h"
 #include "models/errors.h"
-#include "models/quant/load_weight.h"
-#include "rl/judging.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
-#include "rl/ppo_update.h"
+#include "rl/policy/judging.h"
+#include "rl/ppo/update.h"
 
 namespace leash {
 namespace {
@@ -231,7 +231,7 @@ PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& s
   return phase;
 }
 
-// CBOR of a judged answer (rl/ppo_gather.cpp): an id takes 3 bytes, 5 where the vocabulary
+// CBOR of a judged answer (rl/policy/gather.cpp): an id takes 3 bytes, 5 where the vocabulary
 // passes 65,536. Of each token of an answer: its id, three doubles of 9 bytes (log-prob, that of
 // what was drawn from, entropy), float32s of 5 (reference, the policy's computed again, value, for
 // a shared critic the value twice), and about 4 bytes of text.

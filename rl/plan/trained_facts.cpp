@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "models/io/peft_adapter.h"
 #include "models/io/safetensors.h"
+#include "models/lora/peft_adapter.h"
 
 namespace leash {
 namespace {

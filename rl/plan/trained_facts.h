@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "models/lora.h"
+#include "models/lora/lora.h"
 #include "rl/optim/optimizer.h"
 #include "rl/plan/model_facts.h"
 

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 
-#include "models/device.h"
-#include "rl/classification_update.h"
+#include "models/device/device.h"
+#include "rl/classification/update.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
-#include "rl/reward_update.h"
-#include "rl/sft_update.h"
+#include "rl/reward_model/update.h"
+#include "rl/sft/update.h"
 
 namespace leash {
 namespace {

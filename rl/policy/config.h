@@ -7,15 +7,15 @@
 #include <string>
 #include <vector>
 
+#include "models/families/model_config.h"
 #include "models/fields.h"
-#include "models/lora.h"
-#include "models/model_config.h"
+#include "models/lora/lora.h"
 #include "rl/data/data_config.h"
-#include "rl/devices_config.h"
 #include "rl/optim/schedule.h"
 #include "rl/reference/config.h"
 #include "rl/reward/config.h"
-#include "rl/run_config.h"
+#include "rl/run/devices_config.h"
+#include "rl/run/run_config.h"
 #include "rollout/lanes.h"
 
 namespace leash {

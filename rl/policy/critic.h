@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
+#include "models/decoder/heads.h"
 #include "models/fields.h"
-#include "models/heads.h"
 
 namespace leash {
 

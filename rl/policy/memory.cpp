@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "rl/memory_report.h"
+#include "rl/training/memory.h"
 
 namespace leash {
 

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "models/out_of_memory.h"
+#include "models/device/out_of_memory.h"
 #include "rl/policy/config.h"
-#include "rl/ppo_roles.h"
+#include "rl/policy/roles.h"
 
 namespace leash {
 

@@ -8,7 +8,7 @@
 
 #include "rl/optim/adamw.h"
 #include "rl/policy/config.h"
-#include "rl/ppo_roles.h"
+#include "rl/policy/roles.h"
 
 namespace leash {
 

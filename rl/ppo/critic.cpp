@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "models/decoder/start_adapter.h"
 #include "models/errors.h"
 #include "models/io/fingerprint.h"
 #include "rl/reference/second_model.h"
-#include "rl/start_adapter.h"
 
 namespace leash {
 namespace {

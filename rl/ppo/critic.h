@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "rl/policy/critic.h"
+#include "rl/policy/roles.h"
 #include "rl/ppo/setup.h"
-#include "rl/ppo_roles.h"
 #include "rl/reference/bases.h"
 
 namespace leash {

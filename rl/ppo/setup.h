@@ -2,7 +2,7 @@
 #pragma once
 
 #include "rl/policy/config.h"
-#include "rl/ppo_config.h"
+#include "rl/ppo/config.h"
 
 namespace leash {
 

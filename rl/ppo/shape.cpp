@@ -1,8 +1,8 @@
 #include "rl/ppo/shape.h"
 
-#include "rl/advantages.h"
-#include "rl/kl.h"
-#include "rl/rewards.h"
+#include "rl/policy/advantages.h"
+#include "rl/policy/kl.h"
+#include "rl/policy/rewards.h"
 
 namespace leash {
 

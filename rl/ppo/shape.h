@@ -1,7 +1,7 @@
 // Step 3 of a PPO iteration: rewards, advantages and returns from the judgements.
 #pragma once
 
-#include "rl/ppo_config.h"
+#include "rl/ppo/config.h"
 #include "rollout/experience.h"
 
 namespace leash {

@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
+#include "models/families/model_config.h"
 #include "models/io/checkpoint.h"
-#include "models/model_config.h"
 
 namespace leash {
 

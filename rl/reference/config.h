@@ -5,8 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "models/families/model_config.h"
 #include "models/fields.h"
-#include "models/model_config.h"
 
 namespace leash {
 

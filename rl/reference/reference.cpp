@@ -1,7 +1,7 @@
 #include "rl/reference/reference.h"
 
 #include "models/io/fingerprint.h"
-#include "models/io/peft_adapter.h"
+#include "models/lora/peft_adapter.h"
 
 namespace leash {
 

@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "models/decoder.h"
-#include "models/lora.h"
+#include "models/decoder/decoder.h"
+#include "models/lora/lora.h"
 #include "rl/reference/bases.h"
 #include "rl/reference/config.h"
 #include "rl/reference/second_model.h"

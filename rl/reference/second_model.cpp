@@ -4,8 +4,8 @@
 
 #include <filesystem>
 
+#include "models/decoder/load_weight.h"
 #include "models/errors.h"
-#include "models/quant/load_weight.h"
 
 namespace leash {
 namespace {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
+#include "models/families/model_config.h"
 #include "models/io/checkpoint.h"
-#include "models/model_config.h"
 #include "models/tokenizer/tokenizer.h"
 
 namespace leash {

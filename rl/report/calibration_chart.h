@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "rl/reward_evaluation.h"
-#include "rl/svg_chart.h"
+#include "rl/report/svg_chart.h"
+#include "rl/reward_model/evaluation.h"
 
 namespace leash {
 

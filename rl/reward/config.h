@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "models/families/model_config.h"
 #include "models/fields.h"
-#include "models/model_config.h"
 
 namespace leash {
 

@@ -4,7 +4,7 @@
 
 #include "configs/experiment.h"
 #include "rl/ppo/critic.h"
-#include "rl/ppo_update.h"
+#include "rl/ppo/update.h"
 #include "tests/cli/ppo_iteration.h"
 #include "tests/cli/run_workspace.h"
 

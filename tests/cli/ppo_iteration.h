@@ -3,9 +3,9 @@
 
 #include <vector>
 
+#include "rl/policy/experience.h"
 #include "rl/ppo/critic.h"
 #include "rl/ppo/shape.h"
-#include "rl/ppo_experience.h"
 
 namespace leash::testing {
 

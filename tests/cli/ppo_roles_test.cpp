@@ -1,6 +1,4 @@
 // Who takes part in a PPO run, as a recipe says it.
-#include "rl/ppo_roles.h"
-
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <fmt/format.h>
@@ -10,10 +8,11 @@
 
 #include "configs/experiment.h"
 #include "models/errors.h"
-#include "models/io/peft_adapter.h"
-#include "models/random.h"
+#include "models/lora/peft_adapter.h"
+#include "models/random/random.h"
+#include "rl/policy/roles.h"
 #include "rl/ppo/critic.h"
-#include "rl/ppo_update.h"
+#include "rl/ppo/update.h"
 #include "rollout/scoring.h"
 #include "tests/cli/ppo_iteration.h"
 #include "tests/cli/run_workspace.h"

@@ -2,8 +2,8 @@
 #include <cmath>
 
 #include "configs/experiment.h"
+#include "rl/policy/roles.h"
 #include "rl/ppo/critic.h"
-#include "rl/ppo_roles.h"
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {

@@ -6,14 +6,14 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "models/attention.h"
-#include "models/norm.h"
+#include "models/attention/attention.h"
+#include "models/attention/rope.h"
+#include "models/attention/varlen_attention.h"
+#include "models/decoder/norm.h"
 #include "models/quant/decode_cuda.h"
 #include "models/quant/device_decoding.h"
-#include "models/random.h"
-#include "models/rope.h"
-#include "models/varlen_attention.h"
-#include "models/vocabulary_cuda.h"
+#include "models/random/random.h"
+#include "models/vocabulary/vocabulary_cuda.h"
 #include "rollout/sampling.h"
 #include "tests/support/cuda_device.h"
 #include "tests/support/tensors.h"

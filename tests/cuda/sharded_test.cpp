@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "models/gather_queue.h"
+#include "models/weights/gather_queue.h"
 #include "rl/distributed/c10d_communicator.h"
 #include "rollout/engine.h"
 #include "rollout/lanes.h"

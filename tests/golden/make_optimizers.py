@@ -3,7 +3,7 @@ parameters and gradients.
 
     python tests/golden/make_optimizers.py
 
-Starts and gradients are not stored: `numbers` gives them here and in tests/rl/optimizer_test.cpp.
+Starts and gradients are not stored: `numbers` gives them here and in tests/rl/optim/optimizer_test.cpp.
 """
 from pathlib import Path
 

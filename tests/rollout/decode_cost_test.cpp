@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "models/op_profile.h"
+#include "models/device/op_profile.h"
 #include "rollout/engine.h"
 #include "tests/support/tiny_model.h"
 

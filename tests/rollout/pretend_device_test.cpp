@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "models/device.h"
-#include "models/gather_queue.h"
+#include "models/device/device.h"
+#include "models/weights/gather_queue.h"
 #include "rollout/decode_step.h"
 #include "rollout/engine.h"
 #include "rollout/scoring.h"

@@ -10,7 +10,7 @@
 #include <cmath>
 
 #include "models/errors.h"
-#include "models/random.h"
+#include "models/random/random.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "models/device.h"
+#include "models/device/device.h"
 
 namespace leash::testing {
 

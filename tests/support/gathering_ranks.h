@@ -10,7 +10,7 @@
 #include <mutex>
 #include <vector>
 
-#include "models/gather_queue.h"
+#include "models/weights/gather_queue.h"
 
 namespace leash::testing {
 

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "models/io/tensor_source.h"
 #include "models/quant/block_formats.h"
-#include "models/random.h"
+#include "models/random/random.h"
+#include "models/weights/tensor_source.h"
 
 namespace leash::testing {
 

@@ -2,7 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "models/io/peft_adapter.h"
+#include "models/lora/peft_adapter.h"
 #include "tests/rl/byte_tokenizer.h"
 #include "tests/support/files.h"
 

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "models/errors.h"
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash::testing {
 

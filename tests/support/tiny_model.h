@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "models/io/checkpoint.h"
 
 namespace leash::testing {

@@ -10,8 +10,8 @@
 
 #include <vector>
 
-#include "models/fused_attention.h"
-#include "models/matrix_product.h"
+#include "models/attention/fused_attention.h"
+#include "models/kernels/matrix_product.h"
 
 namespace leash {
 namespace {

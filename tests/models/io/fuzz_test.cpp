@@ -7,12 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "models/io/checkpoint.h"
 #include "models/io/gguf.h"
-#include "models/io/peft_adapter.h"
 #include "models/io/safetensors.h"
 #include "models/io/snapshot.h"
+#include "models/lora/peft_adapter.h"
 #include "models/tokenizer/tokenizer.h"
 #include "tests/models/io/damage.h"
 #include "tests/models/tokenizer/tiny.h"

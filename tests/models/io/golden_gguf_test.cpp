@@ -2,7 +2,7 @@
 // transformers loads from them (tests/golden/make_gguf.py).
 #include <gtest/gtest.h>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "models/io/checkpoint.h"
 #include "models/io/gguf.h"
 #include "models/io/gguf_checkpoint.h"

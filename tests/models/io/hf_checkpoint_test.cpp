@@ -6,9 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "models/decoder.h"
+#include "models/decoder/decoder.h"
 #include "models/io/checkpoint.h"
-#include "models/io/peft_adapter.h"
+#include "models/lora/peft_adapter.h"
 #include "models/tokenizer/tokenizer.h"
 #include "tests/models/io/damage.h"
 

@@ -12,7 +12,7 @@
 #include "models/quant/block_formats.h"
 #include "models/quant/nf4.h"
 #include "models/quant/nf4_values.h"
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash {
 namespace {

@@ -7,9 +7,9 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "models/decoder/load_weight.h"
 #include "models/errors.h"
-#include "models/quant/load_weight.h"
-#include "models/random.h"
+#include "models/random/random.h"
 #include "tests/support/files.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"

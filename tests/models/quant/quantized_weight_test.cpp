@@ -11,7 +11,7 @@
 #include "models/quant/int8.h"
 #include "models/quant/nf4.h"
 #include "models/quant/row_products.h"
-#include "models/random.h"
+#include "models/random/random.h"
 #include "tests/support/random_blocks.h"
 #include "tests/support/tensors.h"
 

@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "models/gather_queue.h"
+#include "models/weights/gather_queue.h"
 #include "tests/support/rank_parts.h"
 
 namespace leash {

@@ -20,8 +20,8 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "models/random.h"
-#include "models/recompute.h"
+#include "models/decoder/recompute.h"
+#include "models/random/random.h"
 #include "rl/optim/grad_scaler.h"
 #include "tests/support/first_of_two.h"
 #include "tests/support/rank_parts.h"

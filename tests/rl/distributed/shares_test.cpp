@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "models/random.h"
+#include "models/random/random.h"
 
 namespace leash {
 namespace {

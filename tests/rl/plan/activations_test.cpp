@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include "models/vocabulary_chunks.h"
+#include "models/vocabulary/vocabulary_chunks.h"
 #include "rollout/kv_cache.h"
 #include "tests/support/memory_count.h"
 #include "tests/support/tiny_model.h"

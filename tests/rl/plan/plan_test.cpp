@@ -10,16 +10,16 @@
 #include <numeric>
 
 #include "models/errors.h"
-#include "models/gather_queue.h"
+#include "models/weights/gather_queue.h"
 #include "rl/distributed/gradient_sums.h"
 #include "rl/optim/optimizer.h"
 #include "rl/plan/activations.h"
 #include "rl/plan/fit.h"
 #include "rl/plan/known_models.h"
 #include "rl/plan/trained_facts.h"
-#include "rl/ppo_experience.h"
-#include "rl/reward_update.h"
-#include "rl/sft_update.h"
+#include "rl/policy/experience.h"
+#include "rl/reward_model/update.h"
+#include "rl/sft/update.h"
 #include "tests/support/gathering_ranks.h"
 #include "tests/support/tiny_model.h"
 

@@ -1,0 +1,16 @@
+// The gated activation between the projections of a feed-forward block (Shazeer 2020, "GLU Variants
+// Improve Transformer").
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "models/families/decoder_config.h"
+
+namespace leash {
+
+// activation(gate) * up, gate and up being the halves of the fused projection [rows, 2 n]. Fused
+// for silu in fp32; otherwise the plain version.
+at::Tensor gated_activation(const at::Tensor& gate_up, Activation activation);
+at::Tensor gated_activation_plain(const at::Tensor& gate_up, Activation activation);
+
+}  // namespace leash

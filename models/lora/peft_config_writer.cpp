@@ -1,0 +1,112 @@
+// Writing adapter_config.json as PEFT 0.21 does.
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "models/lora/peft_adapter.h"
+
+namespace leash {
+namespace {
+
+using nlohmann::json;
+
+// The version whose file format this is.
+constexpr const char* kPeftVersion = "0.21.2";
+
+// Numbers that are whole are written without a point, as a person writes them.
+json whole_if_possible(double value) {
+  if (std::abs(value) < 1e15 && value == std::floor(value)) return static_cast<int64_t>(value);
+  return value;
+}
+
+template <class T>
+json null_if_empty(const std::vector<T>& list) {
+  return list.empty() ? json() : json(list);
+}
+
+json to_json(const StringOrList& setting) {
+  if (const auto* text = std::get_if<std::string>(&setting)) {
+    return text->empty() ? json() : json(*text);
+  }
+  return null_if_empty(std::get<std::vector<std::string>>(setting));
+}
+
+// PEFT stores what all-linear stood for, not the word: names where they say the same as paths. An
+// adapter without updates has a word of PEFT's own there, for it refuses an empty list.
+json target_modules(const Adapter& adapter) {
+  const auto* list = std::get_if<std::vector<std::string>>(&adapter.config().target_modules);
+  if (list != nullptr && list->empty()) return kNoTargets;
+  const auto* text = std::get_if<std::string>(&adapter.config().target_modules);
+  if (text == nullptr || !is_all_linear(*text)) return to_json(adapter.config().target_modules);
+  std::set<std::string> paths;
+  std::set<std::string> names;
+  std::set<std::string> other_names;
+  for (size_t i = 0; i < adapter.modules().size(); ++i) {
+    const std::string& path = adapter.modules()[i].path;
+    const std::string name = path.substr(path.rfind('.') + 1);  // npos + 1 is 0
+    if (adapter.lora(static_cast<int64_t>(i)) == nullptr) {
+      other_names.insert(name);
+    } else {
+      names.insert(name);
+      paths.insert(path);
+    }
+  }
+  const bool ambiguous =
+      std::ranges::any_of(names, [&](const auto& name) { return other_names.contains(name); });
+  return ambiguous ? json(paths) : json(names);
+}
+
+json alpha_patterns(const LoraConfig& config) {
+  json patterns = json::object();
+  for (const auto& [key, alpha] : config.alpha_pattern) patterns[key] = whole_if_possible(alpha);
+  return patterns;
+}
+
+// What this project has no setting for, at PEFT's defaults.
+json defaults() {
+  json root = {{"fan_in_fan_out", false},
+               {"inference_mode", true},
+               {"loftq_config", json::object()},
+               {"megatron_core", "megatron.core"},
+               {"peft_type", "LORA"},
+               {"peft_version", kPeftVersion},
+               {"qalora_group_size", 16}};
+  for (const char* key : {"ensure_weight_tying", "lora_bias", "use_dora", "use_qalora"}) {
+    root[key] = false;
+  }
+  for (const char* key :
+       {"alora_invocation_tokens", "arrow_config", "auto_mapping", "corda_config", "eva_config",
+        "kasa_config", "layer_replication", "layers_pattern", "lora_ga_config", "megatron_config",
+        "monteclora_config", "revision", "target_parameters", "trainable_token_indices",
+        "use_bdlora", "velora_config"}) {
+    root[key] = nullptr;
+  }
+  return root;
+}
+
+}  // namespace
+
+std::string adapter_config_text(const Adapter& adapter, const std::string& base_model) {
+  const LoraConfig& config = adapter.config();
+  json root = defaults();
+  root["alpha_pattern"] = alpha_patterns(config);
+  root["base_model_name_or_path"] = base_model.empty() ? json() : json(base_model);
+  root["bias"] = enum_name(config.bias);
+  root["exclude_modules"] = to_json(config.exclude_modules);
+  root["init_lora_weights"] =
+      config.init_lora_weights == LoraInit::kaiming ? json(true) : json("gaussian");
+  root["layers_to_transform"] = null_if_empty(config.layers_to_transform);
+  root["lora_alpha"] = whole_if_possible(config.lora_alpha);
+  root["lora_dropout"] = config.lora_dropout;
+  root["modules_to_save"] = null_if_empty(effective_modules_to_save(config));
+  root["r"] = config.r;
+  root["rank_pattern"] = json(config.rank_pattern);
+  root["target_modules"] = target_modules(adapter);
+  root["task_type"] = enum_name(config.task_type);
+  root["use_rslora"] = config.use_rslora;
+  // nlohmann's objects are sorted by key, as PEFT's output is.
+  return root.dump(2, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+}
+
+}  // namespace leash

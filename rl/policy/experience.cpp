@@ -1,0 +1,98 @@
+#include "rl/policy/experience.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include <algorithm>
+
+#include "rl/distributed/shares.h"
+#include "rl/policy/advantages.h"
+#include "rl/policy/kl.h"
+#include "rl/policy/rewards.h"
+
+namespace leash {
+namespace {
+
+double per_answer(const at::Tensor& values, const at::Tensor& mask) {
+  return values.mul(mask).sum(at::IntArrayRef{1}).mean().item<double>();
+}
+
+}  // namespace
+
+std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
+                                const Communicator& communicator) {
+  std::vector<int64_t> costs;
+  for (const Prompt& prompt : prompts) costs.push_back(std::ssize(prompt.ids) + response_length);
+  std::vector<Prompt> own;
+  for (const int64_t index : own_share(costs, communicator)) own.push_back(prompts[index]);
+  return own;
+}
+
+Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty) {
+  Experience experience;
+  std::vector<int64_t> lengths;
+  std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, entropies,
+      values;
+  std::vector<double> scores;
+  const at::Tensor ended = at::zeros({static_cast<int64_t>(judged.size())}, at::kBool);
+  for (size_t i = 0; i < judged.size(); ++i) {
+    const Completion& answer = judged[i].answer;
+    lengths.push_back(static_cast<int64_t>(answer.token_ids.size()));
+    const std::vector<double>& again = judged[i].policy_logprobs;
+    logprobs.push_back(again.empty() ? answer.logprobs : again);
+    sampled_logprobs.push_back(answer.logprobs);
+    entropies.push_back(answer.entropies);
+    reference_logprobs.push_back(judged[i].reference_logprobs);
+    values.push_back(judged[i].values);
+    scores.push_back(judged[i].score);
+    experience.critic_states.push_back(std::move(judged[i].critic_states));
+    ended.mutable_data_ptr<bool>()[i] = ended_by_itself(answer);
+    experience.answers.push_back(std::move(judged[i].answer));
+  }
+  experience.mask = row_mask(lengths);
+  experience.logprobs = pad_rows(logprobs);
+  experience.sampled_logprobs = pad_rows(sampled_logprobs);
+  experience.reference_logprobs = pad_rows(reference_logprobs);
+  experience.entropies = pad_rows(entropies);
+  const bool no_critic = std::ranges::all_of(values, &std::vector<double>::empty);
+  experience.values = no_critic ? at::zeros_like(experience.logprobs) : pad_rows(values);
+  experience.scores = at::tensor(scores, at::kFloat);
+  if (missing_eos_penalty) {
+    experience.scores = penalise_missing_eos(experience.scores, ended, *missing_eos_penalty);
+  }
+  return experience;
+}
+
+Metrics experience_metrics(const Experience& experience, double kl_coef) {
+  const double kl = per_answer(experience.kl, experience.mask);
+  const double scores = experience.scores.mean().item<double>();
+  const double non_score = -kl_coef * kl;
+  double ended = 0;
+  for (const Completion& answer : experience.answers) ended += ended_by_itself(answer) ? 1 : 0;
+  const at::Tensor residual = experience.returns.sub(experience.values);
+  const double return_variance = masked_var(experience.returns, experience.mask).item<double>();
+  const double explained =
+      return_variance > 0
+          ? 1 - masked_var(residual, experience.mask).item<double>() / return_variance
+          : 0.0;
+  const double tokens = experience.mask.sum().item<double>();
+  return {{"objective/kl", kl},
+          {"objective/entropy", per_answer(experience.logprobs.neg(), experience.mask)},
+          {"objective/non_score_reward", non_score},
+          {"objective/rlhf_reward", scores + non_score},
+          {"objective/scores", scores},
+          {"objective/scores_std",
+           experience.batch() > 1 ? experience.scores.std().item<double>() : 0.0},
+          {"objective/kl_coef", kl_coef},
+          {"policy/entropy_sampling",
+           masked_mean(experience.entropies, experience.mask).item<double>()},
+          {"val/num_eos_tokens", ended},
+          {"val/response_length", tokens / static_cast<double>(experience.batch())},
+          {"val/value_mean", masked_mean(experience.values, experience.mask).item<double>()},
+          {"val/return_mean", masked_mean(experience.returns, experience.mask).item<double>()},
+          {"val/explained_variance", explained}};
+}
+
+}  // namespace leash

@@ -1,0 +1,31 @@
+// Steps 1 and 3 of an iteration: whose prompts are whose; what the roles say about them as tensors,
+// with the rewards that follow.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "rl/data/prompts.h"
+#include "rl/distributed/communicator.h"
+#include "rl/policy/judging.h"
+#include "rl/statistics/metrics.h"
+#include "rollout/experience.h"
+
+namespace leash {
+
+// This rank's part of the prompts, by expected length: a pure function of what all ranks know.
+std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
+                                const Communicator& communicator);
+
+// The whole batch on every rank, in the order of its rows, from each rank's part of it.
+std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<JudgedAnswer>& own);
+
+// All rows as [batch, time] tensors; scores include the penalty.
+// `missing_eos_penalty` is taken from the score of an answer that did not end by itself. Without a
+// critic the values are 0.
+Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty);
+
+// What the answers tell about the policy, under TRL's names.
+Metrics experience_metrics(const Experience& experience, double kl_coef);
+
+}  // namespace leash

@@ -1,0 +1,175 @@
+#include "rl/policy/judging.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "rollout/scoring.h"
+
+namespace leash {
+namespace {
+
+// What the critic says, per answer; nothing where the sampler read its head on the way.
+struct CriticSays {
+  std::vector<std::vector<double>> values;
+  std::vector<at::Tensor> states;  // only of a frozen trunk
+};
+void uses(TaskEnd& end, const CriticSays& said) { leash::uses(end, said.states); }
+
+std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
+  std::vector<ScoredText> texts;
+  for (const Completion& answer : answers) {
+    ScoredText text{.ids = answer.prompt_ids,
+                    .answer_begin = static_cast<int64_t>(answer.prompt_ids.size())};
+    text.ids.insert(text.ids.end(), answer.token_ids.begin(), answer.token_ids.end());
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
+}  // namespace
+
+bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
+  return config.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
+}
+
+// Some answers, on their way through the lanes.
+class Judging::Group {
+ public:
+  Group(std::vector<Completion> answers, const std::vector<std::string>& prompts,
+        const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
+        Lanes& lanes)
+      : answers_(std::move(answers)),
+        texts_(texts_of(answers_)),
+        samples_(reward_samples(answers_, prompts)),
+        scoring_{.temperature = setup.rollout.temperature,
+                 .micro_batch_tokens = config.micro_batch_tokens},
+        reference_(lanes[Role::reference].run(
+            "reference log-probs",
+            [this, &roles] {
+              return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(),
+                                 texts_, scoring_);
+            })),
+        critic_(lanes[Role::critic].run("values",
+                                        [this, &roles]() -> CriticSays { return values(roles); })),
+        reward_(lanes[Role::reward].run("scores",
+                                        [this, &roles] { return roles.reward->score(samples_); })) {
+    if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
+    policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
+      return score_texts(*roles.decoder, &roles.policy, texts_, scoring_);
+    });
+  }
+
+  ~Group() { wait(); }
+
+  void wait() const {
+    reference_.wait();
+    critic_.wait();
+    reward_.wait();
+    if (policy_) policy_->wait();
+  }
+
+  void move_into(std::vector<JudgedAnswer>& judged) {
+    auto references = reference_.get();
+    auto [values, states] = critic_.get();
+    const auto scores = reward_.get();
+    std::vector<TextScores> policies;
+    if (policy_) policies = policy_->get();
+    for (size_t i = 0; i < answers_.size(); ++i) {
+      JudgedAnswer& one = judged.emplace_back();
+      one.answer = std::move(answers_[i]);
+      one.reference_logprobs = std::move(references[i].logprobs);
+      if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
+      one.values = values.empty() ? one.answer.values : std::move(values[i]);
+      if (!states.empty()) one.critic_states = std::move(states[i]);
+      one.score = scores[i];
+    }
+  }
+
+ private:
+  CriticSays values(const PolicyRoles& roles) const {
+    if (!roles.critic || roles.value_head() != nullptr) return {};
+    const Critic& critic = *roles.critic;
+    const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
+    CriticSays says;
+    says.values =
+        value_texts(*critic.decoder, adapter, critic.head, texts_, scoring_.micro_batch_tokens,
+                    critic.has_frozen_trunk() ? &says.states : nullptr);
+    return says;
+  }
+
+  std::vector<Completion> answers_;
+  std::vector<ScoredText> texts_;
+  std::vector<RewardSample> samples_;
+  ScoringOptions scoring_;
+  // Last: their tasks read the others.
+  LaneResult<std::vector<TextScores>> reference_;
+  LaneResult<CriticSays> critic_;
+  LaneResult<std::vector<double>> reward_;
+  std::optional<LaneResult<std::vector<TextScores>>> policy_;
+};
+
+Judging::Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
+                 const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
+                 Lanes& lanes)
+    : prompts_(prompts),
+      rows_(rows),
+      setup_(setup),
+      config_(config),
+      roles_(roles),
+      lanes_(lanes) {}
+
+Judging::~Judging() = default;
+
+void Judging::add(Completion answer) {
+  waiting_.push_back(std::move(answer));
+  if (std::ssize(waiting_) == setup_.lanes.scoring_group) begin_group();
+}
+
+void Judging::begin_group() {
+  std::vector<std::string> texts;
+  for (const Completion& answer : waiting_) texts.push_back(prompts_[rows_[answer.sample]].text);
+  groups_.push_back(
+      std::make_unique<Group>(std::exchange(waiting_, {}), texts, setup_, config_, roles_, lanes_));
+}
+
+std::vector<JudgedAnswer> Judging::finish() {
+  if (!waiting_.empty()) begin_group();
+  // Every lane is waited for before anything is thrown.
+  for (const auto& group : groups_) group->wait();
+  std::vector<JudgedAnswer> judged;
+  for (const auto& group : groups_) group->move_into(judged);
+  groups_.clear();
+  std::ranges::sort(judged, {}, [](const JudgedAnswer& one) { return one.answer.sample; });
+  return judged;
+}
+
+std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
+                                const std::vector<PromptRecord>& prompts,
+                                const std::vector<int64_t>& rows, const PolicySetup& setup,
+                                const PolicyConfig& config, const PolicyRoles& roles,
+                                Lanes& lanes) {
+  Judging judging(prompts, rows, setup, config, roles, lanes);
+  for (const Completion& answer : answers) judging.add(answer);
+  return judging.finish();
+}
+
+std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
+                                         const std::vector<std::string>& prompts) {
+  std::vector<RewardSample> samples;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    samples.push_back({.prompt = prompts[i],
+                       .answer = answers[i].text,
+                       .prompt_ids = answers[i].prompt_ids,
+                       .token_ids = answers[i].token_ids,
+                       .ended = ended_by_itself(answers[i])});
+  }
+  return samples;
+}
+
+bool ended_by_itself(const Completion& answer) {
+  return answer.stop == StopReason::eos || answer.stop == StopReason::stop_token ||
+         answer.stop == StopReason::stop_text;
+}
+
+}  // namespace leash

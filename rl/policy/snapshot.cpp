@@ -1,0 +1,90 @@
+#include "rl/policy/snapshot.h"
+
+#include <nlohmann/json.hpp>
+
+#include "models/errors.h"
+#include "models/io/atomic_file.h"
+#include "models/io/json_file.h"
+#include "models/io/safetensors.h"
+#include "models/lora/peft_adapter.h"
+#include "rl/run/snapshot_parts.h"
+
+namespace leash {
+namespace {
+
+// Optimizer states under "policy." and "critic.", as one list for one file.
+NamedTensors with_prefix(const std::string& prefix, const NamedTensors& tensors) {
+  NamedTensors named;
+  for (const auto& [name, tensor] : tensors) named.emplace_back(prefix + name, tensor);
+  return named;
+}
+
+NamedTensors without_prefix(const std::string& prefix, const NamedTensors& tensors) {
+  NamedTensors named;
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) named.emplace_back(name.substr(prefix.size()), tensor);
+  }
+  return named;
+}
+
+// The critic's tensors under names of their own: its adapter's keys, and "head".
+NamedTensors critic_tensors(const Critic& critic) {
+  NamedTensors tensors;
+  if (critic.adapter) tensors = critic.adapter->named_tensors();
+  tensors.emplace_back("head", critic.head.weight);
+  return tensors;
+}
+
+}  // namespace
+
+void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
+                           const PolicyRoles& roles, const PolicyOptimizers& optimizers) {
+  save_adapter(folder, roles.policy, roles.checkpoint.path.string());
+  if (roles.critic) {
+    write_safetensors(folder / "critic.safetensors", critic_tensors(*roles.critic));
+  }
+  NamedTensors moments = with_prefix("policy.", optimizers.policy.state());
+  for (auto& entry : with_prefix("critic.", optimizers.critic.state()))
+    moments.push_back(std::move(entry));
+  write_safetensors(folder / "optimizer.safetensors", moments);
+  nlohmann::ordered_json json = {
+      {"step", state.step},
+      {"prompts_consumed", state.prompts_consumed},
+      {"kl_coef", state.kl_coef},
+      {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
+      {"best_reward", state.best_reward},
+      {"environment", environment_json(roles.environment)}};
+  write_text_file(folder / "state.json", json.dump(1));
+}
+
+void read_policy(const std::filesystem::path& folder, PolicyRoles& roles) {
+  read_adapter_into(folder, roles.policy);
+}
+
+PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRoles& roles,
+                                 PolicyOptimizers& optimizers, bool allow_inexact,
+                                 Console& console) {
+  const nlohmann::json json = read_json_file(folder / "state.json");
+  PolicyState state;
+  try {
+    check_environment(json.at("environment"), roles.environment, allow_inexact, console);
+    state.step = json.at("step");
+    state.prompts_consumed = json.at("prompts_consumed");
+    state.kl_coef = json.at("kl_coef");
+    if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
+    state.best_reward = json.at("best_reward");
+  } catch (const nlohmann::json::exception& error) {
+    throw FormatError((folder / "state.json").string() + ": " + error.what());
+  }
+  read_policy(folder, roles);
+  if (roles.critic) {
+    copy_into(critic_tensors(*roles.critic), read_safetensors(folder / "critic.safetensors"),
+              folder.string());
+  }
+  const NamedTensors moments = read_safetensors(folder / "optimizer.safetensors");
+  optimizers.policy.load_state(without_prefix("policy.", moments));
+  optimizers.critic.load_state(without_prefix("critic.", moments));
+  return state;
+}
+
+}  // namespace leash

@@ -1,0 +1,37 @@
+// Everything that a loop over sampled answers needs to go on exactly where it stopped. Random draws
+// have no state, so there is none to save.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "rl/policy/optimizers.h"
+#include "rl/policy/roles.h"
+
+namespace leash {
+
+struct PolicyState {
+  int64_t step = 0;              // iterations done
+  int64_t prompts_consumed = 0;  // the data cursor; also the number of episodes
+  double kl_coef = 0;            // the adaptive coefficient's value
+  std::optional<int64_t> best_step;
+  double best_reward = 0;
+};
+
+// adapter_model.safetensors and adapter_config.json (the policy, in PEFT's format, at the top so
+// that other programs find it), critic.safetensors where there is one (head and adapter),
+// optimizer.safetensors, state.json.
+void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
+                           const PolicyRoles& roles, const PolicyOptimizers& optimizers);
+
+// Restores roles and optimizers in place. FormatError when the snapshot does not fit the recipe;
+// ConfigError as check_environment.
+PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRoles& roles,
+                                 PolicyOptimizers& optimizers, bool allow_inexact,
+                                 Console& console);
+
+// Only the policy's adapter, for evaluation.
+void read_policy(const std::filesystem::path& folder, PolicyRoles& roles);
+
+}  // namespace leash

@@ -1,0 +1,75 @@
+// All settings of PPO's own sections, under TRL's names and with its defaults (PPOConfig of
+// TRL 1.12) except where a comment says otherwise.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "models/families/model_config.h"
+#include "models/fields.h"
+#include "rl/policy/config.h"
+#include "rl/policy/critic.h"
+#include "rl/policy/kl.h"
+
+namespace leash {
+
+enum class CriticTrain { head, lora, all };
+template <>
+struct EnumNames<CriticTrain> {
+  static constexpr std::pair<CriticTrain, std::string_view> values[] = {
+      {CriticTrain::head, "head"}, {CriticTrain::lora, "lora"}, {CriticTrain::all, "all"}};
+};
+struct CriticConfig {
+  CriticKind kind = CriticKind::shared;
+  std::optional<ModelPath> path;
+  CriticTrain train = CriticTrain::lora;
+  double learning_rate = 1e-4;
+  bool backprop_to_policy = false;
+};
+template <class Config, class Visitor>
+requires Describes<Config, CriticConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("kind", c.kind,
+        "shared (a head on the policy's trunk), adapter (LoRA of its own on the shared base), "
+        "separate (a model of its own)");
+  visit("path", c.path, "separate: the checkpoint (default: model.path)");
+  visit("train", c.train, "separate: head, lora or all");
+  visit("learning_rate", c.learning_rate, "of the critic's own optimizer", above(0));
+  visit("backprop_to_policy", c.backprop_to_policy,
+        "shared: let the value loss change the policy's adapter");
+}
+
+struct PpoConfig : PolicyConfig {
+  int64_t num_ppo_epochs = 4;
+  double kl_coef = 0.05;
+  KlEstimator kl_estimator = KlEstimator::k1;
+  std::optional<double> target_kl = {};
+  double kl_horizon = 10000;
+  double cliprange = 0.2;
+  double cliprange_value = 0.2;
+  double vf_coef = 0.1;
+  double gamma = 1.0;
+  double lam = 0.95;
+  bool whiten_rewards = false;
+};
+template <class Config, class Visitor>
+requires Describes<Config, PpoConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit_policy_fields(c, visit);
+  visit("num_ppo_epochs", c.num_ppo_epochs, "passes over an iteration's answers", at_least(1));
+  visit("kl_coef", c.kl_coef, "price of one nat of KL to the reference", at_least(0));
+  visit("kl_estimator", c.kl_estimator, "of a token's KL, in the reward: k1, k2 or k3");
+  visit("target_kl", c.target_kl,
+        "adapt kl_coef towards this objective/kl per answer (null: fixed)", above(0));
+  visit("kl_horizon", c.kl_horizon, "episodes over which kl_coef adapts", above(0));
+  visit("cliprange", c.cliprange, "of the probability ratio", above(0));
+  visit("cliprange_value", c.cliprange_value, "of a value's change", above(0));
+  visit("vf_coef", c.vf_coef, "factor of the value loss", at_least(0));
+  visit("gamma", c.gamma, "discount per token", within(0, 1));
+  visit("lam", c.lam, "of generalised advantage estimation", within(0, 1));
+  visit("whiten_rewards", c.whiten_rewards, "scale rewards to unit variance before advantages");
+}
+
+}  // namespace leash

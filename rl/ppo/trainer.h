@@ -1,0 +1,58 @@
+// PPO with a KL leash: sample, judge, shape, update, log — one loop.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rl/data/prompts.h"
+#include "rl/distributed/communicator.h"
+#include "rl/policy/evaluation.h"
+#include "rl/policy/roles.h"
+#include "rl/policy/snapshot.h"
+#include "rl/ppo/setup.h"
+#include "rl/ppo/update.h"
+#include "rl/run/console.h"
+#include "rl/run/run_folder.h"
+#include "rl/run/run_parts.h"
+
+namespace leash {
+
+class PpoTrainer {
+ public:
+  // `folder` is opened and locked; where it has a snapshot, the run goes on from it. All ranks make
+  // one with equal setups; rank 0 writes.
+  PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
+             bool allow_inexact);
+
+  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
+  // naming the last good snapshot.
+  RunOutcome train(const std::function<bool()>& interrupted);
+
+ private:
+  Metrics iterate();
+  void evaluate_and_log(class RunLog& log, Metrics& metrics);
+  Snapshot save();
+  void export_adapter();
+  std::string compare_with_start() const;
+
+  int64_t num_steps() const;
+  bool evaluates_after(int64_t step) const;
+  LearningRates learning_rates(int64_t step) const;
+
+  PpoSetup setup_;
+  RunFolder& folder_;
+  Communicator& communicator_;
+  Console& console_;
+  PolicyRoles roles_;
+  PolicyOptimizers optimizers_;
+  Lanes lanes_;
+  std::vector<PromptRecord> prompts_;
+  std::vector<PromptRecord> held_out_;
+  PolicyState state_;
+  std::optional<Snapshot> last_snapshot_;
+};
+
+}  // namespace leash

@@ -1,0 +1,62 @@
+// Where scores come from: reward functions, reward models, or a weighted sum of several.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/decoder/decoder.h"
+#include "models/device/out_of_memory.h"
+#include "models/tokenizer/tokenizer.h"
+#include "rl/reward/config.h"
+
+namespace leash {
+
+// A prompt and its answer, as text and as the policy's tokens.
+struct RewardSample {
+  std::string prompt{};  // as the policy read it, chat markup included
+  std::string answer{};  // without the token or text that ended it
+  std::vector<int64_t> prompt_ids{};
+  std::vector<int64_t> token_ids{};  // of the answer, with the token that ended it
+  bool ended = false;                // by itself, not by the length
+};
+
+// The seam for everything that can judge an answer. External programs and endpoints will be further
+// implementations.
+class RewardSource {
+ public:
+  virtual ~RewardSource() = default;
+  // One score per sample, in their order. Pure in the samples: a score does not depend on its
+  // neighbours.
+  virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
+  // Tokens of the policy's that a prompt and its answer may have together; nullopt where the source
+  // sets no limit, or counts in tokens of its own.
+  virtual std::optional<int64_t> context() const { return std::nullopt; }
+  // What the source holds on devices besides the roles' own.
+  virtual std::vector<MemoryUse> memory() const { return {}; }
+};
+
+// What a source has to know about the run.
+struct RewardContext {
+  std::optional<Tokenizer> tokenizer;  // the policy's; reward models compare theirs with it
+  std::shared_ptr<const Decoder> decoder = {};  // the policy's base, for reward adapters
+  at::ScalarType dtype = at::kFloat;            // of a reward model
+  at::Device device = at::kCPU;                 // of a reward model
+  int64_t micro_batch_tokens = 4096;
+  std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are divided
+};
+
+// What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no
+// file.
+std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs);
+
+// The sum of all sources' scores times their weights. ConfigError with all problems; FormatError
+// when a reward model or adapter cannot be loaded.
+std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
+                                                const RewardContext& context);
+
+}  // namespace leash

@@ -1,0 +1,242 @@
+#include "rl/reward_model/update.h"
+
+#include <ATen/ops/tensor.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "models/decoder/score_head.h"
+#include "models/device/device.h"
+#include "models/weights/gather_queue.h"
+#include "rl/distributed/gradient_sums.h"
+#include "rl/distributed/shares.h"
+#include "rl/reward_model/loss.h"
+#include "rollout/scoring.h"
+
+namespace leash {
+namespace {
+
+// Puts sequences one behind the other; positions go on where the prefix ends.
+class PairPacker {
+ public:
+  // Returns the row of the sequence's last token.
+  int64_t add(std::span<const int64_t> ids, int64_t prefix, int64_t first_position) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      ids_.push_back(ids[i]);
+      positions_.push_back(first_position + static_cast<int64_t>(i));
+    }
+    lengths_.push_back(static_cast<int64_t>(ids.size()));
+    prefixes_.push_back(prefix);
+    return static_cast<int64_t>(ids_.size()) - 1;
+  }
+  int64_t num_sequences() const { return static_cast<int64_t>(lengths_.size()); }
+  PackedTokens take() {
+    return {.ids = at::tensor(ids_, at::kLong),
+            .positions = at::tensor(positions_, at::kLong),
+            .lengths = std::move(lengths_),
+            .prefixes = std::move(prefixes_)};
+  }
+
+ private:
+  std::vector<int64_t> ids_, positions_, lengths_, prefixes_;
+};
+
+std::vector<std::pair<int64_t, int64_t>> passes_of(PairRefs pairs, int64_t max_tokens) {
+  std::vector<int64_t> lengths;
+  for (const PreferencePair* pair : pairs) lengths.push_back(pair->rows());
+  return micro_batches(lengths, max_tokens);
+}
+
+// An id for every sequence that pack_pairs makes of these pairs.
+std::vector<uint64_t> dropout_ids(PairRefs pairs) {
+  std::vector<uint64_t> ids;
+  for (const PreferencePair* pair : pairs) {
+    for (uint64_t part = pair->common > 0 ? 0 : 1; part < 3; ++part) {
+      ids.push_back(3 * pair->id + part);
+    }
+  }
+  return ids;
+}
+
+std::vector<double> to_doubles(const at::Tensor& tensor) {
+  const at::Tensor plain = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
+  const auto* data = plain.const_data_ptr<double>();
+  return {data, data + plain.numel()};
+}
+
+RewardSums sums_of(const std::vector<double>& chosen, const std::vector<double>& rejected) {
+  RewardSums sums{.pairs = static_cast<int64_t>(chosen.size())};
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    sums.correct += chosen[i] > rejected[i] ? 1 : 0;
+    sums.margin += chosen[i] - rejected[i];
+    sums.reward += chosen[i] + rejected[i];
+    sums.min_reward = std::min({sums.min_reward, chosen[i], rejected[i]});
+    sums.max_reward = std::max({sums.max_reward, chosen[i], rejected[i]});
+  }
+  return sums;
+}
+
+// This rank's share, by the rows that go through the decoder.
+std::vector<int64_t> costs_of(PairRefs pairs) {
+  std::vector<int64_t> costs;
+  for (const PreferencePair* pair : pairs) costs.push_back(pair->rows());
+  return costs;
+}
+std::vector<const PreferencePair*> own_pairs(PairRefs pairs, const Communicator& communicator) {
+  std::vector<const PreferencePair*> own;
+  for (const int64_t index : own_share(costs_of(pairs), communicator)) own.push_back(pairs[index]);
+  return own;
+}
+
+RewardSums run_micro_batch(PairRefs pairs, double normalizer, const RewardTrainConfig& config,
+                           const Decoder& decoder, const Adapter& adapter,
+                           const ForwardOptions& options) {
+  const PackedPairs packed = pack_pairs(pairs);
+  const PairScores scores = score_pairs(packed, decoder, adapter, options);
+  std::vector<double> margins;
+  for (const PreferencePair* pair : pairs) margins.push_back(pair->margin);
+  const at::Tensor loss =
+      reward_loss(scores.chosen, scores.rejected, at::tensor(margins, scores.chosen.options()),
+                  {.center_rewards_coefficient = config.center_rewards_coefficient.value_or(0.0),
+                   .label_smoothing = config.label_smoothing},
+                  normalizer);
+  torch::autograd::backward({loss}, {});
+  RewardSums sums = sums_of(to_doubles(scores.chosen), to_doubles(scores.rejected));
+  sums.loss = loss.item<double>();
+  sums.rows = packed.tokens.ids.size(0);
+  for (const PreferencePair* pair : pairs) sums.tokens += pair->tokens();
+  return sums;
+}
+
+}  // namespace
+
+TrainedModel load_reward_model(const RewardSetup& setup,
+                               const std::shared_ptr<GatherQueue>& gathers) {
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
+  const at::Device device = setup.devices.device();
+  const auto decoder = Decoder::load(checkpoint, {.dtype = scalar_type(setup.model.dtype, device),
+                                                  .quantize = setup.model.quantize,
+                                                  .device = device,
+                                                  .gathers = gathers});
+  return {.checkpoint = checkpoint,
+          .decoder = decoder,
+          .tokenizer = Tokenizer::load(checkpoint.path),
+          .adapter = start_score_adapter(setup.lora, *decoder, checkpoint,
+                                         static_cast<uint64_t>(setup.run.seed)),
+          .environment = NumericEnvironment::current(checkpoint, setup.model, device,
+                                                     {setup.data.train, setup.data.eval})};
+}
+
+std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs) {
+  std::vector<const PreferencePair*> refs;
+  for (const PreferencePair& pair : pairs) refs.push_back(&pair);
+  return refs;
+}
+
+PackedPairs pack_pairs(PairRefs pairs) {
+  PairPacker packer;
+  std::vector<int64_t> chosen_rows, rejected_rows;
+  for (const PreferencePair* pair : pairs) {
+    const auto common = static_cast<size_t>(pair->common);
+    int64_t prefix = -1;
+    if (common > 0) {
+      prefix = packer.num_sequences();
+      packer.add(std::span(pair->chosen).first(common), -1, 0);
+    }
+    chosen_rows.push_back(
+        packer.add(std::span(pair->chosen).subspan(common), prefix, pair->common));
+    rejected_rows.push_back(
+        packer.add(std::span(pair->rejected).subspan(common), prefix, pair->common));
+  }
+  return {.tokens = packer.take(),
+          .chosen_rows = at::tensor(chosen_rows, at::kLong),
+          .rejected_rows = at::tensor(rejected_rows, at::kLong)};
+}
+
+PairScores score_pairs(const PackedPairs& pairs, const Decoder& decoder, const Adapter& adapter,
+                       const ForwardOptions& options) {
+  const at::Tensor hidden = decoder.forward(pairs.tokens, adapter, options);
+  const LinearHead head = score_head(adapter);
+  const auto scores = [&](const at::Tensor& rows) {
+    return head(hidden.index_select(0, on_device(rows, hidden.device()))).squeeze(1);
+  };
+  return {.chosen = scores(pairs.chosen_rows), .rejected = scores(pairs.rejected_rows)};
+}
+
+void RewardSums::add(const RewardSums& other) {
+  loss += other.loss;
+  pairs += other.pairs;
+  correct += other.correct;
+  margin += other.margin;
+  reward += other.reward;
+  min_reward = std::min(min_reward, other.min_reward);
+  max_reward = std::max(max_reward, other.max_reward);
+  tokens += other.tokens;
+  rows += other.rows;
+}
+
+RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& setup,
+                                const Decoder& decoder, const Adapter& adapter,
+                                Communicator& communicator, double loss_scale) {
+  const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
+  const PairRefs pairs = own;
+  const bool drops = !setup.reward.disable_dropout && adapter.config().lora_dropout > 0;
+  const auto normalizer = static_cast<double>(all.size());
+  GradientSums gradients(communicator, adapter.parameters());
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
+  RewardSums sums;
+  for (const auto& [begin, end] : passes_of(pairs, setup.reward.micro_batch_tokens)) {
+    const PairRefs part = pairs.subspan(begin, end - begin);
+    const DropoutKey dropout{.seed = static_cast<uint64_t>(setup.run.seed),
+                             .step = static_cast<uint64_t>(step),
+                             .samples = dropout_ids(part)};
+    const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
+                                 .recompute_blocks = setup.model.gradient_checkpointing};
+    if (end == std::ssize(pairs)) gradients.next_backward_is_last();
+    sums.add(
+        run_micro_batch(part, normalizer / loss_scale, setup.reward, decoder, adapter, options));
+  }
+  scope.finish();
+  RewardSums total = gradients.finish(sums);
+  total.loss /= loss_scale;
+  return total;
+}
+
+Metrics reward_metrics(const RewardSums& sums) {
+  const auto pairs = static_cast<double>(std::max<int64_t>(sums.pairs, 1));
+  return {{"accuracy", static_cast<double>(sums.correct) / pairs},
+          {"margin", sums.margin / pairs},
+          {"min_reward", sums.min_reward},
+          {"mean_reward", sums.reward / (2.0 * pairs)},
+          {"max_reward", sums.max_reward}};
+}
+
+std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens,
+                                        const Decoder& decoder, const Adapter& adapter,
+                                        Communicator& communicator) {
+  const c10::AutoGradMode no_grad(false);
+  const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
+  const PairRefs pairs = own;
+  GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
+  std::vector<ScoredPair> scored;
+  for (const auto& [begin, end] : passes_of(pairs, micro_batch_tokens)) {
+    const PairRefs part = pairs.subspan(begin, end - begin);
+    const PairScores scores = score_pairs(pack_pairs(part), decoder, adapter);
+    const auto chosen = to_doubles(scores.chosen), rejected = to_doubles(scores.rejected);
+    for (size_t i = 0; i < part.size(); ++i) {
+      scored.push_back({.prompt = part[i]->prompt,
+                        .chosen = chosen[i],
+                        .rejected = rejected[i],
+                        .margin = part[i]->margin,
+                        .chosen_length = part[i]->chosen_length(),
+                        .rejected_length = part[i]->rejected_length()});
+    }
+  }
+  scope.finish();
+  return gather_shares(costs_of(all), scored, communicator);
+}
+
+}  // namespace leash

@@ -1,0 +1,159 @@
+#include "rl/run/snapshot_parts.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/headeronly/version.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "models/device/device.h"
+#include "models/errors.h"
+#include "models/io/fingerprint.h"
+#include "models/io/safetensors.h"
+#include "models/lora/peft_adapter.h"
+
+namespace leash {
+namespace {
+
+std::string shown(const nlohmann::json& object, const std::string& key) {
+  const auto found = object.find(key);
+  if (found == object.end()) return "none";
+  return found->is_string() ? found->get<std::string>() : found->dump();
+}
+
+// "threads 2 (now 1)" for each of these keys whose value has changed.
+std::vector<std::string> differences(const nlohmann::json& saved, const nlohmann::json& now,
+                                     const std::vector<std::string>& keys) {
+  std::vector<std::string> lines;
+  for (const std::string& key : keys) {
+    const std::string before = shown(saved, key), after = shown(now, key);
+    if (before != after) lines.push_back(fmt::format("{} {} (now {})", key, before, after));
+  }
+  return lines;
+}
+
+// Shapes do not show lora_alpha, and half of an update is another policy.
+void require_equal_scaling(const Adapter& saved, const Adapter& wanted, const std::string& folder) {
+  for (size_t i = 0; i < wanted.modules().size(); ++i) {
+    const LoraWeights* was = saved.lora(static_cast<int64_t>(i));
+    const LoraWeights* is = wanted.lora(static_cast<int64_t>(i));
+    if (was == nullptr || is == nullptr || was->scaling == is->scaling) continue;
+    throw ConfigError(
+        fmt::format("{}: its adapter scales {} by {:g}, this recipe by {:g}: lora_alpha, "
+                    "use_rslora, r and their "
+                    "patterns have to be those of the run",
+                    folder, wanted.modules()[i].path, was->scaling, is->scaling));
+  }
+}
+
+// By the file's name; nothing where there is nothing to read: whoever reads the data says so.
+void add_data(std::map<std::string, std::string>& data, const std::filesystem::path& file) {
+  if (std::filesystem::is_regular_file(file)) data[file.filename().string()] = fingerprint(file);
+}
+
+std::map<std::string, std::string> fingerprints(const DataFiles& files) {
+  std::map<std::string, std::string> data;
+  add_data(data, files.train);
+  if (files.eval) add_data(data, *files.eval);
+  return data;
+}
+
+}  // namespace
+
+NumericEnvironment NumericEnvironment::current(const Checkpoint& checkpoint,
+                                               const ModelConfig& model, at::Device device,
+                                               const DataFiles& data, int64_t threads_per_lane) {
+  return {.base = fingerprint(checkpoint.path),
+          .quantize = std::string(enum_name(model.quantize)),
+          .data = fingerprints(data),
+          .dtype = c10::toString(scalar_type(model.dtype, device)),
+          .device = c10::DeviceTypeName(device.type(), /*lower_case=*/true),
+          .threads = threads_per_lane > 0 ? threads_per_lane : at::get_num_threads(),
+          .cpu_capability = at::get_cpu_capability(),
+          .build = TORCH_VERSION};
+}
+
+nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
+  nlohmann::ordered_json json = {{"base", environment.base},
+                                 {"quantize", environment.quantize},
+                                 {"others", environment.others},
+                                 {"data", environment.data},
+                                 {"dtype", environment.dtype},
+                                 {"threads", environment.threads},
+                                 {"cpu_capability", environment.cpu_capability},
+                                 {"build", environment.build}};
+  // Snapshots of before there were devices do not say that they come from a CPU.
+  if (environment.device != "cpu") json["device"] = environment.device;
+  return json;
+}
+
+void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
+                       bool allow_inexact, Console& console) {
+  const nlohmann::json now = environment_json(current);
+  auto models = differences(saved, now, {"base", "quantize"});
+  // A role that is new, or gone, is a change of the recipe, which is said elsewhere.
+  const nlohmann::json others = saved.value("others", nlohmann::json::object());
+  for (const auto& [role, ignored] : current.others) {
+    if (!others.contains(role)) continue;
+    for (const std::string& line : differences(others, now.at("others"), {role}))
+      models.push_back(line);
+  }
+  if (!models.empty()) {
+    throw ConfigError(
+        fmt::format("the snapshot belongs to another model: {}; go on with the model that the run "
+                    "began with, or start anew with another --run-dir",
+                    fmt::join(models, ", ")));
+  }
+  auto numerics =
+      differences(saved, now, {"dtype", "device", "threads", "cpu_capability", "build"});
+  // Another file is a change of the recipe, which is said elsewhere; the same one may have changed.
+  const nlohmann::json data = saved.value("data", nlohmann::json::object());
+  for (const auto& [name, ignored] : current.data) {
+    if (!data.contains(name)) continue;
+    for (const std::string& line : differences(data, now.at("data"), {name}))
+      numerics.push_back(line);
+  }
+  if (numerics.empty()) return;
+  if (!allow_inexact) {
+    throw ConfigError(
+        fmt::format("the snapshot was written with {}: numbers would differ from an uninterrupted "
+                    "run's; --allow-inexact goes on all the same",
+                    fmt::join(numerics, ", ")));
+  }
+  console.message(
+      fmt::format("--allow-inexact: the snapshot was written with {}; from here on numbers differ "
+                  "from an uninterrupted run's",
+                  fmt::join(numerics, ", ")));
+}
+
+void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {
+  const c10::AutoGradMode no_grad(false);
+  std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());
+  for (const auto& [name, tensor] : targets) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end() || found->second.sizes() != tensor.sizes()) {
+      throw FormatError(fmt::format(
+          "{}: has no tensor {} of the shape that this recipe trains; was the recipe changed?",
+          origin, name));
+    }
+    tensor.detach().copy_(found->second);
+  }
+  if (by_name.size() != targets.size()) {
+    throw FormatError(origin +
+                      ": holds tensors that this recipe does not train; was the recipe changed?");
+  }
+}
+
+void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter) {
+  const Adapter saved = load_adapter(folder, adapter.modules());  // says what does not fit
+  // From the file itself, in the type that it was trained in.
+  copy_into(adapter.named_tensors(), read_safetensors(folder / "adapter_model.safetensors"),
+            folder.string());
+  require_equal_scaling(saved, adapter, folder.string());
+}
+
+}  // namespace leash

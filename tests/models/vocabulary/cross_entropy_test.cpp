@@ -1,0 +1,113 @@
+// The fused loss over the vocabulary against log_softmax written out.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "models/decoder/decoder.h"
+#include "models/random/random.h"
+#include "tests/support/tensors.h"
+#include "tests/support/tiny_model.h"
+
+namespace leash {
+namespace {
+
+using testing::all_close;
+using testing::tiny_decoder;
+
+constexpr int64_t kRows = 2500;  // several chunks
+constexpr double kNormalizer = 731.0;
+
+struct Case {
+  std::shared_ptr<const Decoder> decoder;
+  Adapter adapter;
+  at::Tensor hidden;   // a leaf
+  at::Tensor targets;  // [rows]
+};
+
+Case make_case(at::ScalarType dtype) {
+  const auto decoder = tiny_decoder(dtype, {.tie_word_embeddings = false});
+  const LoraConfig config{.r = 3, .target_modules = std::vector<std::string>{"lm_head"}};
+  Adapter adapter = testing::tiny_adapter(*decoder, 3, 0.3, config).to(dtype);
+  const at::Tensor hidden =
+      normal_tensor({.seed = 5}, {kRows, decoder->config().hidden_size}, 0, 1).to(dtype);
+  std::vector<int64_t> targets;
+  for (int64_t row = 0; row < kRows; ++row) targets.push_back(row * 37 % 96);
+  return {decoder, adapter, hidden.detach().requires_grad_(true), at::tensor(targets, at::kLong)};
+}
+
+struct Result {
+  double loss = 0;
+  std::vector<at::Tensor> gradients;
+};
+
+Result fused(const Case& c, double epsilon) {
+  const auto result =
+      c.decoder->cross_entropy(c.hidden, c.targets, epsilon, kNormalizer, c.adapter);
+  std::vector<at::Tensor> inputs = c.adapter.parameters();
+  inputs.push_back(c.hidden);
+  return {result.loss.item<double>(), torch::autograd::grad({result.loss.mul(3.0)}, inputs)};
+}
+
+Result written_out(const Case& c, double epsilon) {
+  const at::Tensor log_p = at::log_softmax(c.decoder->logits(c.hidden, c.adapter), -1);
+  const at::Tensor at_target = log_p.gather(1, c.targets.unsqueeze(1)).sum();
+  const at::Tensor loss =
+      at_target.mul(1 - epsilon).add(log_p.mean(-1).sum(), epsilon).div(-kNormalizer);
+  std::vector<at::Tensor> inputs = c.adapter.parameters();
+  inputs.push_back(c.hidden);
+  return {loss.item<double>(), torch::autograd::grad({loss.mul(3.0)}, inputs)};
+}
+
+void expect_equal(at::ScalarType dtype, double epsilon, double relative) {
+  const Case c = make_case(dtype);
+  const Result actual = fused(c, epsilon), expected = written_out(c, epsilon);
+  EXPECT_NEAR(actual.loss, expected.loss, relative * std::abs(expected.loss));
+  ASSERT_EQ(actual.gradients.size(), expected.gradients.size());
+  for (size_t i = 0; i < actual.gradients.size(); ++i) {
+    const double size = expected.gradients[i].abs().max().item<double>();
+    EXPECT_TRUE(all_close(actual.gradients[i], expected.gradients[i], 0, relative * size)) << i;
+  }
+}
+
+TEST(CrossEntropy, EqualsLogSoftmaxInFloat64) {
+  expect_equal(at::kDouble, 0.0, 1e-12);
+  expect_equal(at::kDouble, 0.1, 1e-12);
+}
+
+TEST(CrossEntropy, TheKernelsAgreeInFloat32) {
+  expect_equal(at::kFloat, 0.0, 1e-5);
+  expect_equal(at::kFloat, 0.1, 1e-5);
+}
+
+TEST(CrossEntropy, CountsTheLikeliestTokens) {
+  const Case c = make_case(at::kFloat);
+  const at::Tensor best = at::argmax(c.decoder->logits(c.hidden.detach(), c.adapter), -1);
+  const auto result = c.decoder->cross_entropy(c.hidden.detach(), c.targets, 0.1, 1, c.adapter);
+  EXPECT_EQ(result.correct, best.eq(c.targets).sum().item<int64_t>());
+  EXPECT_EQ(c.decoder->cross_entropy(c.hidden.detach(), best, 0, 1, c.adapter).correct, kRows);
+}
+
+TEST(CrossEntropy, NllIsWithoutSmoothingAndWithoutNormalizer) {
+  const Case c = make_case(at::kDouble);
+  const at::Tensor logprobs =
+      c.decoder->token_scores(c.hidden.detach(), c.targets, 1.0, c.adapter).logprobs;
+  for (const double epsilon : {0.0, 0.3}) {
+    const auto result =
+        c.decoder->cross_entropy(c.hidden.detach(), c.targets, epsilon, 9.0, c.adapter);
+    EXPECT_NEAR(result.nll, -logprobs.sum().item<double>(), 1e-9);
+  }
+}
+
+TEST(CrossEntropy, NoRowsAreNoLoss) {
+  const Case c = make_case(at::kFloat);
+  const auto result = c.decoder->cross_entropy(c.hidden.narrow(0, 0, 0), c.targets.narrow(0, 0, 0),
+                                               0.1, 1.0, c.adapter);
+  EXPECT_EQ(result.loss.item<double>(), 0.0);
+  EXPECT_EQ(result.correct, 0);
+}
+
+}  // namespace
+}  // namespace leash

@@ -1,0 +1,183 @@
+// Reward sources: sums, what is refused, and a reward model against transformers' scores
+// (tests/golden/make_reward_model.py).
+#include "rl/reward/source.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "models/errors.h"
+#include "models/io/checkpoint.h"
+#include "rl/reward/model.h"
+#include "tests/rl/byte_tokenizer.h"
+#include "tests/rl/json_tensors.h"
+#include "tests/support/files.h"
+
+namespace leash {
+namespace {
+
+using testing::byte_tokenizer_json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::read_golden;
+using testing::repository;
+using testing::ScratchFolder;
+using testing::write_text;
+
+RewardConfig bigrams(double weight) {
+  RewardConfig config;
+  config.weight = weight;
+  config.name = "distinct_bigrams";
+  return config;
+}
+
+RewardConfig length(double target) {
+  RewardConfig config;
+  config.name = "length";
+  config.parameters = {{"target", target}};
+  return config;
+}
+
+RewardConfig model(const std::filesystem::path& path) {
+  RewardConfig config;
+  config.kind = RewardKind::model;
+  config.path = path.string();
+  return config;
+}
+
+RewardSample sample(const std::string& answer) { return {.prompt = "p p p", .answer = answer}; }
+
+TEST(RewardSource, AddsUpWeightedScoresInTheOrderOfTheSamples) {
+  const auto reward = make_reward({bigrams(2.0), length(3)}, {});
+  EXPECT_THAT(reward->score({sample("a b c"), sample("a a a"), sample("")}),
+              ElementsAre(2.0, 1.0, -3.0));
+  EXPECT_THAT(reward->score({}), ElementsAre());
+}
+
+TEST(RewardSource, AllProblemsAreNamedWithTheirPlace) {
+  RewardConfig model_without_path = model("x");
+  model_without_path.path.reset();
+  model_without_path.name = "length";
+  RewardConfig http;
+  http.kind = RewardKind::http;
+  RewardConfig wrong = length(2);
+  wrong.path = "there";
+  wrong.weight = std::numeric_limits<double>::quiet_NaN();
+  wrong.parameters["tarjet"] = 1;
+  EXPECT_THAT(reward_problems({model_without_path, http, length(1), wrong}),
+              ElementsAre(HasSubstr("reward[0].path: kind: model needs a checkpoint"),
+                          HasSubstr("reward[0].name: has no effect with kind: model"),
+                          HasSubstr("reward[1].kind: http is not built yet"),
+                          HasSubstr("reward[3].weight"), HasSubstr("reward[3].parameters.tarjet"),
+                          HasSubstr("reward[3].path: has no effect with kind: function")));
+  EXPECT_THAT(reward_problems({}), ElementsAre(HasSubstr("at least one")));
+  EXPECT_THROW(make_reward({http}, {}), ConfigError);
+}
+
+// The golden checkpoint with a tokenizer, and a policy's tokenizer beside it.
+class GoldenRewardModel : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(folder_ / "model");
+    for (const char* name : {"config.json", "model.safetensors"}) {
+      std::filesystem::copy(repository(std::string("tests/golden/reward_model/") + name),
+                            folder_ / "model" / name);
+    }
+    write_tokenizer(folder_ / "model", 0);
+    rows_ = read_golden("reward_model/scores.json");
+  }
+  static Tokenizer write_tokenizer(const std::filesystem::path& folder, int rotation) {
+    write_text(folder / "tokenizer.json", byte_tokenizer_json(rotation));
+    write_text(folder / "tokenizer_config.json", R"({"eos_token": "<|im_end|>"})");
+    return Tokenizer::load(folder);
+  }
+  std::vector<RewardSample> samples() const {
+    std::vector<RewardSample> result;
+    for (const auto& row : rows_) {
+      result.push_back(
+          {row["prompt"], row["answer"], row["prompt_ids"], row["token_ids"], row["ended"]});
+    }
+    return result;
+  }
+  void expect_scores(const std::vector<double>& scores) const {
+    ASSERT_EQ(scores.size(), rows_.size());
+    for (size_t i = 0; i < scores.size(); ++i) {
+      EXPECT_NEAR(scores[i], rows_[i]["score"].get<double>(), 1e-5) << i;
+    }
+  }
+  ScratchFolder folder_;
+  nlohmann::json rows_;
+};
+
+TEST_F(GoldenRewardModel, ScoresThePolicysIdsWhereVocabulariesAreEqual) {
+  const ModelReward reward(folder_ / "model",
+                           {.tokenizer = write_tokenizer(folder_ / "policy", 0)});
+  EXPECT_TRUE(reward.uses_policy_ids());
+  auto all = samples();
+  for (RewardSample& one : all) one.prompt = one.answer = "not read";
+  expect_scores(reward.score(all));
+  EXPECT_THAT(reward.score({}), ElementsAre());
+}
+
+TEST_F(GoldenRewardModel, TokenisesAgainWhereVocabulariesDiffer) {
+  const ModelReward reward(folder_ / "model", {.tokenizer = write_tokenizer(folder_ / "policy", 5),
+                                               .micro_batch_tokens = 8});
+  EXPECT_FALSE(reward.uses_policy_ids());
+  auto all = samples();
+  for (RewardSample& one : all) one.prompt_ids = one.token_ids = {7};
+  expect_scores(reward.score(all));
+}
+
+TEST_F(GoldenRewardModel, IsOnePartOfASum) {
+  RewardConfig half = model(folder_ / "model");
+  half.weight = 0.5;
+  const auto reward =
+      make_reward({half, length(1)}, {.tokenizer = write_tokenizer(folder_ / "policy", 0)});
+  const std::vector<double> scores = reward->score(samples());
+  EXPECT_NEAR(scores[0], 0.5 * rows_[0]["score"].get<double>(), 1e-5);  // "Fine." is one word
+}
+
+// A prompt that leaves the model no room for an answer is refused before a run, not in its middle.
+TEST_F(GoldenRewardModel, ItsContextLimitsThePolicysTokens) {
+  const RewardContext same{.tokenizer = write_tokenizer(folder_ / "policy", 0)};
+  EXPECT_EQ(make_reward({length(1), model(folder_ / "model")}, same)->context(), 48);
+  const RewardContext other{.tokenizer = write_tokenizer(folder_ / "policy", 5)};
+  EXPECT_EQ(make_reward({model(folder_ / "model")}, other)->context(), std::nullopt);
+  EXPECT_EQ(make_reward({length(1)}, same)->context(), std::nullopt);
+}
+
+TEST_F(GoldenRewardModel, QuantisedItScoresNearlyTheSame) {
+  const RewardContext context{.tokenizer = write_tokenizer(folder_ / "policy", 0)};
+  const std::vector<double> whole =
+      make_reward({model(folder_ / "model")}, context)->score(samples());
+  RewardConfig config = model(folder_ / "model");
+  config.quantize = Quantize::int8;
+  const std::vector<double> small = make_reward({config}, context)->score(samples());
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    difference = std::max(difference, std::abs(small[i] - whole[i]));
+    size = std::max(size, std::abs(whole[i]));
+  }
+  EXPECT_GT(difference, 1e-7);  // it is another model
+  EXPECT_LT(difference, 0.1 * size);
+}
+
+TEST_F(GoldenRewardModel, RefusesWhatItCannotRead) {
+  const ModelReward reward(folder_ / "model",
+                           {.tokenizer = write_tokenizer(folder_ / "policy", 0)});
+  EXPECT_THROW(reward.ids_of({}), FormatError);
+  EXPECT_THROW(reward.ids_of({.token_ids = std::vector<int64_t>(49, 5)}), FormatError);
+  EXPECT_EQ(reward.ids_of({.token_ids = std::vector<int64_t>(48, 5)}).size(), 48u);
+  EXPECT_THROW(reward.ids_of({.token_ids = {259}}), FormatError);
+  EXPECT_THROW(reward.ids_of({.token_ids = {-1}}), FormatError);
+}
+
+TEST_F(GoldenRewardModel, NeedsAHeadATokenizerAndAFolder) {
+  std::filesystem::remove(folder_ / "model" / "tokenizer.json");
+  EXPECT_THROW(make_reward({model(folder_ / "model")}, {}), FormatError);
+  EXPECT_THROW(make_reward({model(folder_ / "absent")}, {}), FormatError);
+}
+
+}  // namespace
+}  // namespace leash
