@@ -1,17 +1,48 @@
-// models <- rollout <- rl <- configs <- experiments: no include may point the other way, and
-// nothing includes all of torch.
+// The order of folders, at both levels: no include may point up, and nothing includes all of torch.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace {
 
-const std::vector<std::string> kLayers = {"models", "rollout", "rl", "configs", "experiments"};
+// From the bottom up. Rooms in one row do not include each other.
+using Rows = std::vector<std::vector<std::string>>;
+
+const Rows kTop = {{"models"}, {"rollout"}, {"rl"}, {"configs"}, {"experiments"}};
+// "models" itself: what lies in no room.
+const Rows kModels = {{"models"},          {"models/families"},   {"models/device"},
+                      {"models/random"},   {"models/kernels"},    {"models/weights"},
+                      {"models/quant"},    {"models/io"},         {"models/attention"},
+                      {"models/lora"},     {"models/vocabulary"}, {"models/decoder"},
+                      {"models/tokenizer"}};
+const Rows kRl = {{"rl/statistics"},
+                  {"rl/optim"},
+                  {"rl/distributed"},
+                  {"rl/run"},
+                  {"rl/data"},
+                  {"rl/reward"},
+                  {"rl/training"},
+                  {"rl/reference"},
+                  {"rl/policy"},
+                  {"rl/classification", "rl/ppo", "rl/reward_model", "rl/sft"},
+                  {"rl/plan", "rl/report"}};
+
+// The row of the folder that a path lies in; -1 where it lies in none of them.
+int64_t row_of(const Rows& rows, const std::string& folder) {
+  for (size_t row = 0; row < rows.size(); ++row) {
+    if (std::ranges::find(rows[row], folder) != rows[row].end()) return static_cast<int64_t>(row);
+  }
+  return -1;
+}
+
+std::string top_of(const std::string& path) { return path.substr(0, path.find('/')); }
+std::string room_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
 // What a line includes; empty where it includes nothing.
 std::string included_by(std::string_view line) {
@@ -23,38 +54,67 @@ std::string included_by(std::string_view line) {
   return std::string(line.substr(1, line.find_first_of("\">", 1) - 1));
 }
 
-std::vector<std::string> offences(const std::filesystem::path& root, size_t layer) {
+// Whether a file in `from` may include one in `to`, both folders of `rows` or of none.
+bool points_up(const Rows& rows, const std::string& from, const std::string& to) {
+  const int64_t above = row_of(rows, to);
+  return above >= 0 && from != to && above >= row_of(rows, from);
+}
+
+bool offends(const std::string& file, const std::string& target) {
+  if (target == "torch/torch.h" || target == "ATen/ATen.h" || target == "torch/all.h") return true;
+  if (target.starts_with("tests/")) return true;
+  if (row_of(kTop, top_of(target)) < 0) return false;
+  if (points_up(kTop, top_of(file), top_of(target))) return true;
+  if (top_of(file) != top_of(target)) return false;
+  const Rows& rows = top_of(file) == "models" ? kModels : kRl;
+  return (top_of(file) == "models" || top_of(file) == "rl") &&
+         points_up(rows, room_of(file), room_of(target));
+}
+
+std::vector<std::string> offences(const std::filesystem::path& root, const std::string& top) {
   std::vector<std::string> found;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / kLayers[layer])) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(root / top)) {
     const auto extension = entry.path().extension();
     if (extension != ".h" && extension != ".cpp" && extension != ".cu") continue;
+    const std::string path = entry.path().lexically_relative(root).string();
     std::ifstream file(entry.path());
     for (std::string line; std::getline(file, line);) {
-      const std::string target = included_by(line);
-      const bool heavy =
-          target == "torch/torch.h" || target == "ATen/ATen.h" || target == "torch/all.h";
-      bool upward = target.starts_with("tests/");
-      for (size_t above = layer + 1; above < kLayers.size(); ++above) {
-        upward = upward || target.starts_with(kLayers[above] + "/");
-      }
-      if (heavy || upward) found.push_back(entry.path().string() + ": " + line);
+      if (offends(path, included_by(line))) found.push_back(path + ": " + line);
     }
   }
   return found;
 }
 
 TEST(Layers, IncludesPointOneWay) {
-  for (size_t layer = 0; layer < kLayers.size(); ++layer) {
-    for (const std::string& offence : offences(LEASH_SOURCE_DIR, layer)) ADD_FAILURE() << offence;
+  for (const auto& row : kTop) {
+    for (const std::string& offence : offences(LEASH_SOURCE_DIR, row[0])) ADD_FAILURE() << offence;
   }
 }
 
-TEST(Layers, AnUpwardIncludeWouldBeSeen) {
+TEST(Layers, EveryRoomHasAPlace) {
+  for (const auto& [top, rows] : std::map<std::string, Rows>{{"models", kModels}, {"rl", kRl}}) {
+    const std::filesystem::path root = LEASH_SOURCE_DIR;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / top)) {
+      if (!entry.is_regular_file()) continue;
+      const std::string path = entry.path().lexically_relative(root).string();
+      EXPECT_GE(row_of(rows, room_of(path)), 0) << path << ": add its folder to the order";
+    }
+  }
+}
+
+TEST(Layers, AnIncludeThatPointsUpWouldBeSeen) {
   const auto root = std::filesystem::temp_directory_path() / "leash-layers-test";
-  std::filesystem::create_directories(root / "rollout");
-  std::ofstream(root / "rollout" / "bad.h")
-      << "#include \"rl/policy/kl.h\"\n#include <torch/torch.h>\n";
-  EXPECT_EQ(offences(root, 1).size(), 2u);
+  const auto write = [&](const std::string& path, const std::string& text) {
+    std::filesystem::create_directories((root / path).parent_path());
+    std::ofstream(root / path) << text;
+  };
+  write("rollout/bad.h", "#include \"rl/policy/kl.h\"\n#include <torch/torch.h>\n");
+  write("rl/sft/bad.h", "#include \"rl/ppo/config.h\"\n#include \"rl/report/html.h\"\n");
+  write("rl/sft/good.h", "#include \"rl/sft/config.h\"\n#include \"models/errors.h\"\n");
+  write("models/fields.h", "#include \"models/lora/lora.h\"\n");
+  EXPECT_EQ(offences(root, "rollout").size(), 2u);
+  EXPECT_EQ(offences(root, "rl").size(), 2u);
+  EXPECT_EQ(offences(root, "models").size(), 1u);
   std::filesystem::remove_all(root);
 }
 
