@@ -11,15 +11,8 @@ namespace leash {
 
 void check(const ClassificationSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
-  check_quantize(setup.model, checker);
-  check_lora(setup.lora, checker);
-  check_saving(setup.run, checker);
+  (void)check_supervised(setup, TaskType::SEQ_CLS, "a JSONL file with texts and labels", checker);
   check_fsdp(setup.run, setup.model, /*one_device=*/true, /*generates=*/false, checker);
-  check_device(setup.devices.policy, "devices.policy", checker);
-  checker.require(setup.lora.task_type == TaskType::SEQ_CLS, "lora.task_type",
-                  "task: classification trains SEQ_CLS adapters");
-  checker.require(!setup.data.train.empty(), "data.train",
-                  "is missing: a JSONL file with texts and labels");
   checker.require(setup.data.labels.size() != 1, "data.labels",
                   "has one class; there have to be at least two");
   std::set<std::string> different;
@@ -27,17 +20,6 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
     checker.require(different.insert(label).second, "data.labels",
                     fmt::format("has `{}` twice", label));
   }
-  const TrainingContext context{.section = "classification",
-                                .has_eval_file = setup.data.eval.has_value(),
-                                .has_split = setup.data.eval_split > 0,
-                                .shuffle = setup.data.shuffle,
-                                .float16 = setup.model.dtype == DtypeChoice::float16};
-  check_training(setup.classification, context, checker);
-  const bool ever = evaluates(setup.classification, context) ||
-                    (context.has_held_out() && setup.classification.eval_on_start);
-  checker.no_effect_unless(ever, "classification.eval_answers", "without evaluations");
 }
-
-std::vector<std::string> warnings(const ClassificationSetup&, const Written&) { return {}; }
 
 }  // namespace leash

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -9,23 +10,39 @@
 #include "configs/checker.h"
 #include "configs/checks.h"
 #include "configs/resolved.h"
+#include "configs/scalars.h"
 #include "configs/sections.h"
 #include "configs/yaml_source.h"
 
 namespace leash {
 namespace {
 
+// "task: ppo, task: sft, …"
+std::string known_tasks() {
+  std::string names;
+  for_each_task([&]<class Setup> {
+    names += fmt::format("{}task: {}", names.empty() ? "" : ", ", TaskTraits<Setup>::name);
+  });
+  return names;
+}
+
 // Takes `task` out of the tree: it decides what else may stand there.
-Task take_task(ConfigValue& root, Problems& problems) {
+std::string take_task(ConfigValue& root, Problems& problems) {
   Written written;
-  Task task = Task::ppo;
-  if (root.find("task") == nullptr)
-    problems.add(root.place, "task",
-                 "is missing (task: ppo, task: sft, task: reward, task: classification)");
+  std::string task;
+  if (root.find("task") == nullptr) {
+    problems.add(root.place, "task", fmt::format("is missing ({})", known_tasks()));
+  }
   for (auto field = root.fields.begin(); field != root.fields.end(); ++field) {
     if (field->first != "task") continue;
+    const Place place = field->second.place;
     read_value(field->second, task, "task", {}, {problems, written});
     root.fields.erase(field);
+    std::vector<std::string> names;
+    for_each_task([&]<class Setup> { names.emplace_back(TaskTraits<Setup>::name); });
+    if (problems.empty() && std::ranges::find(names, task) == names.end()) {
+      problems.add(place, "task", choice_problem(fmt::format("`{}`", task), task, names));
+    }
     break;
   }
   return task;
@@ -35,29 +52,17 @@ Task take_task(ConfigValue& root, Problems& problems) {
 // them.
 constexpr int64_t kGpuPassTokens = 4096;
 
-std::pair<std::string, int64_t*> pass_setting(PpoSetup& s) {
-  return {"ppo", &s.ppo.micro_batch_tokens};
-}
-std::pair<std::string, int64_t*> pass_setting(SftSetup& s) {
-  return {"sft", &s.sft.micro_batch_tokens};
-}
-std::pair<std::string, int64_t*> pass_setting(RewardSetup& s) {
-  return {"reward", &s.reward.micro_batch_tokens};
-}
-std::pair<std::string, int64_t*> pass_setting(ClassificationSetup& s) {
-  return {"classification", &s.classification.micro_batch_tokens};
-}
-
 // The default of micro_batch_tokens depends on where the model is.
 template <class Setup>
 void fit_to_device(Setup& setup, const Written& written) {
-  const auto [section, tokens] = pass_setting(setup);
-  if (is_cpu(setup.devices.policy) || written.contains(section + ".micro_batch_tokens")) return;
-  *tokens = kGpuPassTokens;
+  using Traits = TaskTraits<Setup>;
+  const std::string key = fmt::format("{}.micro_batch_tokens", Traits::name);
+  if (is_cpu(setup.devices.policy) || written.contains(key)) return;
+  (setup.*Traits::section).micro_batch_tokens = kGpuPassTokens;
 }
 
 template <class Setup>
-LoadedExperiment read_setup(Task task, const ConfigValue& root, Problems& problems) {
+LoadedExperiment read_setup(const ConfigValue& root, Problems& problems) {
   Setup setup;
   Written written;
   read_config(root, setup, problems, written);
@@ -65,27 +70,15 @@ LoadedExperiment read_setup(Task task, const ConfigValue& root, Problems& proble
   // Rules across settings make sense only for values that could be read.
   if (problems.settings_are_read()) check(setup, written, problems);
   problems.check();
-  return {.experiment = {.task = task, .setup = setup}, .warnings = warnings(setup, written)};
+  return {.experiment = {.setup = setup}, .warnings = warnings(setup, written)};
 }
 
-LoadedExperiment read_task(Task task, const ConfigValue& root, Problems& problems) {
-  switch (task) {
-    case Task::ppo:
-      return read_setup<PpoSetup>(task, root, problems);
-    case Task::sft:
-      return read_setup<SftSetup>(task, root, problems);
-    case Task::reward:
-      return read_setup<RewardSetup>(task, root, problems);
-    case Task::classification:
-      return read_setup<ClassificationSetup>(task, root, problems);
-    case Task::dpo:
-      problems.add(
-          root.place, "task",
-          fmt::format("{} is not built yet (there are ppo, sft, reward and classification)",
-                      enum_name(task)));
-  }
-  problems.check();
-  return {};
+LoadedExperiment read_task(std::string_view task, const ConfigValue& root, Problems& problems) {
+  LoadedExperiment loaded;
+  for_each_task([&]<class Setup> {
+    if (TaskTraits<Setup>::name == task) loaded = read_setup<Setup>(root, problems);
+  });
+  return loaded;
 }
 
 LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& overrides,
@@ -97,7 +90,7 @@ LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& override
     problems.check();
   }
   const size_t before = problems.lines().size();
-  const Task task = take_task(root, problems);
+  const std::string task = take_task(root, problems);
   if (problems.lines().size() > before) problems.check();  // nobody knows what else may stand there
   return read_task(task, root, problems);
 }
@@ -156,7 +149,7 @@ LoadedExperiment parse_experiment(const std::string& text, const std::string& or
 
 std::string resolved_yaml(const Experiment& experiment) {
   return fmt::format(
-      "task: {}\n{}", enum_name(experiment.task),
+      "task: {}\n{}", task_name(experiment.setup),
       std::visit([](const auto& held) { return resolved_setup(held); }, experiment.setup));
 }
 

@@ -3,36 +3,14 @@
 
 #include <filesystem>
 #include <string>
-#include <string_view>
-#include <utility>
-#include <variant>
 #include <vector>
 
-#include "models/fields.h"
-#include "rl/classification/config.h"
-#include "rl/ppo/setup.h"
-#include "rl/reward_model/config.h"
-#include "rl/sft/config.h"
+#include "configs/tasks.h"
 
 namespace leash {
 
-enum class Task { sft, reward, classification, dpo, ppo };
-template <>
-struct EnumNames<Task> {
-  static constexpr std::pair<Task, std::string_view> values[] = {
-      {Task::sft, "sft"},
-      {Task::reward, "reward"},
-      {Task::classification, "classification"},
-      {Task::dpo, "dpo"},
-      {Task::ppo, "ppo"}};
-};
-
-// What each task reads; `task:` decides which one it is.
-using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup, ClassificationSetup>;
-
 struct Experiment {
-  Task task = Task::ppo;
-  TaskSetup setup = PpoSetup{};
+  TaskSetup setup = {};
 
   // The `run:` section, which every task has.
   const RunConfig& run() const;

@@ -1,67 +1,48 @@
 // Which sections a recipe of each task has, once, for reading, writing and the docs.
 #pragma once
 
+#include <concepts>
+#include <type_traits>
+
+#include "configs/tasks.h"
 #include "models/fields.h"
-#include "rl/classification/config.h"
-#include "rl/ppo/setup.h"
-#include "rl/reward_model/config.h"
-#include "rl/sft/config.h"
 
 namespace leash {
+
+// A task that trains one model with rl/training's loop.
+template <class Setup>
+concept Supervised = requires {
+  requires std::derived_from<
+      std::remove_cvref_t<decltype(std::declval<Setup>().*TaskTraits<Setup>::section)>,
+      TrainingConfig>;
+};
 
 // visit(name, section, help) for the sections that PPO reads, in the order of resolved.yaml.
 template <class Setup, class Visitor>
 requires Describes<Setup, PpoSetup>
 void visit_fields(Setup& s, Visitor&& visit) {
-  visit("model", s.model, "the frozen base that every role shares");
-  visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
+  visit("model", s.model, TaskTraits<PpoSetup>::model_help);
+  visit("lora", s.lora, TaskTraits<PpoSetup>::lora_help);
   visit("reference", s.reference, "what the policy is held close to");
   visit("critic", s.critic, "what estimates the value of a state");
   visit("reward", s.reward, "a list of sources; scores are added up with their weights");
-  visit("data", s.data, "prompts");
+  visit("data", s.data, TaskTraits<PpoSetup>::data_help);
   visit("rollout", s.rollout, "how answers are sampled");
-  visit("ppo", s.ppo, "the algorithm (names and meaning are TRL's)");
+  visit("ppo", s.ppo, TaskTraits<PpoSetup>::section_help);
   visit("devices", s.devices, "on which device each role is");
   visit("lanes", s.lanes, "how the work of the roles runs side by side");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 
-// The same for supervised fine-tuning.
+// The same for the tasks that train one model on examples: what differs stands in their rows.
 template <class Setup, class Visitor>
-requires Describes<Setup, SftSetup>
+requires Supervised<std::remove_const_t<Setup>>
 void visit_fields(Setup& s, Visitor&& visit) {
-  visit("model", s.model, "the frozen base");
-  visit("lora", s.lora, "what trains: low-rank updates of the base (names and meaning are PEFT's)");
-  visit("data", s.data, "supervised samples (names and meaning are TRL's)");
-  visit("sft", s.sft, "the algorithm (names and meaning are transformers')");
-  visit("devices", s.devices, "on which device the model is");
-  visit("run", s.run, "folder, seed, snapshots, logs");
-}
-
-// The same for the training of a reward model.
-template <class Setup, class Visitor>
-requires Describes<Setup, RewardSetup>
-void visit_fields(Setup& s, Visitor&& visit) {
-  visit("model", s.model, "the frozen base");
-  visit("lora", s.lora,
-        "what trains besides the score head: low-rank updates of the base (names and meaning are "
-        "PEFT's)");
-  visit("data", s.data, "pairs of answers (names and meaning are TRL's)");
-  visit("reward", s.reward, "the algorithm (names and meaning are TRL's and transformers')");
-  visit("devices", s.devices, "on which device the model is");
-  visit("run", s.run, "folder, seed, snapshots, logs");
-}
-
-// The same for the training of a text classifier.
-template <class Setup, class Visitor>
-requires Describes<Setup, ClassificationSetup>
-void visit_fields(Setup& s, Visitor&& visit) {
-  visit("model", s.model, "the frozen base");
-  visit("lora", s.lora,
-        "what trains besides the score head: low-rank updates and whole modules of the base (names "
-        "and meaning are PEFT's)");
-  visit("data", s.data, "texts with a class each");
-  visit("classification", s.classification, "the algorithm (names and meaning are transformers')");
+  using Traits = TaskTraits<std::remove_const_t<Setup>>;
+  visit("model", s.model, Traits::model_help);
+  visit("lora", s.lora, Traits::lora_help);
+  visit("data", s.data, Traits::data_help);
+  visit(Traits::name, s.*Traits::section, Traits::section_help);
   visit("devices", s.devices, "on which device the model is");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }

@@ -85,7 +85,7 @@ std::vector<Row> run_growth(const Options& options, const std::string& what) {
     sample.trained.assign(sample.ids.size(), 1);
     sample.trained[0] = 0;
     const std::vector<const SftSample*> samples{&sample};
-    accumulate_gradients(samples, 0, SftSetup{}, *decoder, adapter, *single_communicator());
+    accumulate_gradients(samples, 0, SftSetup{}, {*decoder, adapter}, *single_communicator());
   });
 }
 

@@ -140,8 +140,8 @@ class Iteration {
 
   void learn(Experience& experience, int64_t step) {
     Stopwatch clock;
-    update(experience, step, setup_, roles_, optimizers_, {.policy = 1e-5, .critic = 1e-5},
-           *communicator_);
+    update(experience, step, {.policy = 1e-5, .critic = 1e-5},
+           {setup_, roles_, optimizers_, *communicator_});
     update_seconds = clock.lap();
   }
 
@@ -278,7 +278,7 @@ std::vector<Row> run_supervised(const Options& options, const std::string& texts
     std::vector<const SftSample*> refs;
     for (const SftSample& sample : samples) refs.push_back(&sample);
     Stopwatch clock;
-    accumulate_gradients(refs, run, setup, *decoder, adapter, *single_communicator());
+    accumulate_gradients(refs, run, setup, {*decoder, adapter}, *single_communicator());
     clip_grad_norm(optimizer.parameters(), 1.0);
     optimizer.step(2.5e-4);
     optimizer.zero_grad();

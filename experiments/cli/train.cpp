@@ -15,6 +15,7 @@
 
 #include "configs/checker.h"
 #include "configs/experiment.h"
+#include "configs/tasks.h"
 #include "experiments/cli/app.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/options.h"
@@ -22,17 +23,13 @@
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
-#include "rl/classification/trainer.h"
 #include "rl/distributed/launch.h"
-#include "rl/ppo/trainer.h"
 #include "rl/report/run_report.h"
-#include "rl/reward_model/trainer.h"
 #include "rl/run/console.h"
 #include "rl/run/interrupt.h"
 #include "rl/run/phase_profile.h"
 #include "rl/run/run_folder.h"
 #include "rl/run/shared_folder.h"
-#include "rl/sft/trainer.h"
 #include "rl/training/memory.h"
 
 namespace leash::cli {
@@ -186,29 +183,6 @@ void report_profile(PhaseProfile& profile, const fs::path& folder) {
   std::cout << "\n" << profile_table(phases);
 }
 
-std::unique_ptr<PpoTrainer> make_trainer(const PpoSetup& setup, RunFolder& folder,
-                                         Communicator& communicator, Console& console,
-                                         bool allow_inexact) {
-  return std::make_unique<PpoTrainer>(setup, folder, communicator, console, allow_inexact);
-}
-std::unique_ptr<SftTrainer> make_trainer(const SftSetup& setup, RunFolder& folder,
-                                         Communicator& communicator, Console& console,
-                                         bool allow_inexact) {
-  return std::make_unique<SftTrainer>(setup, folder, communicator, console, allow_inexact);
-}
-std::unique_ptr<RewardTrainer> make_trainer(const RewardSetup& setup, RunFolder& folder,
-                                            Communicator& communicator, Console& console,
-                                            bool allow_inexact) {
-  return std::make_unique<RewardTrainer>(setup, folder, communicator, console, allow_inexact);
-}
-
-std::unique_ptr<ClassificationTrainer> make_trainer(const ClassificationSetup& setup,
-                                                    RunFolder& folder, Communicator& communicator,
-                                                    Console& console, bool allow_inexact) {
-  return std::make_unique<ClassificationTrainer>(setup, folder, communicator, console,
-                                                 allow_inexact);
-}
-
 void warn_of_slow_dtype(const Experiment& experiment, Console& console) {
   const DtypeChoice dtype =
       std::visit([](const auto& setup) { return setup.model.dtype; }, experiment.setup);
@@ -245,15 +219,18 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   InterruptGuard guard(run.grace_seconds);
   const std::string command = resume_command(values, folder.path());
   if (communicator.leads()) say_changes(experiment, folder, console);
-  const bool several_roles = std::holds_alternative<PpoSetup>(experiment.setup);
   const RunOutcome outcome = std::visit(
-      [&](const auto& setup) {
+      [&]<class Setup>(const Setup& setup) {
+        using Traits = TaskTraits<Setup>;
         const auto trainer = explaining_memory(
             "loading the models", [] { return std::vector<MemoryUse>{}; },
-            [&] { return settings_to_lower(setup.model, setup.run, several_roles); },
+            [&] { return settings_to_lower(setup.model, setup.run, Traits::several_roles); },
             [&] {
-              return make_trainer(setup, folder, communicator, console,
-                                  values["allow-inexact"].as<bool>());
+              return std::make_unique<typename Traits::Trainer>(
+                  setup, RunContext{.folder = folder,
+                                    .communicator = communicator,
+                                    .console = console,
+                                    .allow_inexact = values["allow-inexact"].template as<bool>()});
             });
         if (communicator.leads()) {  // what is in effect from now on
           write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/io/snapshot.h"
 #include "rl/classification/update.h"
 #include "rl/data/labelled_texts.h"
+#include "rl/run/task.h"
 #include "rl/statistics/metrics.h"
 #include "rl/statistics/statistics.h"
 
@@ -49,5 +52,9 @@ std::string classification_table(const ClassificationEvaluation& evaluation);
 void write_classification_evaluation(const std::filesystem::path& run_dir, int64_t step,
                                      const ClassificationEvaluation& evaluation);
 ClassificationEvaluation read_classification_evaluation(const std::filesystem::path& file);
+
+// Held-out figures of a run, for `leash evaluate`. ConfigError without held-out data; FormatError.
+TaskEvaluation evaluate_run(const ClassificationSetup& setup,
+                            const std::optional<Snapshot>& snapshot);
 
 }  // namespace leash

@@ -78,22 +78,21 @@ ClassificationEvaluation evaluate_texts(const Classifier& classifier,
                                         const ClassificationSetup& setup,
                                         Communicator& communicator) {
   return {.classes = classifier.data.classes,
-          .texts = held_out_classes(
-              text_refs(classifier.data.eval.texts), setup.classification.micro_batch_tokens,
-              *classifier.model.decoder, classifier.model.adapter, communicator)};
+          .texts = held_out_classes(text_refs(classifier.data.eval.texts),
+                                    setup.classification.micro_batch_tokens,
+                                    classifier.model.adapted(), communicator)};
 }
 
-ClassificationTrainer::ClassificationTrainer(ClassificationSetup setup, RunFolder& folder,
-                                             Communicator& communicator, Console& console,
-                                             bool allow_inexact)
+ClassificationTrainer::ClassificationTrainer(ClassificationSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
-      communicator_(communicator),
+      communicator_(context.communicator),
       classifier_(load_classifier(setup_, divided_base(setup_.run, communicator_))),
       order_(order_of(setup_, data().train.texts)),
-      loop_(setup_.classification, setup_.run, classifier_.model, order_, folder, communicator,
-            console, allow_inexact) {
-  if (folder.snapshot()) check_classes(folder.snapshot()->path, data().classes);
-  announce(console);
+      loop_(setup_.classification, setup_.run, classifier_.model, order_, context) {
+  if (context.folder.snapshot()) {
+    check_classes(context.folder.snapshot()->path, data().classes);
+  }
+  announce(context.console);
 }
 
 // What the run is about to do, for the person.
@@ -129,8 +128,8 @@ BatchResult ClassificationTrainer::gradients(const std::vector<int64_t>& rows, i
                                              double loss_scale) {
   std::vector<const LabelledText*> texts;
   for (const int64_t text : rows) texts.push_back(&data().train.texts[text]);
-  const ClassificationSums sums = accumulate_gradients(texts, step, setup_, *model().decoder,
-                                                       model().adapter, communicator_, loss_scale);
+  const ClassificationSums sums =
+      accumulate_gradients(texts, step, setup_, model().adapted(), communicator_, loss_scale);
   const double accuracy = static_cast<double>(sums.correct) / static_cast<double>(sums.texts);
   return {.loss = sums.loss, .rows = sums.rows, .metrics = {{"accuracy", accuracy}}};
 }

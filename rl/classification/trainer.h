@@ -10,7 +10,7 @@
 #include "rl/classification/evaluation.h"
 #include "rl/classification/update.h"
 #include "rl/run/console.h"
-#include "rl/run/run_folder.h"
+#include "rl/run/run_context.h"
 #include "rl/training/loop.h"
 
 namespace leash {
@@ -33,9 +33,7 @@ void read_classifier(const std::filesystem::path& snapshot, Classifier& classifi
 
 class ClassificationTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
-  ClassificationTrainer(ClassificationSetup setup, RunFolder& folder, Communicator& communicator,
-                        Console& console, bool allow_inexact);
+  ClassificationTrainer(ClassificationSetup setup, const RunContext& context);
 
   // Runs until done or interrupted. Throws NonFinite after naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);

@@ -98,15 +98,15 @@ void ClassificationSums::add(const ClassificationSums& other) {
 }
 
 ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
-                                        const ClassificationSetup& setup, const Decoder& decoder,
-                                        const Adapter& adapter, Communicator& communicator,
+                                        const ClassificationSetup& setup,
+                                        const AdaptedDecoder& model, Communicator& communicator,
                                         double loss_scale) {
   const std::vector<const LabelledText*> own = own_texts(all, communicator);
   const TextRefs texts = own;
   const auto normalizer = static_cast<double>(all.size());
-  const bool drops = adapter.config().lora_dropout > 0;
+  const bool drops = model.adapter.config().lora_dropout > 0;
   const ClassificationConfig& config = setup.classification;
-  GradientSums gradients(communicator, adapter.parameters());
+  GradientSums gradients(communicator, model.adapter.parameters());
   GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   ClassificationSums sums;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), config.micro_batch_tokens)) {
@@ -117,8 +117,8 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(texts)) gradients.next_backward_is_last();
-    sums.add(run_micro_batch(part, normalizer / loss_scale, config.label_smoothing_factor, decoder,
-                             adapter, options));
+    sums.add(run_micro_batch(part, normalizer / loss_scale, config.label_smoothing_factor,
+                             model.decoder, model.adapter, options));
   }
   scope.finish();
   ClassificationSums total = gradients.finish(sums);
@@ -127,7 +127,7 @@ ClassificationSums accumulate_gradients(TextRefs all, int64_t step,
 }
 
 std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_tokens,
-                                             const Decoder& decoder, const Adapter& adapter,
+                                             const AdaptedDecoder& model,
                                              Communicator& communicator) {
   const c10::AutoGradMode no_grad(false);
   const std::vector<const LabelledText*> own = own_texts(all, communicator);
@@ -136,8 +136,8 @@ std::vector<ClassifiedText> held_out_classes(TextRefs all, int64_t micro_batch_t
   std::vector<ClassifiedText> classified;
   for (const auto& [begin, end] : micro_batches(lengths_of(texts), micro_batch_tokens)) {
     const TextRefs part = texts.subspan(begin, end - begin);
-    const at::Tensor log_probs =
-        at::log_softmax(logits_of(part, decoder, adapter).to(at::kCPU, at::kDouble), -1);
+    const at::Tensor log_probs = at::log_softmax(
+        logits_of(part, model.decoder, model.adapter).to(at::kCPU, at::kDouble), -1);
     // [texts, classes]
     const at::Tensor predicted = log_probs.argmax(1);
     for (size_t i = 0; i < part.size(); ++i) {

@@ -39,8 +39,8 @@ struct ClassificationSums {
 // them. Dropout is keyed by (seed, step, text). Gradients are those of `loss_scale` times the loss,
 // which float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 ClassificationSums accumulate_gradients(TextRefs texts, int64_t step,
-                                        const ClassificationSetup& setup, const Decoder& decoder,
-                                        const Adapter& adapter, Communicator& communicator,
+                                        const ClassificationSetup& setup,
+                                        const AdaptedDecoder& model, Communicator& communicator,
                                         double loss_scale = 1.0);
 
 // One text as the model sees it.
@@ -55,7 +55,7 @@ struct ClassifiedText {
 
 // No dropout, no gradients; divided likewise, and every rank gets all of them.
 std::vector<ClassifiedText> held_out_classes(TextRefs texts, int64_t micro_batch_tokens,
-                                             const Decoder& decoder, const Adapter& adapter,
+                                             const AdaptedDecoder& model,
                                              Communicator& communicator);
 
 }  // namespace leash

@@ -9,6 +9,7 @@
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
 #include "rl/policy/judging.h"
+#include "rl/ppo/task.h"
 #include "rl/ppo/update.h"
 
 namespace leash {
@@ -325,7 +326,7 @@ Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& 
   const int64_t wide = wide_bytes(dtype);
   Roles roles{.base = model, .policy = adapter_facts(setup.lora, model.modules)};
   const Sizes sizes = sizes_of(setup, model, options);
-  Plan plan{.task = "ppo",
+  Plan plan{.task = std::string(TaskTraits<PpoSetup>::name),
             .ranks = options.ranks,
             .base_parameters = num_parameters(model),
             .trainable_parameters = roles.policy.num_parameters(),

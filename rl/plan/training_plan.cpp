@@ -4,11 +4,11 @@
 #include <algorithm>
 
 #include "models/device/device.h"
-#include "rl/classification/update.h"
+#include "rl/classification/task.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
-#include "rl/reward_model/update.h"
-#include "rl/sft/update.h"
+#include "rl/reward_model/task.h"
+#include "rl/sft/task.h"
 
 namespace leash {
 namespace {
@@ -117,59 +117,55 @@ AdapterFacts with_score_head(LoraConfig lora, const ModelFacts& model, int64_t o
   return adapter_facts(lora, modules);
 }
 
-}  // namespace
+// What a task says about a row and its loss.
+struct RowFacts {
+  int64_t texts = 1;    // of the longest length, in a row
+  bool scores = false;  // the head is a score, not the vocabulary
+  bool dropout = true;
+  int64_t sums_bytes = 0;
+};
 
-Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options) {
-  const AdapterFacts adapter = adapter_facts(setup.lora, model.modules);
-  const int64_t longest = longest_of(options, setup.data.max_length, model);
-  const Training training{.config = setup.sft,
-                          .model = setup.model,
-                          .run = setup.run,
-                          .devices = setup.devices,
-                          .row_tokens = longest,
-                          .dropout = adapter.dropout > 0,
-                          .sums_bytes = sizeof(SftSums)};
+template <class Setup>
+Plan plan_supervised(const Setup& setup, const ModelFacts& model, const AdapterFacts& adapter,
+                     const RowFacts& row, const PlanOptions& options) {
+  using Traits = TaskTraits<Setup>;
+  const Training training{
+      .config = setup.*Traits::section,
+      .model = setup.model,
+      .run = setup.run,
+      .devices = setup.devices,
+      .row_tokens = row.texts * longest_of(options, setup.data.max_length, model),
+      .scores = row.scores,
+      .dropout = row.dropout && adapter.dropout > 0,
+      .sums_bytes = row.sums_bytes};
   Plan plan = plan_training(training, model, adapter,
                             setup.data.eval.has_value() || setup.data.eval_split > 0, options);
-  plan.task = "sft";
+  plan.task = Traits::name;
   return plan;
 }
 
+}  // namespace
+
+Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options) {
+  return plan_supervised(setup, model, adapter_facts(setup.lora, model.modules),
+                         {.sums_bytes = sizeof(SftSums)}, options);
+}
+
 Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOptions& options) {
-  const AdapterFacts adapter = with_score_head(setup.lora, model, /*outputs=*/1);
-  const int64_t longest = longest_of(options, setup.data.max_length, model);
-  const Training training{.config = setup.reward,
-                          .model = setup.model,
-                          .run = setup.run,
-                          .devices = setup.devices,
-                          .row_tokens = 2 * longest,
+  return plan_supervised(setup, model, with_score_head(setup.lora, model, /*outputs=*/1),
+                         {.texts = 2,
                           .scores = true,
-                          .dropout = adapter.dropout > 0 && !setup.reward.disable_dropout,
-                          .sums_bytes = sizeof(RewardSums)};
-  Plan plan = plan_training(training, model, adapter,
-                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
-  plan.task = "reward";
-  return plan;
+                          .dropout = !setup.reward.disable_dropout,
+                          .sums_bytes = sizeof(RewardSums)},
+                         options);
 }
 
 // The data is not read: without a list of labels there are two classes.
 Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model,
              const PlanOptions& options) {
   const auto classes = std::max<int64_t>(std::ssize(setup.data.labels), 2);
-  const AdapterFacts adapter = with_score_head(setup.lora, model, classes);
-  const int64_t longest = longest_of(options, setup.data.max_length, model);
-  const Training training{.config = setup.classification,
-                          .model = setup.model,
-                          .run = setup.run,
-                          .devices = setup.devices,
-                          .row_tokens = longest,
-                          .scores = true,
-                          .dropout = adapter.dropout > 0,
-                          .sums_bytes = sizeof(ClassificationSums)};
-  Plan plan = plan_training(training, model, adapter,
-                            setup.data.eval.has_value() || setup.data.eval_split > 0, options);
-  plan.task = "classification";
-  return plan;
+  return plan_supervised(setup, model, with_score_head(setup.lora, model, classes),
+                         {.scores = true, .sums_bytes = sizeof(ClassificationSums)}, options);
 }
 
 }  // namespace leash

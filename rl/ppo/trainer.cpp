@@ -43,12 +43,11 @@ std::string pass_size(const PpoSetup& setup) {
 
 }  // namespace
 
-PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator,
-                       Console& console, bool allow_inexact)
+PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
-      folder_(folder),
-      communicator_(communicator),
-      console_(console),
+      folder_(context.folder),
+      communicator_(context.communicator),
+      console_(context.console),
       roles_(load_ppo_roles(setup_, divided_base(setup_.run, communicator_))),
       optimizers_(setup_.ppo, roles_),
       lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
@@ -58,8 +57,8 @@ PpoTrainer::PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communic
   if (setup_.data.eval)
     held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
   if (folder_.snapshot()) {
-    state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_, allow_inexact,
-                                  console_);
+    state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_,
+                                  context.allow_inexact, console_);
     if (!setup_.ppo.target_kl) {
       state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
     } else {
@@ -167,8 +166,8 @@ Metrics PpoTrainer::iterate() {
           .run("update",
                [&] {
                  return explaining_memory("updating", uses, lower(PolicyPhase::update), [&] {
-                   return update(experience, step, setup_, roles_, optimizers_, rates,
-                                 communicator_);
+                   return update(experience, step, rates,
+                                 {setup_, roles_, optimizers_, communicator_});
                  });
                })
           .get();

@@ -15,17 +15,14 @@
 #include "rl/ppo/setup.h"
 #include "rl/ppo/update.h"
 #include "rl/run/console.h"
-#include "rl/run/run_folder.h"
+#include "rl/run/run_context.h"
 #include "rl/run/run_parts.h"
 
 namespace leash {
 
 class PpoTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it. All ranks make
-  // one with equal setups; rank 0 writes.
-  PpoTrainer(PpoSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
-             bool allow_inexact);
+  PpoTrainer(PpoSetup setup, const RunContext& context);
 
   // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
   // naming the last good snapshot.

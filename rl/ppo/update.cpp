@@ -232,9 +232,9 @@ UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_
   return gradients.finish(sums);
 }
 
-Metrics update(Experience& experience, int64_t step, const PpoSetup& setup,
-               const PolicyRoles& roles, PolicyOptimizers& optimizers, const LearningRates& rates,
-               Communicator& communicator) {
+Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
+               const UpdateParts& parts) {
+  const auto& [setup, roles, optimizers, communicator] = parts;
   const PpoConfig& config = setup.ppo;
   UpdateSums total;
   UpdateSums first;  // before any parameter moved: what sampling and training disagree about

@@ -39,9 +39,16 @@ UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_
                                 const PpoSetup& setup, const PolicyRoles& roles,
                                 Communicator& communicator);
 
-// All epochs. Throws NonFinite.
-Metrics update(Experience& experience, int64_t step, const PpoSetup& setup,
-               const PolicyRoles& roles, PolicyOptimizers& optimizers, const LearningRates& rates,
-               Communicator& communicator);
+// Who takes part in an update.
+struct UpdateParts {
+  const PpoSetup& setup;
+  const PolicyRoles& roles;
+  PolicyOptimizers& optimizers;
+  Communicator& communicator;
+};
+
+// All epochs of iteration `step`. Throws NonFinite.
+Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
+               const UpdateParts& parts);
 
 }  // namespace leash

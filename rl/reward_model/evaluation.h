@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "models/io/snapshot.h"
 #include "rl/reward_model/loss.h"
 #include "rl/reward_model/update.h"
+#include "rl/run/task.h"
 #include "rl/statistics/metrics.h"
 #include "rl/statistics/statistics.h"
 
@@ -54,5 +56,8 @@ std::string reward_evaluation_table(const RewardEvaluation& evaluation,
 void write_reward_evaluation(const std::filesystem::path& run_dir, int64_t step,
                              const RewardEvaluation& evaluation);
 RewardEvaluation read_reward_evaluation(const std::filesystem::path& file);
+
+// Held-out figures of a run, for `leash evaluate`. ConfigError without held-out data; FormatError.
+TaskEvaluation evaluate_run(const RewardSetup& setup, const std::optional<Snapshot>& snapshot);
 
 }  // namespace leash

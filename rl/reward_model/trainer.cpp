@@ -58,7 +58,7 @@ RewardLossOptions loss_options(const RewardTrainConfig& config) {
 RewardEvaluation evaluate_pairs(const PreferenceData& pairs, const RewardSetup& setup,
                                 const TrainedModel& model, Communicator& communicator) {
   return {.pairs = held_out_scores(pair_refs(pairs.pairs), setup.reward.micro_batch_tokens,
-                                   *model.decoder, model.adapter, communicator)};
+                                   model.adapted(), communicator)};
 }
 
 namespace {
@@ -70,17 +70,15 @@ PreferenceDataSets read_preferences_first(const RewardSetup& setup) {
 
 }  // namespace
 
-RewardTrainer::RewardTrainer(RewardSetup setup, RunFolder& folder, Communicator& communicator,
-                             Console& console, bool allow_inexact)
+RewardTrainer::RewardTrainer(RewardSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
-      communicator_(communicator),
+      communicator_(context.communicator),
       data_(read_preferences_first(setup_)),
       model_(load_reward_model(setup_, divided_base(setup_.run, communicator_))),
       order_(order_of(setup_, data_.train.pairs)),
-      loop_(setup_.reward, setup_.run, model_, order_, folder, communicator, console,
-            allow_inexact),
+      loop_(setup_.reward, setup_.run, model_, order_, context),
       tokens_seen_(tokens_of_steps(order_, data_.train.pairs, loop_.state().step)) {
-  announce(console);
+  announce(context.console);
 }
 
 // What the run is about to do, for the person.
@@ -115,8 +113,8 @@ BatchResult RewardTrainer::gradients(const std::vector<int64_t>& rows, int64_t s
                                      double loss_scale) {
   std::vector<const PreferencePair*> pairs;
   for (const int64_t pair : rows) pairs.push_back(&data_.train.pairs[pair]);
-  const RewardSums sums = accumulate_gradients(pairs, step, setup_, *model_.decoder, model_.adapter,
-                                               communicator_, loss_scale);
+  const RewardSums sums =
+      accumulate_gradients(pairs, step, setup_, model_.adapted(), communicator_, loss_scale);
   tokens_seen_ += sums.tokens;
   BatchResult result{.loss = sums.loss, .rows = sums.rows, .metrics = reward_metrics(sums)};
   result.metrics.emplace_back("num_tokens", static_cast<double>(tokens_seen_));

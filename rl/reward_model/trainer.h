@@ -11,16 +11,14 @@
 #include "rl/reward_model/evaluation.h"
 #include "rl/reward_model/update.h"
 #include "rl/run/console.h"
-#include "rl/run/run_folder.h"
+#include "rl/run/run_context.h"
 #include "rl/training/loop.h"
 
 namespace leash {
 
 class RewardTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it.
-  RewardTrainer(RewardSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
-                bool allow_inexact);
+  RewardTrainer(RewardSetup setup, const RunContext& context);
 
   // Runs until done or interrupted. Throws NonFinite after naming the last good snapshot.
   RunOutcome train(const std::function<bool()>& interrupted);

@@ -179,13 +179,13 @@ void RewardSums::add(const RewardSums& other) {
 }
 
 RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& setup,
-                                const Decoder& decoder, const Adapter& adapter,
-                                Communicator& communicator, double loss_scale) {
+                                const AdaptedDecoder& model, Communicator& communicator,
+                                double loss_scale) {
   const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
   const PairRefs pairs = own;
-  const bool drops = !setup.reward.disable_dropout && adapter.config().lora_dropout > 0;
+  const bool drops = !setup.reward.disable_dropout && model.adapter.config().lora_dropout > 0;
   const auto normalizer = static_cast<double>(all.size());
-  GradientSums gradients(communicator, adapter.parameters());
+  GradientSums gradients(communicator, model.adapter.parameters());
   GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   RewardSums sums;
   for (const auto& [begin, end] : passes_of(pairs, setup.reward.micro_batch_tokens)) {
@@ -196,8 +196,8 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
     const ForwardOptions options{.dropout = drops ? &dropout : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(pairs)) gradients.next_backward_is_last();
-    sums.add(
-        run_micro_batch(part, normalizer / loss_scale, setup.reward, decoder, adapter, options));
+    sums.add(run_micro_batch(part, normalizer / loss_scale, setup.reward, model.decoder,
+                             model.adapter, options));
   }
   scope.finish();
   RewardSums total = gradients.finish(sums);
@@ -215,8 +215,7 @@ Metrics reward_metrics(const RewardSums& sums) {
 }
 
 std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens,
-                                        const Decoder& decoder, const Adapter& adapter,
-                                        Communicator& communicator) {
+                                        const AdaptedDecoder& model, Communicator& communicator) {
   const c10::AutoGradMode no_grad(false);
   const std::vector<const PreferencePair*> own = own_pairs(all, communicator);
   const PairRefs pairs = own;
@@ -224,7 +223,7 @@ std::vector<ScoredPair> held_out_scores(PairRefs all, int64_t micro_batch_tokens
   std::vector<ScoredPair> scored;
   for (const auto& [begin, end] : passes_of(pairs, micro_batch_tokens)) {
     const PairRefs part = pairs.subspan(begin, end - begin);
-    const PairScores scores = score_pairs(pack_pairs(part), decoder, adapter);
+    const PairScores scores = score_pairs(pack_pairs(part), model.decoder, model.adapter);
     const auto chosen = to_doubles(scores.chosen), rejected = to_doubles(scores.rejected);
     for (size_t i = 0; i < part.size(); ++i) {
       scored.push_back({.prompt = part[i]->prompt,

@@ -64,8 +64,8 @@ struct RewardSums {
 // (seed, step, pair and part). Gradients are those of `loss_scale` times the loss, which float16
 // needs (rl/optim/grad_scaler.h); the sums are without it.
 RewardSums accumulate_gradients(PairRefs pairs, int64_t step, const RewardSetup& setup,
-                                const Decoder& decoder, const Adapter& adapter,
-                                Communicator& communicator, double loss_scale = 1.0);
+                                const AdaptedDecoder& model, Communicator& communicator,
+                                double loss_scale = 1.0);
 
 // accuracy, margin, min_reward, mean_reward and max_reward under TRL's names.
 Metrics reward_metrics(const RewardSums& sums);
@@ -84,7 +84,6 @@ struct ScoredPair {
 
 // No dropout, no gradients; divided likewise, and every rank gets all scores.
 std::vector<ScoredPair> held_out_scores(PairRefs pairs, int64_t micro_batch_tokens,
-                                        const Decoder& decoder, const Adapter& adapter,
-                                        Communicator& communicator);
+                                        const AdaptedDecoder& model, Communicator& communicator);
 
 }  // namespace leash

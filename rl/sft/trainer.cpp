@@ -75,16 +75,15 @@ SftDataSets read_data_first(const SftSetup& setup) {
 
 }  // namespace
 
-SftTrainer::SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator,
-                       Console& console, bool allow_inexact)
+SftTrainer::SftTrainer(SftSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
-      communicator_(communicator),
+      communicator_(context.communicator),
       data_(read_data_first(setup_)),
       model_(load_sft_model(setup_, divided_base(setup_.run, communicator_))),
       rows_(rows_of(setup_, model_, data_.train.samples)),
       order_(order_of(setup_, data_.train.samples, rows_)),
-      loop_(setup_.sft, setup_.run, model_, order_, folder, communicator, console, allow_inexact) {
-  announce(console);
+      loop_(setup_.sft, setup_.run, model_, order_, context) {
+  announce(context.console);
 }
 
 // What the run is about to do, for the person.
@@ -118,8 +117,8 @@ BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step
   for (const int64_t row : rows) {
     for (const int64_t sample : rows_[row]) samples.push_back(&data_.train.samples[sample]);
   }
-  const SftSums sums = accumulate_gradients(samples, step, setup_, *model_.decoder, model_.adapter,
-                                            communicator_, loss_scale);
+  const SftSums sums =
+      accumulate_gradients(samples, step, setup_, model_.adapted(), communicator_, loss_scale);
   // A batch without a trained token, which reading the data never makes, is no NaN either.
   const auto tokens = static_cast<double>(std::max<int64_t>(sums.tokens, 1));
   return {.loss = sums.loss,
@@ -130,7 +129,7 @@ BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step
 
 double SftTrainer::evaluate(RunLog& log, Metrics& metrics) {
   const SftSums sums = held_out_sums(sample_refs(data_.eval.samples), setup_.sft.micro_batch_tokens,
-                                     *model_.decoder, &model_.adapter, communicator_);
+                                     model_.adapted(), communicator_);
   for (const auto& metric : held_out_metrics(sums)) metrics.push_back(metric);
   const int64_t num_answers = communicator_.leads() ? setup_.sft.eval_answers : 0;
   GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));

@@ -8,7 +8,7 @@
 
 #include "rl/distributed/communicator.h"
 #include "rl/run/console.h"
-#include "rl/run/run_folder.h"
+#include "rl/run/run_context.h"
 #include "rl/sft/update.h"
 #include "rl/training/loop.h"
 
@@ -16,10 +16,7 @@ namespace leash {
 
 class SftTrainer {
  public:
-  // `folder` is opened and locked; where it has a snapshot, the run goes on from it. All ranks make
-  // one with equal setups; rank 0 writes.
-  SftTrainer(SftSetup setup, RunFolder& folder, Communicator& communicator, Console& console,
-             bool allow_inexact);
+  SftTrainer(SftSetup setup, const RunContext& context);
 
   // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
   // naming the last good snapshot.

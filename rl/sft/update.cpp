@@ -74,13 +74,12 @@ Draws draws_for(SampleRefs samples, int64_t step, const SftSetup& setup, const D
 }
 
 SftSums run_micro_batch(SampleRefs samples, double normalizer, double label_smoothing,
-                        const Decoder& decoder, const Adapter* adapter,
-                        const ForwardOptions& options) {
+                        const AdaptedDecoder& model, const ForwardOptions& options) {
   const MicroBatch batch = pack_samples(samples);
-  const at::Tensor hidden = decoder.forward(batch.tokens, adapter, options);
+  const at::Tensor hidden = model.decoder.forward(batch.tokens, model.adapter, options);
   const auto result =
-      decoder.cross_entropy(hidden.index_select(0, on_device(batch.rows, hidden.device())),
-                            batch.targets, label_smoothing, normalizer, adapter);
+      model.decoder.cross_entropy(hidden.index_select(0, on_device(batch.rows, hidden.device())),
+                                  batch.targets, label_smoothing, normalizer, model.adapter);
   if (result.loss.requires_grad()) torch::autograd::backward({result.loss}, {});
   return {.loss = result.loss.item<double>(),
           .nll = result.nll,
@@ -144,25 +143,25 @@ void SftSums::add(const SftSums& other) {
 }
 
 SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup,
-                             const Decoder& decoder, const Adapter& adapter,
-                             Communicator& communicator, double loss_scale) {
+                             const AdaptedDecoder& model, Communicator& communicator,
+                             double loss_scale) {
   const std::vector<const SftSample*> kept = with_trained_tokens(all);
   const std::vector<const SftSample*> own = own_samples(kept, communicator);
   const SampleRefs samples = own;
   const double normalizer = trained_tokens(kept);
-  GradientSums gradients(communicator, adapter.parameters());
+  GradientSums gradients(communicator, model.adapter.parameters());
   GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, setup.sft.micro_batch_tokens)) {
     const SampleRefs part = samples.subspan(begin, end - begin);
-    const Draws draws = draws_for(part, step, setup, decoder, adapter);
+    const Draws draws = draws_for(part, step, setup, model.decoder, model.adapter);
     const ForwardOptions options{.dropout = draws.dropout ? &*draws.dropout : nullptr,
                                  .noise = draws.noise ? &*draws.noise : nullptr,
                                  .recompute_blocks = setup.model.gradient_checkpointing};
     if (end == std::ssize(samples)) gradients.next_backward_is_last();
     // Scaled where the gradient begins: behind the head it is in the model's type already.
-    sums.add(run_micro_batch(part, normalizer / loss_scale, setup.sft.label_smoothing_factor,
-                             decoder, &adapter, options));
+    sums.add(run_micro_batch(part, normalizer / loss_scale, setup.sft.label_smoothing_factor, model,
+                             options));
   }
   scope.finish();
   SftSums total = gradients.finish(sums);
@@ -170,8 +169,8 @@ SftSums accumulate_gradients(SampleRefs all, int64_t step, const SftSetup& setup
   return total;
 }
 
-SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder& decoder,
-                      const Adapter* adapter, Communicator& communicator) {
+SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const AdaptedDecoder& model,
+                      Communicator& communicator) {
   const std::vector<const SftSample*> kept = with_trained_tokens(all);
   const std::vector<const SftSample*> own = own_samples(kept, communicator);
   const SampleRefs samples = own;
@@ -181,7 +180,7 @@ SftSums held_out_sums(SampleRefs all, int64_t micro_batch_tokens, const Decoder&
   SftSums sums;
   for (const auto& [begin, end] : passes_of(samples, micro_batch_tokens)) {
     sums.add(run_micro_batch(samples.subspan(begin, end - begin), normalizer,
-                             /*label_smoothing=*/0.0, decoder, adapter, {}));
+                             /*label_smoothing=*/0.0, model, {}));
   }
   scope.finish();
   return sum_over_ranks(communicator, {}, sums);

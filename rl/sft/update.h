@@ -39,13 +39,13 @@ using SampleRefs = std::span<const SftSample* const>;
 // are keyed by (seed, step, sample). Gradients are those of `loss_scale` times the loss, which
 // float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 SftSums accumulate_gradients(SampleRefs samples, int64_t step, const SftSetup& setup,
-                             const Decoder& decoder, const Adapter& adapter,
-                             Communicator& communicator, double loss_scale = 1.0);
+                             const AdaptedDecoder& model, Communicator& communicator,
+                             double loss_scale = 1.0);
 
 // No dropout, no noise, no label smoothing; divided likewise. Metrics: eval/loss (mean -log p over
 // trained tokens), eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.
-SftSums held_out_sums(SampleRefs samples, int64_t micro_batch_tokens, const Decoder& decoder,
-                      const Adapter* adapter, Communicator& communicator);
+SftSums held_out_sums(SampleRefs samples, int64_t micro_batch_tokens, const AdaptedDecoder& model,
+                      Communicator& communicator);
 Metrics held_out_metrics(const SftSums& sums);
 
 }  // namespace leash

@@ -38,20 +38,19 @@ std::string no_scale_helps(int64_t step, double loss, double scale) {
 }  // namespace
 
 TrainingLoop::TrainingLoop(const TrainingConfig& config, const RunConfig& run, TrainedModel& model,
-                           const BatchOrder& order, RunFolder& folder, Communicator& communicator,
-                           Console& console, bool allow_inexact)
+                           const BatchOrder& order, const RunContext& context)
     : config_(config),
       run_(run),
       model_(model),
       order_(order),
-      folder_(folder),
-      communicator_(communicator),
-      console_(console),
+      folder_(context.folder),
+      communicator_(context.communicator),
+      console_(context.console),
       optimizer_(make_optimizer(config, model.adapter)),
       scaler_(make_scaler(config, *model.decoder)) {
   if (folder_.snapshot()) {
-    state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_, allow_inexact,
-                                    console_);
+    state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_,
+                                    context.allow_inexact, console_);
     if (scaler_ && state_.grad_scaler) scaler_->load_state(*state_.grad_scaler);
     if (config_.load_best_model_at_end)
       require_best_snapshot(folder_.path(), state_.best_step, state_.step);

@@ -13,7 +13,7 @@
 #include "rl/distributed/communicator.h"
 #include "rl/optim/grad_scaler.h"
 #include "rl/run/console.h"
-#include "rl/run/run_folder.h"
+#include "rl/run/run_context.h"
 #include "rl/run/run_parts.h"
 #include "rl/training/snapshot.h"
 
@@ -48,11 +48,9 @@ inline constexpr double kMinLossScale = 1e-4;
 
 class TrainingLoop {
  public:
-  // Everything that is handed in outlives the loop. `folder` is opened and locked; where it has a
-  // snapshot, the run goes on from it. All ranks make one with equal arguments; rank 0 writes.
+  // Everything that is handed in outlives the loop. All ranks make one with equal arguments.
   TrainingLoop(const TrainingConfig& config, const RunConfig& run, TrainedModel& model,
-               const BatchOrder& order, RunFolder& folder, Communicator& communicator,
-               Console& console, bool allow_inexact);
+               const BatchOrder& order, const RunContext& context);
   TrainingLoop(const TrainingLoop&) = delete;
   TrainingLoop& operator=(const TrainingLoop&) = delete;
 

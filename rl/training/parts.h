@@ -16,12 +16,20 @@
 
 namespace leash {
 
+// A frozen base and the adapter that its rows go through.
+struct AdaptedDecoder {
+  const Decoder& decoder;
+  const Adapter& adapter;
+};
+
 struct TrainedModel {
   Checkpoint checkpoint;
   std::shared_ptr<const Decoder> decoder;  // the frozen base
   Tokenizer tokenizer;
   Adapter adapter;  // what trains
   NumericEnvironment environment{};
+
+  AdaptedDecoder adapted() const { return {*decoder, adapter}; }
 };
 
 Optimizer make_optimizer(const TrainingConfig& config, const Adapter& adapter);

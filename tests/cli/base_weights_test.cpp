@@ -37,8 +37,8 @@ std::vector<at::Tensor> copies(const std::vector<at::Tensor>& tensors) {
 void iterate(const PpoSetup& setup, PolicyRoles& roles, PolicyOptimizers& optimizers,
              int64_t step) {
   Experience experience = sampled_experience(setup, roles, step);
-  update(experience, step, setup, roles, optimizers, {.policy = 1e-2, .critic = 1e-2},
-         *single_communicator());
+  const auto alone = single_communicator();
+  update(experience, step, {.policy = 1e-2, .critic = 1e-2}, {setup, roles, optimizers, *alone});
 }
 
 TEST(BaseWeights, KeepTheirBitsWhateverTrains) {

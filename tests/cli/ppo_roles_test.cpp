@@ -67,7 +67,7 @@ TEST(PpoRoles, AReferenceIsWhatTheRecipeSays) {
   write_tiny_adapter(work / "other", work / "model", /*seed=*/9);
   const std::string warm = "lora={path: " + (work / "warm").string() + "}";
   const PolicyRoles off = load_ppo_roles(setup_of(work, {warm, "reference.kind=adapter_off"}));
-  EXPECT_EQ(off.reference(), nullptr);
+  EXPECT_EQ(off.reference.adapter_or_none(), nullptr);
   EXPECT_EQ(off.reference.decoder, off.decoder);
   EXPECT_GT(largest_kl(off), 1e-2);
 

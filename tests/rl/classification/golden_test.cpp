@@ -71,9 +71,9 @@ TEST_P(GoldenClassification, LogitsLossAndGradientsAreThoseOfThePaddedBatch) {
   EXPECT_NEAR(smoothed, expected_smoothed, 1e-5 * expected_smoothed);
   EXPECT_GT(expected_smoothed, 1.001 * expected_loss);
 
-  const ClassificationSums sums = accumulate_gradients(
-      text_refs(classifier.data.train.texts), 1, setup, *classifier.model.decoder,
-      classifier.model.adapter, *single_communicator());
+  const ClassificationSums sums =
+      accumulate_gradients(text_refs(classifier.data.train.texts), 1, setup,
+                           classifier.model.adapted(), *single_communicator());
   EXPECT_NEAR(sums.loss, expected_loss, 1e-5 * expected_loss);
   const auto gradients = tensors_of(from("gradients.safetensors"));
   EXPECT_EQ(gradients.size(), classifier.model.adapter.parameters().size());

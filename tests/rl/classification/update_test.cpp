@@ -70,7 +70,7 @@ class ClassificationUpdate : public ::testing::Test {
   };
   Gradients gradients(const Adapter& of, int64_t step = 1) const {
     for (at::Tensor parameter : of.parameters()) parameter.mutable_grad().reset();
-    Gradients result{.sums = accumulate_gradients(text_refs(texts), step, setup, *decoder, of,
+    Gradients result{.sums = accumulate_gradients(text_refs(texts), step, setup, {*decoder, of},
                                                   *single_communicator()),
                      .values = {}};
     for (const at::Tensor& parameter : of.parameters()) {
@@ -132,7 +132,7 @@ TEST_F(ClassificationUpdate, MicroBatchesAndRecomputationChangeNothing) {
 TEST_F(ClassificationUpdate, GradientsAreSentDuringTheLastBackwardPass) {
   setup.classification.micro_batch_tokens = 13;
   testing::FirstOfTwo communicator;
-  (void)accumulate_gradients(text_refs(texts), 1, setup, *decoder, adapter, communicator);
+  (void)accumulate_gradients(text_refs(texts), 1, setup, {*decoder, adapter}, communicator);
   testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
@@ -148,7 +148,7 @@ TEST_F(ClassificationUpdate, DropoutDependsOnStepAndTextAlone) {
 
 TEST_F(ClassificationUpdate, HeldOutTextsAreJudgedOneByOneWithoutDropout) {
   const auto classified =
-      held_out_classes(text_refs(texts), 13, *decoder, adapter, *single_communicator());
+      held_out_classes(text_refs(texts), 13, {*decoder, adapter}, *single_communicator());
   ASSERT_EQ(classified.size(), texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
     const at::Tensor logits = class_logits({&texts[i].ids, 1}, *decoder, adapter);

@@ -12,6 +12,7 @@
 
 #include "models/errors.h"
 #include "rl/policy/experience.h"
+#include "rl/ppo/setup.h"
 #include "tests/support/files.h"
 #include "tests/support/tiny_folder.h"
 
@@ -46,6 +47,12 @@ struct CountingReward final : RewardSource {
     return scores;
   }
 };
+
+PpoSetup groups_of(int64_t answers) {
+  PpoSetup setup;
+  setup.lanes.scoring_group = answers;
+  return setup;
+}
 
 class ThreadsJudging : public ::testing::Test {
  protected:
@@ -102,7 +109,7 @@ TEST_F(ThreadsJudging, AFailingRoleIsHeardOfOnceAllLanesAreIdle) {
 TEST_F(ThreadsJudging, SamplingThatFailsLeavesNoLaneAtWork) {
   std::atomic<bool> done = false;
   const PolicyRoles roles = this->roles(std::make_unique<SlowReward>(&done));
-  const PpoSetup setup{.lanes = {.scoring_group = 1}};
+  const PpoSetup setup = groups_of(1);
   const std::vector<PromptRecord> prompts(1);
   const std::vector<int64_t> rows = {0};
   Lanes lanes({.threads_per_lane = 1});
@@ -118,7 +125,7 @@ TEST_F(ThreadsJudging, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
   const CountingReward& counts = *reward;
   auto begun = reward->first.get_future();
   const PolicyRoles roles = this->roles(std::move(reward));
-  const PpoSetup setup{.lanes = {.scoring_group = 2}};
+  const PpoSetup setup = groups_of(2);
   const auto prompts = this->prompts(5);
   const auto rows = this->rows(5);
   Lanes lanes({.threads_per_lane = 1});
@@ -145,7 +152,7 @@ TEST_F(ThreadsJudging, GroupsSayWhatTheWholeSays) {
   const auto rows = this->rows(7);
   const auto with = [&](int64_t group, bool concurrent) {
     const PolicyRoles roles = this->roles(std::make_unique<CountingReward>());
-    const PpoSetup setup{.lanes = {.scoring_group = group}};
+    const PpoSetup setup = groups_of(group);
     Lanes lanes({.concurrent = concurrent, .threads_per_lane = 1});
     return judge(all, prompts, rows, setup, setup.ppo, roles, lanes);
   };
@@ -170,7 +177,8 @@ TEST_F(ThreadsJudging, LogProbsOfANarrowPolicyAreComputedAgain) {
   for (Completion& answer : sampled) answer.logprobs.assign(answer.token_ids.size(), -0.25);
   Lanes lanes({.threads_per_lane = 1});
   for (const std::optional<bool> wanted : {std::optional<bool>(), std::optional(false)}) {
-    const PpoSetup setup{.ppo = {.recompute_logprobs = wanted}, .lanes = {.scoring_group = 2}};
+    PpoSetup setup = groups_of(2);
+    setup.ppo.recompute_logprobs = wanted;
     const auto judged = judge(sampled, prompts(5), rows(5), setup, setup.ppo, roles, lanes);
     for (const JudgedAnswer& one : judged) {
       EXPECT_EQ(one.policy_logprobs, wanted ? std::vector<double>() : one.reference_logprobs);

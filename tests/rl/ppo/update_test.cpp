@@ -172,8 +172,7 @@ class PpoUpdate : public ::testing::Test {
   std::map<std::string, double> metrics_of_update() const {
     PolicyOptimizers optimizers(setup.ppo, *roles);
     Experience known = experience();
-    const Metrics metrics =
-        update(known, 1, setup, *roles, optimizers, rates, *single_communicator());
+    const Metrics metrics = update(known, 1, rates, {setup, *roles, optimizers, *alone_});
     return {metrics.begin(), metrics.end()};
   }
 
@@ -189,6 +188,7 @@ class PpoUpdate : public ::testing::Test {
   LearningRates rates{.policy = 1e-3, .critic = 1e-3};
   int64_t beginning = 0;  // tokens that all prompts begin with
   std::unique_ptr<PolicyRoles> roles;
+  std::unique_ptr<Communicator> alone_ = single_communicator();
 };
 
 TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
@@ -333,8 +333,7 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   setup.ppo.num_ppo_epochs = 4;
   PolicyOptimizers optimizers(setup.ppo, *roles);
   Experience known = experience();
-  update(known, 1, setup, *roles, optimizers, {.policy = 1e-3, .critic = 1e-3},
-         *single_communicator());
+  update(known, 1, {.policy = 1e-3, .critic = 1e-3}, {setup, *roles, optimizers, *alone_});
   int64_t counted = 0;
   for (const AdamW* optimizer : {&optimizers.policy, &optimizers.critic}) {
     for (const auto& [name, tensor] : optimizer->state()) {

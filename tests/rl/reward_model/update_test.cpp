@@ -73,9 +73,9 @@ class RewardUpdate : public ::testing::Test {
   }
   Gradients gradients(const std::vector<const PreferencePair*>& batch, int64_t step = 1) const {
     for (at::Tensor parameter : adapter.parameters()) parameter.mutable_grad().reset();
-    Gradients result{
-        .sums = accumulate_gradients(batch, step, setup, *decoder, adapter, *single_communicator()),
-        .values = {}};
+    Gradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
+                                                  *single_communicator()),
+                     .values = {}};
     for (const at::Tensor& parameter : adapter.parameters()) {
       result.values.push_back(parameter.grad().clone());
     }
@@ -148,7 +148,7 @@ TEST_F(RewardUpdate, GradientsAreSentDuringTheLastBackwardPass) {
   const auto data = pairs();
   setup.reward.micro_batch_tokens = 9;
   testing::FirstOfTwo communicator;
-  (void)accumulate_gradients(pair_refs(data), 1, setup, *decoder, adapter, communicator);
+  (void)accumulate_gradients(pair_refs(data), 1, setup, {*decoder, adapter}, communicator);
   testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
@@ -176,7 +176,7 @@ TEST_F(RewardUpdate, HeldOutScoresAreThoseOfScoring) {
   setup.reward.disable_dropout = false;
   const auto data = pairs();
   const auto scored =
-      held_out_scores(pair_refs(data), 9, *decoder, adapter, *single_communicator());
+      held_out_scores(pair_refs(data), 9, {*decoder, adapter}, *single_communicator());
   ASSERT_EQ(scored.size(), data.size());
   for (size_t i = 0; i < data.size(); ++i) {
     const std::vector<std::vector<int64_t>> both = {data[i].chosen, data[i].rejected};

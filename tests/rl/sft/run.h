@@ -78,7 +78,7 @@ SftRun run_with(const Setup& setup, const std::filesystem::path& folder, int64_t
   Console silent(-1, false);
   RunFolder run = RunFolder::open(folder, std::filesystem::exists(folder / "snapshots"));
   const auto communicator = single_communicator();
-  Trainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
+  Trainer trainer(setup, {run, *communicator, silent});
   return run_trainer(trainer, run, last_step);
 }
 

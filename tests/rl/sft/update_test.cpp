@@ -56,9 +56,9 @@ class SftUpdate : public ::testing::Test {
   }
   Gradients gradients(const std::vector<const SftSample*>& batch, int64_t step = 1) const {
     for (at::Tensor parameter : adapter.parameters()) parameter.mutable_grad().reset();
-    Gradients result{
-        .sums = accumulate_gradients(batch, step, setup, *decoder, adapter, *single_communicator()),
-        .values = {}};
+    Gradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
+                                                  *single_communicator()),
+                     .values = {}};
     for (const at::Tensor& parameter : adapter.parameters()) {
       result.values.push_back(parameter.grad().clone());
     }
@@ -121,7 +121,7 @@ TEST_F(SftUpdate, GradientsAreSentDuringTheLastBackwardPass) {
   const auto data = samples();
   setup.sft.micro_batch_tokens = 30;
   testing::FirstOfTwo communicator;
-  (void)accumulate_gradients(sample_refs(data), 1, setup, *decoder, adapter, communicator);
+  (void)accumulate_gradients(sample_refs(data), 1, setup, {*decoder, adapter}, communicator);
   testing::expect_sent_in_backward(communicator, adapter.parameters());
 }
 
@@ -166,11 +166,11 @@ TEST_F(SftUpdate, SamplesWithoutTrainedTokensChangeNothingAndMakeNoNaN) {
   expect_close(gradients(refs), whole, 1e-12);
   const std::vector<const SftSample*> alone = {&idle};
   const SftSums sums =
-      accumulate_gradients(alone, 1, setup, *decoder, adapter, *single_communicator());
+      accumulate_gradients(alone, 1, setup, {*decoder, adapter}, *single_communicator());
   EXPECT_EQ(sums.loss, 0.0);
   EXPECT_EQ(sums.tokens, 0);
   for (const auto& [name, value] :
-       held_out_metrics(held_out_sums(alone, 9, *decoder, &adapter, *single_communicator()))) {
+       held_out_metrics(held_out_sums(alone, 9, {*decoder, adapter}, *single_communicator()))) {
     EXPECT_TRUE(std::isfinite(value)) << name;
   }
 }
@@ -193,7 +193,7 @@ TEST_F(SftUpdate, HeldOutFiguresAreThoseOfTokenScores) {
     }
   }
   const Metrics metrics = held_out_metrics(
-      held_out_sums(sample_refs(data), 30, *decoder, &adapter, *single_communicator()));
+      held_out_sums(sample_refs(data), 30, {*decoder, adapter}, *single_communicator()));
   EXPECT_EQ(metrics[0].first, "eval/loss");
   EXPECT_NEAR(metrics[0].second, nll / static_cast<double>(tokens), 1e-12);
   EXPECT_EQ(metrics[1].first, "eval/perplexity");

@@ -17,7 +17,8 @@ std::vector<at::Tensor> gradients(at::ScalarType dtype) {
   const auto decoder = testing::tiny_decoder(dtype);
   const Adapter adapter = testing::tiny_adapter(*testing::tiny_decoder(at::kFloat), 3, 0.1);
   const auto data = testing::uneven_samples();
-  accumulate_gradients(sample_refs(data), 1, SftSetup{}, *decoder, adapter, *single_communicator());
+  accumulate_gradients(sample_refs(data), 1, SftSetup{}, {*decoder, adapter},
+                       *single_communicator());
   std::vector<at::Tensor> result;
   for (const at::Tensor& parameter : adapter.parameters()) result.push_back(parameter.grad());
   return result;

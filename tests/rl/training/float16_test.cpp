@@ -29,8 +29,9 @@ Gradients gradients(at::ScalarType dtype, double loss_scale) {
   const auto decoder = testing::tiny_decoder(dtype);
   const Adapter adapter = testing::tiny_adapter(*testing::tiny_decoder(at::kFloat), 3, 0.1);
   const auto data = testing::uneven_samples();
-  Gradients result{.sums = accumulate_gradients(sample_refs(data), 1, SftSetup{}, *decoder, adapter,
-                                                *single_communicator(), loss_scale)};
+  Gradients result{.sums =
+                       accumulate_gradients(sample_refs(data), 1, SftSetup{}, {*decoder, adapter},
+                                            *single_communicator(), loss_scale)};
   for (const at::Tensor& parameter : adapter.parameters()) {
     EXPECT_EQ(parameter.grad().scalar_type(), at::kFloat);
     result.values.push_back(parameter.grad().div(loss_scale));

@@ -193,7 +193,7 @@ TEST_F(TrainingSettings, PagedEightBitAdamWReachesTheTrainerAndResumesExactly) {
     Console console(descriptor, false);
     RunFolder folder = RunFolder::open(folder_ / "announced", false);
     const auto alone = single_communicator();
-    const SftTrainer trainer(setup, folder, *alone, console, false);
+    const SftTrainer trainer(setup, {folder, *alone, console});
   }
   close(descriptor);
   EXPECT_THAT(read_text(text), HasSubstr("paged_adamw_8bit does what adamw_8bit does on a CPU"));

@@ -39,7 +39,7 @@ void run_rank(Setup setup) {
   const std::filesystem::path folder = std::getenv(kFolder);
   RunFolder run = open_run_folder(*communicator, folder / how, /*resume=*/false);
   {
-    Trainer trainer(setup, run, *communicator, silent, /*allow_inexact=*/false);
+    Trainer trainer(setup, {run, *communicator, silent});
     EXPECT_EQ(trainer.train([] { return false; }).end, RunEnd::finished);
   }
   if (how != "whole") {
