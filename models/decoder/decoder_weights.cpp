@@ -9,13 +9,14 @@
 #include <cstring>
 
 #include "models/errors.h"
+#include "models/families/decoder_modules.h"
 #include "models/quant/byte_tiles.h"
 #include "models/weights/sharded_weights.h"
 
 namespace leash {
 namespace {
 
-// Reads checked tensors and gives modules their indices.
+// Reads checked tensors.
 class Loader {
  public:
   Loader(const Checkpoint& checkpoint, const LoadOptions& options)
@@ -40,53 +41,39 @@ class Loader {
   }
 
   // Embedding and lm_head: only blocks that are there anyway are kept, as bitsandbytes has it.
-  std::shared_ptr<const WeightSource> vocabulary(const std::string& name, int64_t vocab,
-                                                 int64_t hidden) {
-    return weight({name}, {vocab}, hidden,
+  std::shared_ptr<const WeightSource> vocabulary(const ModuleInfo& info) {
+    const bool embeds = info.kind == ModuleKind::embedding;
+    return weight({info.path + ".weight"}, {embeds ? info.in_features : info.out_features},
+                  embeds ? info.out_features : info.in_features,
                   options_.quantize == Quantize::keep ? Quantize::keep : Quantize::none);
   }
 
-  int64_t add(ModuleInfo info) {
-    modules.push_back(std::move(info));
-    return static_cast<int64_t>(modules.size()) - 1;
-  }
-
-  NormWeight norm(const std::string& path, int64_t width) {
-    const int64_t module =
-        add({.path = path, .kind = ModuleKind::norm, .in_features = width, .out_features = width});
-    expect(path + ".weight", {width});
+  NormWeight norm(const ModuleInfo& info, int64_t module) {
+    const std::string name = info.path + ".weight";
+    expect(name, {info.out_features});
     const at::ScalarType dtype = norm_dtype(options_.dtype, options_.quantize);
-    return {
-        .weight = checkpoint_.tensors->read(path + ".weight", dtype).clone().to(options_.device),
-        .module = module};
+    return {.weight = checkpoint_.tensors->read(name, dtype).clone().to(options_.device),
+            .module = module};
   }
 
-  // Several projections of one input as one product.
-  LinearGroup linear(const std::string& prefix,
-                     const std::vector<std::pair<std::string, int64_t>>& outputs,
-                     int64_t in_features, bool has_bias) {
+  // Several projections of one input as one product: modules [begin, end) of the list.
+  LinearGroup linear(const std::vector<ModuleInfo>& modules, int64_t begin, int64_t end) {
     LinearGroup group;
     std::vector<std::string> names;
     std::vector<int64_t> rows;
     std::vector<at::Tensor> biases;
-    for (const auto& [name, out_features] : outputs) {
-      const std::string path = prefix + name;
-      names.push_back(path + ".weight");
-      rows.push_back(out_features);
-      if (has_bias) biases.push_back(read(path + ".bias", {out_features}));
-      group.parts.push_back({.module = add({.path = path,
-                                            .kind = ModuleKind::linear,
-                                            .in_features = in_features,
-                                            .out_features = out_features,
-                                            .has_bias = has_bias}),
-                             .num_columns = out_features});
+    for (int64_t module = begin; module < end; ++module) {
+      const ModuleInfo& info = modules[module];
+      names.push_back(info.path + ".weight");
+      rows.push_back(info.out_features);
+      if (info.has_bias) biases.push_back(read(info.path + ".bias", {info.out_features}));
+      group.parts.push_back({.module = module, .num_columns = info.out_features});
     }
-    group.weight = weight(names, rows, in_features, options_.quantize);
-    if (has_bias) group.bias = at::cat(biases).to(options_.device);
+    group.weight = weight(names, rows, modules[begin].in_features, options_.quantize);
+    if (!biases.empty()) group.bias = at::cat(biases).to(options_.device);
     return group;
   }
 
-  std::vector<ModuleInfo> modules;
   int64_t num_parameters = 0;
 
  private:
@@ -108,30 +95,33 @@ class Loader {
   LoadOptions options_;
 };
 
-BlockWeights load_block(Loader& loader, const DecoderConfig& config, int64_t layer) {
-  const std::string prefix = fmt::format("model.layers.{}.", layer);
-  const int64_t hidden = config.hidden_size;
-  const int64_t queries = config.num_heads * config.head_dim;
-  const int64_t keys = config.num_kv_heads * config.head_dim;
-  const auto first = static_cast<int64_t>(loader.modules.size());
-  BlockWeights block;
-  block.qkv = loader.linear(prefix + "self_attn.",
-                            {{"q_proj", queries}, {"k_proj", keys}, {"v_proj", keys}}, hidden,
-                            config.qkv_bias);
-  block.attention_output = loader.linear(prefix + "self_attn.", {{"o_proj", hidden}}, queries,
-                                         config.attention_output_bias);
-  block.gate_up = loader.linear(
-      prefix + "mlp.",
-      {{"gate_proj", config.intermediate_size}, {"up_proj", config.intermediate_size}}, hidden,
-      config.mlp_bias);
-  block.down = loader.linear(prefix + "mlp.", {{"down_proj", hidden}}, config.intermediate_size,
-                             config.mlp_bias);
-  block.input_norm = loader.norm(prefix + "input_layernorm", hidden);
-  block.mlp_norm = loader.norm(prefix + "post_attention_layernorm", hidden);
-  for (auto module = first; module < static_cast<int64_t>(loader.modules.size()); ++module) {
-    block.modules.push_back(module);
+// Where a block keeps the group that begins with a module of this role.
+LinearGroup& group_for(BlockWeights& block, ModuleRole role) {
+  switch (role) {
+    case ModuleRole::query:
+      return block.qkv;
+    case ModuleRole::attention_output:
+      return block.attention_output;
+    case ModuleRole::gate:
+      return block.gate_up;
+    default:
+      TORCH_CHECK(role == ModuleRole::down, "a block has no such group");
+      return block.down;
   }
-  return block;
+}
+
+// Modules [begin, end) are those of one group.
+void load_group(Loader& loader, const std::vector<ModuleInfo>& modules, int64_t begin, int64_t end,
+                BlockWeights& block) {
+  const ModuleInfo& first = modules[begin];
+  if (first.role == ModuleRole::input_norm) {
+    block.input_norm = loader.norm(first, begin);
+  } else if (first.role == ModuleRole::mlp_norm) {
+    block.mlp_norm = loader.norm(first, begin);
+  } else {
+    group_for(block, first.role) = loader.linear(modules, begin, end);
+  }
+  for (int64_t module = begin; module < end; ++module) block.modules.push_back(module);
 }
 
 // Only this rank's part of the block's matrices stays.
@@ -143,6 +133,19 @@ void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gather
   for (const LinearGroup* group : groups) matrices.push_back(group->weight);
   matrices = shard(gathers, matrices, device);
   for (size_t i = 0; i < groups.size(); ++i) groups[i]->weight = matrices[i];
+}
+
+// A sequence-classification checkpoint has no projection onto the vocabulary; the embedding stands
+// in and is never asked.
+std::shared_ptr<const WeightSource> load_head(
+    Loader& loader, const Checkpoint& checkpoint, const ModuleInfo& head,
+    const std::shared_ptr<const WeightSource>& embedding) {
+  const DecoderConfig& config = checkpoint.config;
+  if (config.tie_word_embeddings) return embedding;
+  if (checkpoint.tensors->contains(head.path + ".weight")) return loader.vocabulary(head);
+  if (config.num_labels > 0) return embedding;
+  throw FormatError(
+      fmt::format("{}: has no tensor {}.weight", checkpoint.path.string(), head.path));
 }
 
 uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
@@ -184,41 +187,34 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
   const std::shared_ptr<GatherQueue>& gathers = options.gathers;
   Loader loader(checkpoint, options);
   DecoderWeights weights;
-  weights.embedding =
-      loader.vocabulary("model.embed_tokens.weight", config.vocab_size, config.hidden_size);
-  if (gathers != nullptr) {
-    weights.embedding = shard(gathers, {weights.embedding}, options.device)[0];
-  }
-  weights.embedding_module = loader.add({.path = "model.embed_tokens",
-                                         .kind = ModuleKind::embedding,
-                                         .in_features = config.vocab_size,
-                                         .out_features = config.hidden_size});
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    weights.blocks.push_back(load_block(loader, config, layer));
-    if (gathers != nullptr) shard_block(weights.blocks.back(), gathers, options.device);
-  }
-  weights.final_norm = loader.norm("model.norm", config.hidden_size);
-  // A sequence-classification checkpoint has no projection onto the vocabulary; the embedding
-  // stands in and is never asked.
-  const bool own_head =
-      !config.tie_word_embeddings && checkpoint.tensors->contains("lm_head.weight");
-  if (own_head) {
-    weights.head.weight =
-        loader.vocabulary("lm_head.weight", config.vocab_size, config.hidden_size);
-    if (gathers != nullptr) {
-      weights.head.weight = shard(gathers, {weights.head.weight}, options.device)[0];
+  weights.modules = decoder_modules(config);
+  const std::vector<ModuleInfo>& modules = weights.modules;
+  weights.blocks.resize(static_cast<size_t>(config.num_layers));
+  const auto groups = module_groups(modules);
+  for (size_t i = 0; i < groups.size(); ++i) {
+    const auto& [begin, end] = groups[i];
+    const ModuleInfo& first = modules[begin];
+    if (first.layer >= 0) {
+      BlockWeights& block = weights.blocks[first.layer];
+      load_group(loader, modules, begin, end, block);
+      const bool last = modules[groups[i + 1].first].layer != first.layer;
+      if (gathers != nullptr && last) shard_block(block, gathers, options.device);
+    } else if (first.role == ModuleRole::embedding) {
+      weights.embedding = loader.vocabulary(first);
+      if (gathers != nullptr) {
+        weights.embedding = shard(gathers, {weights.embedding}, options.device)[0];
+      }
+      weights.embedding_module = begin;
+    } else if (first.role == ModuleRole::final_norm) {
+      weights.final_norm = loader.norm(first, begin);
+    } else {
+      weights.head.weight = load_head(loader, checkpoint, first, weights.embedding);
+      if (gathers != nullptr && weights.head.weight != weights.embedding) {
+        weights.head.weight = shard(gathers, {weights.head.weight}, options.device)[0];
+      }
+      weights.head.parts = {{.module = begin, .num_columns = first.out_features}};
     }
-  } else if (!config.tie_word_embeddings && config.num_labels == 0) {
-    throw FormatError(checkpoint.path.string() + ": has no tensor lm_head.weight");
-  } else {
-    weights.head.weight = weights.embedding;
   }
-  weights.head.parts = {{.module = loader.add({.path = "lm_head",
-                                               .kind = ModuleKind::linear,
-                                               .in_features = config.hidden_size,
-                                               .out_features = config.vocab_size}),
-                         .num_columns = config.vocab_size}};
-  weights.modules = std::move(loader.modules);
   weights.num_parameters = loader.num_parameters;
   return weights;
 }

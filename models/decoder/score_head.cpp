@@ -23,8 +23,8 @@ at::Tensor fresh_head(const Decoder& decoder, const Checkpoint& checkpoint, uint
                        kInitializerRange);
 }
 
-int64_t score_module(const Adapter& adapter) {
-  TORCH_CHECK(!adapter.modules().empty() && adapter.modules().back().path == "score",
+int64_t score_index(const Adapter& adapter) {
+  TORCH_CHECK(!adapter.modules().empty() && adapter.modules().back().role == ModuleRole::score,
               "the adapter's modules end with score");
   return static_cast<int64_t>(adapter.modules().size()) - 1;
 }
@@ -48,15 +48,12 @@ Adapter as_classifier(const Adapter& adapter) {
 
 std::vector<ModuleInfo> modules_with_score(const Decoder& decoder, int64_t outputs) {
   std::vector<ModuleInfo> modules = decoder.modules();
-  modules.push_back({.path = "score",
-                     .kind = ModuleKind::linear,
-                     .in_features = decoder.config().hidden_size,
-                     .out_features = outputs});
+  modules.push_back(score_module(decoder.config().hidden_size, outputs));
   return modules;
 }
 
 LinearHead score_head(const Adapter& adapter) {
-  const at::Tensor* weight = adapter.weight_copy(score_module(adapter));
+  const at::Tensor* weight = adapter.weight_copy(score_index(adapter));
   TORCH_CHECK(weight != nullptr, "the adapter has no score head");
   return {.weight = *weight};
 }
@@ -97,7 +94,7 @@ std::optional<int64_t> score_outputs(const std::filesystem::path& folder) {
 Adapter load_score_adapter(const std::filesystem::path& folder, const Decoder& decoder,
                            int64_t outputs) {
   Adapter adapter = load_adapter(folder, modules_with_score(decoder, outputs));
-  if (adapter.weight_copy(score_module(adapter)) == nullptr) {
+  if (adapter.weight_copy(score_index(adapter)) == nullptr) {
     throw FormatError(folder.string() +
                       ": the adapter has no score head; a reward adapter is what `task: reward` "
                       "trains (task_type SEQ_CLS)");

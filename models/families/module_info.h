@@ -1,4 +1,4 @@
-// What a decoder consists of, module by module: what an adapter may address.
+// What a decoder consists of, module by module: what a checkpoint holds and an adapter may address.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,24 @@ namespace leash {
 
 enum class ModuleKind { linear, embedding, norm };
 
+// What a module does in a decoder. `other`: nothing that the decoder knows (tests, foreign lists).
+enum class ModuleRole {
+  other,
+  embedding,
+  query,
+  key,
+  value,
+  attention_output,
+  gate,
+  up,
+  down,
+  input_norm,  // before attention
+  mlp_norm,    // before the MLP
+  final_norm,
+  lm_head,  // onto the vocabulary; the embedding's own weight where they are tied
+  score     // of sequence classification, reward models included
+};
+
 // One module of a decoder (or a head on it) that an adapter may address. Its position in the
 // decoder's list is its index.
 struct ModuleInfo {
@@ -16,6 +34,24 @@ struct ModuleInfo {
   int64_t in_features = 0;   // an embedding's number of rows, a norm's width
   int64_t out_features = 0;  // an embedding's width, a norm's width
   bool has_bias = false;
+  ModuleRole role = ModuleRole::other;
+  int64_t layer = -1;  // of the block that it belongs to; -1: none
+  // Modules with one number are one product of one input, their outputs side by side.
+  int64_t group = -1;
 };
+
+// The score head of `outputs` classes (1: a reward) on states of `width` numbers.
+inline ModuleInfo score_module(int64_t width, int64_t outputs) {
+  return {.path = "score",
+          .kind = ModuleKind::linear,
+          .in_features = width,
+          .out_features = outputs,
+          .role = ModuleRole::score};
+}
+
+// Whether a module turns states into what is asked of the model: not a layer of its trunk.
+inline bool is_head(const ModuleInfo& module) {
+  return module.role == ModuleRole::lm_head || module.role == ModuleRole::score;
+}
 
 }  // namespace leash

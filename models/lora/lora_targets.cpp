@@ -141,8 +141,7 @@ class Matcher {
   bool is_target(const ModuleInfo& module) const {
     if (is_excluded(module.path)) return false;
     if (all_linear_) {
-      return module.kind == ModuleKind::linear && module.path != "lm_head" &&
-             module.path != "score";
+      return module.kind == ModuleKind::linear && !is_head(module);
     }
     const NameSet::Hit hit = targets_.hit(module.path);
     if (hit != NameSet::Hit::by_name_end || config_.layers_to_transform.empty()) {
@@ -312,14 +311,15 @@ LoraConfig with_trainable_paths(const LoraConfig& config, const std::vector<Modu
   result.trainable.clear();
   std::vector<std::string> problems;
   const bool has_score =
-      std::ranges::any_of(modules, [](const auto& module) { return module.path == "score"; });
+      std::ranges::find(modules, ModuleRole::score, &ModuleInfo::role) != modules.end();
   std::vector<bool> trains(modules.size(), false);
   for (const std::string& text : config.trainable) {
     const PythonPattern pattern(text, "lora.trainable");
     bool found = false;
     for (size_t i = 0; i < modules.size(); ++i) {
       const std::string& path = modules[i].path;
-      if ((has_score && path == "lm_head") || !addresses(pattern, path)) continue;
+      const bool unread = has_score && modules[i].role == ModuleRole::lm_head;
+      if (unread || !addresses(pattern, path)) continue;
       trains[i] = found = true;
     }
     if (!found) {

@@ -1,11 +1,12 @@
 #include "rl/plan/activations.h"
 
 #include <algorithm>
+#include <initializer_list>
+
+#include "models/families/decoder_modules.h"
 
 namespace leash {
 namespace {
-
-constexpr int64_t kModulesOfBlock = 9;
 
 // Widths of a block's tensors, in numbers a row.
 struct Widths {
@@ -29,35 +30,37 @@ class Keeper {
       : model_(model),
         adapter_(adapter),
         pass_(pass),
+        index_(model.modules),
         width_(model.config),
         element_(element_bytes(dtype)),
         wide_(wide_bytes(dtype)),
         fused_(has_fused_layers(dtype)) {
-    grows_ = adapter_.touches(0);  // the embedding
+    grows_ = adapter_.touches(index_.find(ModuleRole::embedding));
   }
 
   bool grows() const { return grows_; }
 
   // Bytes that one block keeps.
   int64_t block(int64_t layer) {
-    const int64_t first = 1 + layer * kModulesOfBlock;
+    using Role = ModuleRole;
     per_row_ = 0;
-    norm(first + 7);
-    linear(first, 3, width_.hidden);
+    norm(index_.find(Role::input_norm, layer));
+    linear(layer, {Role::query, Role::key, Role::value}, width_.hidden);
     attention();
     const int64_t shared = grows_ ? width_.queries : 0;
-    linear(first + 3, 1, width_.queries - shared);  // reads what attention keeps anyway
-    norm(first + 8);
-    linear(first + 4, 2, width_.hidden);
+    // Reads what attention keeps anyway.
+    linear(layer, {Role::attention_output}, width_.queries - shared);
+    norm(index_.find(Role::mlp_norm, layer));
+    linear(layer, {Role::gate, Role::up}, width_.hidden);
     gated_activation();
-    linear(first + 6, 1, width_.middle);
+    linear(layer, {Role::down}, width_.middle);
     return per_row_ * pass_.rows;
   }
 
   // The norm behind the last block.
   int64_t final_norm() {
     per_row_ = 0;
-    norm(static_cast<int64_t>(model_.modules.size()) - 2);
+    norm(index_.find(ModuleRole::final_norm));
     return per_row_ * pass_.rows;
   }
 
@@ -74,10 +77,11 @@ class Keeper {
 
   // The input, where something of the product trains, and x Aᵀ of each update. `kept_width`: of the
   // input as far as nothing else keeps it.
-  void linear(int64_t first, int64_t count, int64_t kept_width) {
+  void linear(int64_t layer, std::initializer_list<ModuleRole> group, int64_t kept_width) {
     bool trains = false;
-    for (int64_t module = first; module < first + count; ++module) {
-      if (!adapter_.touches(module)) continue;
+    for (const ModuleRole role : group) {
+      const int64_t module = index_.find(role, layer);
+      if (module < 0 || !adapter_.touches(module)) continue;
       trains = true;
       per_row_ += adapter_.ranks[static_cast<size_t>(module)] * wide_;
     }
@@ -101,6 +105,7 @@ class Keeper {
   const ModelFacts& model_;
   const AdapterFacts& adapter_;
   const PassShape& pass_;
+  ModuleIndex index_;
   Widths width_;
   int64_t element_, wide_;
   bool fused_;
@@ -149,7 +154,8 @@ int64_t backward_scratch_bytes(const ModelFacts& model, at::ScalarType dtype,
   if (!blocks.any()) return 0;
   const Widths width(model.config);
   // At the gated activation: dL/dhidden, dL/dy and dL/d[gate, up]; the input of down_proj has gone.
-  const int64_t down = 1 + (model.config.num_layers - 1) * kModulesOfBlock + 6;
+  const int64_t down =
+      ModuleIndex(model.modules).find(ModuleRole::down, model.config.num_layers - 1);
   int64_t numbers = width.hidden + 3 * width.middle - (adapter->touches(down) ? width.middle : 0);
   int64_t scratch = pass.rows * numbers * element_bytes(dtype);
   if (!has_fused_layers(dtype)) scratch += pass.rows * width.middle * wide_bytes(dtype);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <system_error>
@@ -20,9 +21,6 @@
 
 namespace leash {
 namespace {
-
-constexpr int64_t kModulesOfBlock = 9;
-constexpr int64_t kGroupsOfBlock = 6;  // four matrices, two norms
 
 int64_t numel(const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -62,23 +60,21 @@ void expect_tensor(const ModelFacts& model, const std::string& name,
 // Modules that are one product, or one tensor: what is loaded at a time.
 struct Group {
   std::span<const ModuleInfo> modules;
-  bool quantisable = false;
+
+  const ModuleInfo& first() const { return modules[0]; }
+  bool is_norm() const { return first().kind == ModuleKind::norm; }
+  // Matrices of blocks alone.
+  bool quantisable() const { return first().layer >= 0 && !is_norm(); }
 };
 
 std::vector<Group> groups_of(const ModelFacts& model) {
   const std::span<const ModuleInfo> all = model.modules;
-  std::vector<Group> groups = {{all.subspan(0, 1), false}};
-  for (int64_t layer = 0; layer < model.config.num_layers; ++layer) {
-    const auto block = all.subspan(static_cast<size_t>(1 + layer * kModulesOfBlock));
-    groups.push_back({block.subspan(0, 3), true});  // q, k, v
-    groups.push_back({block.subspan(3, 1), true});  // o
-    groups.push_back({block.subspan(4, 2), true});  // gate, up
-    groups.push_back({block.subspan(6, 1), true});  // down
-    groups.push_back({block.subspan(7, 1), false});
-    groups.push_back({block.subspan(8, 1), false});
+  std::vector<Group> groups;
+  for (const auto& [begin, end] : module_groups(all)) {
+    const Group group{all.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))};
+    if (group.first().role == ModuleRole::lm_head && !model.own_head) continue;
+    groups.push_back(group);
   }
-  groups.push_back({all.subspan(all.size() - 2, 1), false});
-  if (model.own_head) groups.push_back({all.last(1), false});
   return groups;
 }
 
@@ -119,11 +115,10 @@ int64_t kept_bytes(const ModelFacts& model, const Group& group, at::ScalarType d
 
 int64_t group_bytes(const ModelFacts& model, const Group& group, at::ScalarType dtype,
                     Quantize quantize) {
-  const bool norm = group.modules[0].kind == ModuleKind::norm;
-  if (norm) return dense_bytes(group, norm_dtype(dtype, quantize));
+  if (group.is_norm()) return dense_bytes(group, norm_dtype(dtype, quantize));
   const int64_t biases = bias_bytes(group, dtype);
   if (quantize == Quantize::keep) return kept_bytes(model, group, dtype) + biases;
-  if (quantize == Quantize::none || !group.quantisable) return dense_bytes(group, dtype) + biases;
+  if (quantize == Quantize::none || !group.quantisable()) return dense_bytes(group, dtype) + biases;
   int64_t sum = biases;
   for (const ModuleInfo& module : group.modules) {
     const int64_t count = numel(weight_shape(module));
@@ -170,12 +165,13 @@ ModelFacts facts_of(const Checkpoint& checkpoint) {
   ModelFacts model = facts_of(checkpoint.config, checkpoint.path.string());
   model.tensors = checkpoint.tensors;
   model.file_bytes = mapped_bytes(checkpoint.path);
-  model.own_head = !model.config.tie_word_embeddings && model.tensors->contains("lm_head.weight");
+  const std::string head = model.modules.back().path + ".weight";
+  model.own_head = !model.config.tie_word_embeddings && model.tensors->contains(head);
   if (!model.config.tie_word_embeddings && model.config.num_labels == 0 && !model.own_head) {
-    throw FormatError(model.name + ": has no tensor lm_head.weight");
+    throw FormatError(model.name + ": has no tensor " + head);
   }
   for (const ModuleInfo& module : model.modules) {
-    if (module.path == "lm_head" && !model.own_head) continue;
+    if (module.role == ModuleRole::lm_head && !model.own_head) continue;
     expect_tensor(model, module.path + ".weight", weight_shape(module));
     if (module.has_bias) expect_tensor(model, module.path + ".bias", bias_shape(module));
   }
@@ -185,7 +181,7 @@ ModelFacts facts_of(const Checkpoint& checkpoint) {
 int64_t num_parameters(const ModelFacts& model) {
   int64_t sum = 0;
   for (const ModuleInfo& module : model.modules) {
-    if (module.path == "lm_head" && !model.own_head) continue;
+    if (module.role == ModuleRole::lm_head && !model.own_head) continue;
     sum += numel(weight_shape(module));
     if (module.has_bias) sum += numel(bias_shape(module));
   }
@@ -202,29 +198,37 @@ int64_t weight_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize qua
 ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_t ranks) {
   const int64_t element = element_bytes(dtype);
   ShardedBytes sharded{.num_blocks = model.config.num_layers};
-  int64_t embedding = 0, block = 0, of_all = 0;  // whole units
+  int64_t embedding = 0, block = 0, head = 0, of_all = 0;  // whole units
   // As shard() in models/weights/sharded_weights.cpp: matrices and parts are multiples of 64 bytes.
   const auto add_unit = [&](std::span<const Group> matrices) {
     int64_t unit = 0;
     for (const Group& group : matrices) unit = round_up(unit, 64) + dense_bytes(group, dtype);
     const int64_t part = round_up(ceil_divide(unit / element, ranks) * element, 64);
-    // Read and joined, then divided.
+    // Read and joined, then split.
     sharded.loading = std::max(sharded.loading, sharded.held + 2 * unit);
     sharded.held += part;
     of_all += part * ranks;
     return part * ranks;
   };
   const std::vector<Group> groups = groups_of(model);
-  embedding = add_unit(std::span(groups).first(1));
-  for (int64_t layer = 0; layer < model.config.num_layers; ++layer) {
-    const auto of_block =
-        std::span(groups).subspan(static_cast<size_t>(1 + layer * kGroupsOfBlock));
-    block = add_unit(of_block.first(4));
-    for (const Group& norm : of_block.subspan(4, 2)) sharded.held += dense_bytes(norm, dtype);
-    for (const Group& group : of_block.first(4)) sharded.held += bias_bytes(group, dtype);
+  for (auto group = groups.begin(); group != groups.end();) {
+    const int64_t layer = group->first().layer;
+    const auto end = std::find_if(group + 1, groups.end(), [layer](const Group& next) {
+      return layer < 0 || next.first().layer != layer;
+    });
+    std::vector<Group> matrices;
+    std::copy_if(group, end, std::back_inserter(matrices),
+                 [](const Group& one) { return !one.is_norm(); });
+    if (!matrices.empty()) {
+      const int64_t unit = add_unit(matrices);
+      (layer >= 0 ? block : group->first().role == ModuleRole::embedding ? embedding : head) = unit;
+    }
+    // Norms and biases stay whole.
+    for (; group != end; ++group) {
+      sharded.held += group->is_norm() ? dense_bytes(*group, dtype) : bias_bytes(*group, dtype);
+    }
   }
-  sharded.held += dense_bytes(groups[groups.size() - (model.own_head ? 2 : 1)], dtype);
-  const int64_t head = model.own_head ? add_unit(std::span(groups).last(1)) : embedding;
+  if (!model.own_head) head = embedding;
   if (ranks == 1) return sharded;
   sharded.all = of_all;
   sharded.in_use = std::max({embedding, head, block}) + block;
@@ -241,7 +245,7 @@ int64_t loading_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize qu
   for (const Group& group : groups_of(model)) {
     const int64_t final_bytes = group_bytes(model, group, dtype, quantize);
     // Quantising reads float32; blocks that are kept are copied as they are.
-    const bool quantises = quantize != Quantize::none && group.quantisable;
+    const bool quantises = quantize != Quantize::none && group.quantisable();
     const int64_t parts = quantize == Quantize::keep
                               ? final_bytes
                               : dense_bytes(group, quantises ? at::kFloat : dtype);

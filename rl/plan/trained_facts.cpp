@@ -74,7 +74,7 @@ AdapterFacts full_copy_facts(const std::vector<ModuleInfo>& modules) {
   AdapterFacts facts{.ranks = std::vector<int64_t>(modules.size(), 0),
                      .weight_copies = std::vector<bool>(modules.size(), false)};
   for (size_t i = 0; i < modules.size(); ++i) {
-    if (modules[i].path == "lm_head") continue;
+    if (modules[i].role == ModuleRole::lm_head) continue;
     facts.weight_copies[i] = true;
     facts.shapes.push_back(weight_shape(modules[i]));
     if (modules[i].has_bias) facts.shapes.push_back(bias_shape(modules[i]));

@@ -110,10 +110,7 @@ int64_t longest_of(const PlanOptions& options, const std::optional<int64_t>& max
 AdapterFacts with_score_head(LoraConfig lora, const ModelFacts& model, int64_t outputs) {
   lora.task_type = TaskType::SEQ_CLS;  // a score head comes with it
   std::vector<ModuleInfo> modules = model.modules;
-  modules.push_back({.path = "score",
-                     .kind = ModuleKind::linear,
-                     .in_features = model.config.hidden_size,
-                     .out_features = outputs});
+  modules.push_back(score_module(model.config.hidden_size, outputs));
   return adapter_facts(lora, modules);
 }
 

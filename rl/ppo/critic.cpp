@@ -15,7 +15,7 @@ Adapter full_copy(const Decoder& decoder) {
   Adapter adapter({}, decoder.modules());
   for (int64_t module = 0; module < static_cast<int64_t>(decoder.modules().size()); ++module) {
     const ModuleInfo& info = decoder.modules()[module];
-    if (info.path == "lm_head") continue;  // a critic has no use for it
+    if (info.role == ModuleRole::lm_head) continue;  // a critic has no use for it
     adapter.set_weight_copy(module, trainable_leaf(decoder.base_value(module, /*bias=*/false)));
     if (info.has_bias)
       adapter.set_bias_copy(module, trainable_leaf(decoder.base_value(module, /*bias=*/true)));
