@@ -85,7 +85,7 @@ class Generation {
   static int64_t beginning_of(const std::vector<Prompt>& prompts) {
     std::vector<TokenSpan> texts;
     for (const Prompt& prompt : prompts) texts.emplace_back(prompt.ids);
-    return shared_beginning(texts);
+    return shared_prefix(texts);
   }
 
   // What all prompts begin with (a chat template's system message) is read once, into a slot of its

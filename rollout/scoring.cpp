@@ -22,36 +22,21 @@ namespace {
 
 int64_t length(const std::vector<int64_t>& ids) { return static_cast<int64_t>(ids.size()); }
 
-// Some texts in one packed batch, and the rows that predict their answers.
+// Some texts in one packed batch.
 struct AnswerBatch {
   std::vector<size_t> text_of;  // which text each context is
-  PackedTexts contexts;         // without the last token
-  at::Tensor rows;              // int64 [answer tokens], of the packed batch
-  at::Tensor targets;           // int64 [answer tokens], the token after each row
+  PackedAnswers answers;
 
-  int64_t num_tokens() const { return contexts.tokens.ids.size(0); }
+  const PackedTokens& tokens() const { return answers.contexts.tokens; }
+  int64_t num_tokens() const { return tokens().ids.size(0); }
 };
 
 AnswerBatch answer_batch(std::span<const ScoredText> texts, std::span<const size_t> chosen) {
-  std::vector<std::vector<int64_t>> contexts;
+  std::vector<AnswerText> answers;
   for (const size_t text : chosen) {
-    contexts.emplace_back(texts[text].ids.begin(), texts[text].ids.end() - 1);
+    answers.push_back({.ids = texts[text].ids, .answer_begin = texts[text].answer_begin});
   }
-  AnswerBatch batch{.text_of = {chosen.begin(), chosen.end()},
-                    .contexts = pack_shared(contexts),
-                    .rows = {},
-                    .targets = {}};
-  std::vector<int64_t> rows, targets;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    const ScoredText& text = texts[chosen[i]];
-    for (int64_t place = text.answer_begin; place < length(text.ids); ++place) {
-      rows.push_back(batch.contexts.row(static_cast<int64_t>(i), place - 1));
-      targets.push_back(text.ids[static_cast<size_t>(place)]);
-    }
-  }
-  batch.rows = at::tensor(rows, at::kLong);
-  batch.targets = at::tensor(targets, at::kLong);
-  return batch;
+  return {.text_of = {chosen.begin(), chosen.end()}, .answers = pack_answers(answers)};
 }
 
 std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
@@ -150,7 +135,7 @@ std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> 
 
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
                                                        int64_t max_tokens) {
-  const int64_t shared = shared_beginning(texts);
+  const int64_t shared = shared_prefix(texts);
   std::vector<int64_t> lengths;
   for (const TokenSpan text : texts) lengths.push_back(std::ssize(text) - shared);
   return micro_batches(lengths, std::max<int64_t>(max_tokens - shared, 1));
@@ -164,8 +149,9 @@ std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapt
   for (const AnswerBatch& batch :
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
     const at::Tensor hidden =
-        states_of(decoder.forward(batch.contexts.tokens, adapter), batch.rows);
-    const auto answers = decoder.token_scores(hidden, batch.targets, options.temperature, adapter);
+        states_of(decoder.forward(batch.tokens(), adapter), batch.answers.rows);
+    const auto answers =
+        decoder.token_scores(hidden, batch.answers.targets, options.temperature, adapter);
     distribute(
         answers.logprobs, batch, texts, [&](size_t i) -> auto& { return scores[i].logprobs; });
     distribute(
@@ -188,10 +174,10 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
            texts, decoder.config(), std::max<int64_t>(1, options.micro_batch_tokens / 2))) {
     AdapterRows rows;
     rows.ranges = {{policy, batch.num_tokens()}, {reference, batch.num_tokens()}};
-    const at::Tensor hidden = decoder.forward(twice(batch.contexts.tokens), rows);
+    const at::Tensor hidden = decoder.forward(twice(batch.tokens()), rows);
     distribute(
-        decoder.exact_kl(states_of(hidden, batch.rows), policy,
-                         states_of(hidden, batch.rows.add(batch.num_tokens())), reference,
+        decoder.exact_kl(states_of(hidden, batch.answers.rows), policy,
+                         states_of(hidden, batch.answers.rows.add(batch.num_tokens())), reference,
                          options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
@@ -210,12 +196,13 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
   std::vector<std::vector<double>> kl(texts.size());
   for (const AnswerBatch& batch :
        answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
-    const PackedTokens& tokens = batch.contexts.tokens;
+    const PackedTokens& tokens = batch.tokens();
     distribute(
-        decoder.exact_kl(states_of(decoder.forward(tokens, policy), batch.rows), policy,
-                         reference_decoder,
-                         states_of(reference_decoder.forward(tokens, reference), batch.rows),
-                         reference, options.temperature),
+        decoder.exact_kl(
+            states_of(decoder.forward(tokens, policy), batch.answers.rows), policy,
+            reference_decoder,
+            states_of(reference_decoder.forward(tokens, reference), batch.answers.rows), reference,
+            options.temperature),
         batch, texts, [&](size_t i) -> auto& { return kl[i]; });
   }
   return kl;
@@ -231,7 +218,7 @@ std::vector<std::vector<double>> value_texts(const Decoder& decoder, const Adapt
   if (states != nullptr) states->assign(texts.size(), {});
   for (const AnswerBatch& batch : answer_batches(texts, decoder.config(), micro_batch_tokens)) {
     const at::Tensor hidden =
-        states_of(decoder.forward(batch.contexts.tokens, adapter), batch.rows);
+        states_of(decoder.forward(batch.tokens(), adapter), batch.answers.rows);
     distribute(
         head(hidden), batch, texts, [&](size_t i) -> auto& { return values[i]; });
     if (states == nullptr) continue;
@@ -255,13 +242,11 @@ at::Tensor score_sequences(const Decoder& decoder, const Adapter* adapter, const
   const std::vector<TokenSpan> texts(sequences.begin(), sequences.end());
   std::vector<at::Tensor> scores;
   for (const auto& [begin, end] : micro_batches(texts, micro_batch_tokens)) {
-    const auto group =
-        sequences.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-    const PackedTexts packed = pack_shared(group);
+    const auto count = static_cast<size_t>(end - begin);
+    const PackedTexts packed =
+        pack_shared(std::span(texts).subspan(static_cast<size_t>(begin), count));
     std::vector<int64_t> last;
-    for (size_t i = 0; i < group.size(); ++i) {
-      last.push_back(packed.row(static_cast<int64_t>(i), length(group[i]) - 1));
-    }
+    for (int64_t i = 0; i < end - begin; ++i) last.push_back(packed.last_row(i));
     const at::Tensor hidden = decoder.forward(packed.tokens, adapter);
     scores.push_back(head(states_of(hidden, at::tensor(last))).to(at::kCPU, at::kFloat));
   }

@@ -6,8 +6,46 @@
 #include <algorithm>
 
 namespace leash {
+namespace {
 
-int64_t shared_beginning(std::span<const TokenSpan> texts) {
+// Sequences end to end. Positions go on where a prefix ends.
+class Packer {
+ public:
+  // Returns the row of the sequence's first token.
+  int64_t add(TokenSpan part, int64_t first_position, int64_t prefix) {
+    TORCH_CHECK(!part.empty(), "pack_groups: an empty text");
+    const int64_t begin = std::ssize(ids_);
+    ids_.insert(ids_.end(), part.begin(), part.end());
+    for (int64_t i = 0; i < std::ssize(part); ++i) positions_.push_back(first_position + i);
+    lengths_.push_back(std::ssize(part));
+    prefixes_.push_back(prefix);
+    return begin;
+  }
+  int64_t num_sequences() const { return std::ssize(lengths_); }
+  PackedTokens take() {
+    const bool shares = std::ranges::any_of(prefixes_, [](int64_t prefix) { return prefix >= 0; });
+    return {.ids = at::tensor(ids_, at::kLong),
+            .positions = at::tensor(positions_, at::kLong),
+            .lengths = std::move(lengths_),
+            .prefixes = shares ? std::move(prefixes_) : std::vector<int64_t>{}};
+  }
+
+ private:
+  std::vector<int64_t> ids_, positions_, lengths_, prefixes_;
+};
+
+std::vector<TokenSpan> contexts_of(std::span<const AnswerText> texts) {
+  std::vector<TokenSpan> contexts;
+  for (const AnswerText& text : texts) {
+    TORCH_CHECK(!text.ids.empty(), "pack_answers: an empty text");
+    contexts.push_back(text.ids.first(text.ids.size() - 1));
+  }
+  return contexts;
+}
+
+}  // namespace
+
+int64_t shared_prefix(std::span<const TokenSpan> texts) {
   if (texts.size() < 2) return 0;
   auto shared = static_cast<int64_t>(texts[0].size()) - 1;
   for (const TokenSpan text : texts.subspan(1)) {
@@ -22,27 +60,56 @@ int64_t shared_beginning(std::span<const TokenSpan> texts) {
   return saved * kLeastSavedShare < total ? 0 : shared;
 }
 
-PackedTexts pack_shared(std::span<const std::vector<int64_t>> texts) {
-  PackedTexts packed{.tokens = {},
-                     .shared = shared_beginning(std::vector<TokenSpan>(texts.begin(), texts.end())),
-                     .begins = {}};
-  const int64_t shared = packed.shared;
-  std::vector<int64_t> ids, positions;
-  const auto add = [&](TokenSpan part, int64_t first_position, int64_t prefix) {
-    TORCH_CHECK(!part.empty(), "pack_shared: an empty text");
-    ids.insert(ids.end(), part.begin(), part.end());
-    for (int64_t i = 0; i < std::ssize(part); ++i) positions.push_back(first_position + i);
-    packed.tokens.lengths.push_back(std::ssize(part));
-    if (shared > 0) packed.tokens.prefixes.push_back(prefix);
-  };
-  if (shared > 0) add(TokenSpan(texts[0]).first(shared), 0, -1);
-  for (const std::vector<int64_t>& text : texts) {
-    packed.begins.push_back(std::ssize(ids));
-    add(TokenSpan(text).subspan(shared), shared, 0);
+PackedTexts pack_groups(std::span<const TokenSpan> texts, std::span<const TextGroup> groups) {
+  Packer packer;
+  PackedTexts packed;
+  for (const TextGroup& group : groups) {
+    TORCH_CHECK(std::ssize(packed.places) + group.num_texts <= std::ssize(texts),
+                "pack_groups: more texts in groups than there are");
+    const auto own = texts.subspan(packed.places.size(), static_cast<size_t>(group.num_texts));
+    int64_t prefix = -1, prefix_begin = 0;
+    if (group.shared > 0 && !own.empty()) {
+      prefix = packer.num_sequences();
+      prefix_begin = packer.add(own[0].first(group.shared), 0, -1);
+    }
+    for (const TokenSpan text : own) {
+      packed.places.push_back(
+          {.shared = group.shared,
+           .prefix_begin = prefix_begin,
+           .begin = packer.add(text.subspan(group.shared), group.shared, prefix),
+           .length = std::ssize(text)});
+    }
   }
-  packed.tokens.ids = at::tensor(ids, at::kLong);
-  packed.tokens.positions = at::tensor(positions, at::kLong);
+  TORCH_CHECK(packed.places.size() == texts.size(), "pack_groups: a text is in no group");
+  packed.tokens = packer.take();
   return packed;
+}
+
+PackedTexts pack_shared(std::span<const TokenSpan> texts) {
+  const TextGroup all{.num_texts = std::ssize(texts), .shared = shared_prefix(texts)};
+  return pack_groups(texts, {&all, 1});
+}
+
+PackedAnswers pack_answers(std::span<const AnswerText> texts, std::span<const TextGroup> groups) {
+  PackedAnswers packed{
+      .contexts = pack_groups(contexts_of(texts), groups), .rows = {}, .targets = {}};
+  std::vector<int64_t> rows, targets;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto& [ids, answer_begin] = texts[i];
+    TORCH_CHECK(answer_begin > 0, "pack_answers: nothing predicts a text's first token");
+    for (int64_t place = answer_begin; place < std::ssize(ids); ++place) {
+      rows.push_back(packed.contexts.row(static_cast<int64_t>(i), place - 1));
+      targets.push_back(ids[static_cast<size_t>(place)]);
+    }
+  }
+  packed.rows = at::tensor(rows, at::kLong);
+  packed.targets = at::tensor(targets, at::kLong);
+  return packed;
+}
+
+PackedAnswers pack_answers(std::span<const AnswerText> texts) {
+  const TextGroup all{.num_texts = std::ssize(texts), .shared = shared_prefix(contexts_of(texts))};
+  return pack_answers(texts, {&all, 1});
 }
 
 }  // namespace leash

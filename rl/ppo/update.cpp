@@ -24,41 +24,35 @@
 namespace leash {
 namespace {
 
-// Some answers in one packed batch, and where in its rows each of their tokens was predicted.
+// Some answers in one packed batch.
 struct MicroBatch {
-  PackedTokens tokens;
-  at::Tensor rows;     // [answer tokens] packed row whose state predicts the token
-  at::Tensor targets;  // [answer tokens] int64
-  at::Tensor picked;   // [answer tokens] index into the flattened [batch, time] tensors
+  PackedAnswers answers;
+  at::Tensor picked;  // [answer tokens] index into the flattened [batch, time] tensors
+
+  const PackedTokens& tokens() const { return answers.contexts.tokens; }
 };
 
-// What the model reads of an answer: its last token is only ever a target, so no row is computed
-// for it.
-std::vector<int64_t> tokens_read(const Completion& answer) {
+std::vector<int64_t> text_of(const Completion& answer) {
   std::vector<int64_t> ids = answer.prompt_ids;
-  ids.insert(ids.end(), answer.token_ids.begin(), answer.token_ids.end() - 1);
+  ids.insert(ids.end(), answer.token_ids.begin(), answer.token_ids.end());
   return ids;
 }
 
-MicroBatch pack_answers(const Experience& experience, std::span<const int64_t> rows) {
+MicroBatch pack_rows(const Experience& experience, std::span<const int64_t> rows) {
   std::vector<std::vector<int64_t>> texts;
-  for (const int64_t row : rows) texts.push_back(tokens_read(experience.answers[row]));
-  PackedTexts packed = pack_shared(texts);
-  std::vector<int64_t> predicted_at, targets, picked;
+  std::vector<int64_t> picked;
   const int64_t time = experience.mask.size(1);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const Completion& answer = experience.answers[rows[i]];
-    const auto prompt = static_cast<int64_t>(answer.prompt_ids.size());
-    for (int64_t j = 0; j < static_cast<int64_t>(answer.token_ids.size()); ++j) {
-      predicted_at.push_back(packed.row(static_cast<int64_t>(i), prompt - 1 + j));
-      targets.push_back(answer.token_ids[j]);
-      picked.push_back(rows[i] * time + j);
-    }
+  for (const int64_t row : rows) {
+    const Completion& answer = experience.answers[row];
+    texts.push_back(text_of(answer));
+    for (int64_t j = 0; j < std::ssize(answer.token_ids); ++j) picked.push_back(row * time + j);
   }
-  return {.tokens = std::move(packed.tokens),
-          .rows = at::tensor(predicted_at, at::kLong),
-          .targets = at::tensor(targets, at::kLong),
-          .picked = at::tensor(picked, at::kLong)};
+  std::vector<AnswerText> answers;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    answers.push_back(
+        {.ids = texts[i], .answer_begin = std::ssize(experience.answers[rows[i]].prompt_ids)});
+  }
+  return {.answers = pack_answers(answers), .picked = at::tensor(picked, at::kLong)};
 }
 
 // What a frozen trunk says about these answers, asked for those alone that this rank has not met
@@ -72,9 +66,10 @@ at::Tensor frozen_states(const Decoder& trunk, std::span<const int64_t> rows,
                        [&](int64_t row) { return !known[row].defined(); });
   if (!missing.empty()) {
     const at::NoGradGuard no_grad;
-    const MicroBatch batch = pack_answers(experience, missing);
-    const at::Tensor hidden = trunk.forward(batch.tokens, nullptr);
-    const at::Tensor states = hidden.index_select(0, on_device(batch.rows, hidden.device()));
+    const MicroBatch batch = pack_rows(experience, missing);
+    const at::Tensor hidden = trunk.forward(batch.tokens(), nullptr);
+    const at::Tensor states =
+        hidden.index_select(0, on_device(batch.answers.rows, hidden.device()));
     int64_t begin = 0;
     for (const int64_t row : missing) {
       const auto count = static_cast<int64_t>(experience.answers[row].token_ids.size());
@@ -99,21 +94,23 @@ at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
   }
   const Adapter* adapter = critic.adapter ? &*critic.adapter : nullptr;
   const at::Tensor hidden = critic.decoder->forward(
-      batch.tokens, adapter, {.recompute_blocks = setup.model.gradient_checkpointing});
-  return critic.head(hidden.index_select(0, on_device(batch.rows, hidden.device()))).squeeze(1);
+      batch.tokens(), adapter, {.recompute_blocks = setup.model.gradient_checkpointing});
+  return critic.head(hidden.index_select(0, on_device(batch.answers.rows, hidden.device())))
+      .squeeze(1);
 }
 
 UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows, double num_tokens,
                            const PpoSetup& setup, const PolicyRoles& roles) {
-  const MicroBatch batch = pack_answers(experience, rows);
+  const MicroBatch batch = pack_rows(experience, rows);
   // Of the batch's answer tokens, where a loss is computed.
   const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
     return on_device(values.view({-1}).index_select(0, batch.picked), like.device());
   };
   const at::Tensor hidden = roles.decoder->forward(
-      batch.tokens, roles.policy, {.recompute_blocks = setup.model.gradient_checkpointing});
-  const at::Tensor predicting = hidden.index_select(0, on_device(batch.rows, hidden.device()));
-  const auto scores = roles.decoder->token_scores(predicting, batch.targets,
+      batch.tokens(), roles.policy, {.recompute_blocks = setup.model.gradient_checkpointing});
+  const at::Tensor predicting =
+      hidden.index_select(0, on_device(batch.answers.rows, hidden.device()));
+  const auto scores = roles.decoder->token_scores(predicting, batch.answers.targets,
                                                   setup.rollout.temperature, roles.policy);
   const at::Tensor& logprobs = scores.logprobs;
   const at::Tensor old_logprobs = pick(experience.logprobs, logprobs);
@@ -132,7 +129,7 @@ UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows
   torch::autograd::backward({loss}, {});
 
   const at::Tensor gap = logprobs.detach().sub(pick(experience.sampled_logprobs, logprobs)).abs();
-  return {.tokens = static_cast<double>(batch.targets.size(0)),
+  return {.tokens = static_cast<double>(batch.answers.targets.size(0)),
           .policy_loss = policy.loss.item<double>(),
           .value_loss = roles.critic ? value.loss.item<double>() : 0.0,
           .clipped = policy.clipped,
@@ -217,7 +214,8 @@ UpdateSums accumulate_gradients(Experience& experience, const std::vector<int64_
   std::vector<std::vector<int64_t>> texts;
   for (const int64_t index : own_share(lengths, communicator)) {
     own_rows.push_back(rows[index]);
-    texts.push_back(tokens_read(experience.answers[rows[index]]));
+    texts.push_back(text_of(experience.answers[rows[index]]));
+    texts.back().pop_back();  // a target only
   }
   GradientSums gradients(communicator, trained_parameters(roles));
   GatherScope scope(communicator.gathers().get(), GatherQueue::Keep::next);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "models/decoder/packed_texts.h"
 #include "models/decoder/score_head.h"
 #include "models/device/device.h"
 #include "models/weights/gather_queue.h"
@@ -18,31 +19,6 @@
 
 namespace leash {
 namespace {
-
-// Puts sequences one behind the other; positions go on where the prefix ends.
-class PairPacker {
- public:
-  // Returns the row of the sequence's last token.
-  int64_t add(std::span<const int64_t> ids, int64_t prefix, int64_t first_position) {
-    for (size_t i = 0; i < ids.size(); ++i) {
-      ids_.push_back(ids[i]);
-      positions_.push_back(first_position + static_cast<int64_t>(i));
-    }
-    lengths_.push_back(static_cast<int64_t>(ids.size()));
-    prefixes_.push_back(prefix);
-    return static_cast<int64_t>(ids_.size()) - 1;
-  }
-  int64_t num_sequences() const { return static_cast<int64_t>(lengths_.size()); }
-  PackedTokens take() {
-    return {.ids = at::tensor(ids_, at::kLong),
-            .positions = at::tensor(positions_, at::kLong),
-            .lengths = std::move(lengths_),
-            .prefixes = std::move(prefixes_)};
-  }
-
- private:
-  std::vector<int64_t> ids_, positions_, lengths_, prefixes_;
-};
 
 std::vector<std::pair<int64_t, int64_t>> passes_of(PairRefs pairs, int64_t max_tokens) {
   std::vector<int64_t> lengths;
@@ -137,21 +113,19 @@ std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& 
 }
 
 PackedPairs pack_pairs(PairRefs pairs) {
-  PairPacker packer;
-  std::vector<int64_t> chosen_rows, rejected_rows;
+  std::vector<TokenSpan> texts;
+  std::vector<TextGroup> groups;
   for (const PreferencePair* pair : pairs) {
-    const auto common = static_cast<size_t>(pair->common);
-    int64_t prefix = -1;
-    if (common > 0) {
-      prefix = packer.num_sequences();
-      packer.add(std::span(pair->chosen).first(common), -1, 0);
-    }
-    chosen_rows.push_back(
-        packer.add(std::span(pair->chosen).subspan(common), prefix, pair->common));
-    rejected_rows.push_back(
-        packer.add(std::span(pair->rejected).subspan(common), prefix, pair->common));
+    texts.insert(texts.end(), {pair->chosen, pair->rejected});
+    groups.push_back({.num_texts = 2, .shared = pair->common});
   }
-  return {.tokens = packer.take(),
+  const PackedTexts packed = pack_groups(texts, groups);
+  std::vector<int64_t> chosen_rows, rejected_rows;
+  for (int64_t i = 0; i < std::ssize(pairs); ++i) {
+    chosen_rows.push_back(packed.last_row(2 * i));
+    rejected_rows.push_back(packed.last_row(2 * i + 1));
+  }
+  return {.tokens = packed.tokens,
           .chosen_rows = at::tensor(chosen_rows, at::kLong),
           .rejected_rows = at::tensor(rejected_rows, at::kLong)};
 }

@@ -109,7 +109,7 @@ struct Result {
 };
 
 Result run(const Decoder& decoder, const Adapter& adapter, const Case& c) {
-  const PackedTexts texts = pack_shared(c.texts);
+  const PackedTexts texts = pack_shared(std::vector<TokenSpan>(c.texts.begin(), c.texts.end()));
   const PackedTokens& tokens = texts.tokens;
   const at::Tensor targets = tokens.ids.flip(0).contiguous();
   DropoutKey dropout{.seed = 5, .step = 2};

@@ -33,7 +33,7 @@ std::vector<ModuleInfo> small_model() {
     modules.push_back({std::string(layer) + "input_layernorm", ModuleKind::norm, 16, 16});
   }
   modules.push_back({"model.norm", ModuleKind::norm, 16, 16});
-  modules.push_back({"lm_head", ModuleKind::linear, 16, 40});
+  modules.push_back({"lm_head", ModuleKind::linear, 16, 40, false, ModuleRole::lm_head});
   return modules;
 }
 
@@ -212,7 +212,7 @@ TEST(Lora, BiasesAndModulesToSaveAreCopiesOfTheBase) {
 
 TEST(Lora, AScoreHeadIsSavedWithoutBeingNamed) {
   auto modules = small_model();
-  modules.back() = {"score", ModuleKind::linear, 16, 1};
+  modules.back() = score_module(16, 1);
   const auto base = [](int64_t, bool) { return at::zeros({1, 16}); };
   const auto adapter = Adapter::create({.task_type = TaskType::SEQ_CLS}, modules, 1, base);
   EXPECT_NE(adapter.weight_copy(static_cast<int64_t>(modules.size()) - 1), nullptr);

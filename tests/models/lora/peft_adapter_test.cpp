@@ -43,7 +43,10 @@ std::vector<ModuleInfo> modules_of(const std::string& model) {
                        kind == "linear"      ? ModuleKind::linear
                        : kind == "embedding" ? ModuleKind::embedding
                                              : ModuleKind::norm,
-                       entry["in"], entry["out"], entry["bias"]});
+                       entry["in"], entry["out"], entry["bias"],
+                       entry["path"] == "lm_head" ? ModuleRole::lm_head
+                       : entry["path"] == "score" ? ModuleRole::score
+                                                  : ModuleRole::other});
   }
   return modules;
 }

@@ -33,7 +33,7 @@ std::vector<ModuleInfo> deep_model() {
     modules.push_back({prefix + ".input_layernorm", ModuleKind::norm, 16, 16});
   }
   modules.push_back({"model.norm", ModuleKind::norm, 16, 16});
-  modules.push_back({"lm_head", ModuleKind::linear, 16, 40});
+  modules.push_back({"lm_head", ModuleKind::linear, 16, 40, false, ModuleRole::lm_head});
   return modules;
 }
 
@@ -97,7 +97,7 @@ TEST(Trainable, AModuleThatTrainsWholeHasNoUpdate) {
 
 TEST(Trainable, NothingReadsTheLogitsOfAClassifier) {
   auto modules = deep_model();
-  modules.push_back({"score", ModuleKind::linear, 16, 3});
+  modules.push_back(score_module(16, 3));
   LoraConfig config{.task_type = TaskType::SEQ_CLS, .trainable = {".*"}};
   const Names saved = with_trainable_paths(config, modules).modules_to_save;
   EXPECT_EQ(saved.size(), 8u);
