@@ -7,7 +7,7 @@ JOBS ?= $(shell nproc)
 SOURCES = git ls-files '*.h' '*.cpp' '*.cu'
 
 help:            ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z -]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
 
 setup:           ## install what is missing: Debian packages, LibTorch, the model of the quick start
 	@.ci/setup
@@ -24,10 +24,15 @@ test: setup      ## build everything and run all tests
 	@cmake --build --preset release -j $(JOBS)
 	@ctest --preset release
 
+check: setup     ## some tests of one folder of tests/: make check IN=rl T='Gae.*'
+	@[ -f build/release/build.ninja ] || cmake --preset release $(CMAKE_ARGS) >/dev/null
+	@cmake --build --preset release --target $(or $(IN),experiments)_test $(if $(filter cli,$(IN)),leash) -j $(JOBS)
+	@build/release/tests/$(or $(IN),experiments)_test --gtest_filter='$(or $(T),*)'
+
 format: setup    ## rewrite the sources with clang-format
 	@$(SOURCES) | xargs clang-format -i
 
-format-check:
+format-check:    ## fail where clang-format would change something
 	@$(SOURCES) | xargs clang-format --dry-run --Werror
 
 lint:            ## clang-tidy with the short list in .clang-tidy
@@ -51,4 +56,4 @@ bench: build     ## timings; with PEERS=PYTHON those of the peers in turn (exper
 clean:           ## remove the build folders (the cache stays)
 	rm -rf build
 
-.PHONY: help setup build demo test format format-check lint asan tsan cuda mutants bench clean
+.PHONY: help setup build demo test check format format-check lint asan tsan cuda mutants bench clean
