@@ -1,4 +1,4 @@
-// How rules across settings are said, for the checks of every task.
+// Helpers for rules across settings, for the checks of every task.
 #pragma once
 
 #include <optional>
@@ -25,7 +25,7 @@ class Checker {
   void require(bool fine, const std::string& path, const std::string& what) {
     if (!fine) problems_.add(written_, path, what);
   }
-  // An error when a person wrote `path` although `read` says that nobody reads it.
+  // An error when the user wrote `path` although `read` says that nobody reads it.
   void no_effect_unless(bool read, const std::string& path, const std::string& condition) {
     if (!read && written_.contains(path)) {
       problems_.add(written_, path, "has no effect " + condition);
@@ -90,14 +90,14 @@ inline bool same_device(const std::string& a, const std::string& b) {
 // answers.
 inline void check_fsdp(const RunConfig& run, const ModelConfig& model, bool one_device,
                        bool generates, Checker& check) {
-  const bool divides = run.fsdp == Fsdp::full_shard;
-  check.require(!divides || model.quantize == Quantize::none, "run.fsdp",
-                "full_shard divides dense weights alone; with model.quantize each process keeps "
+  const bool shards = run.fsdp == Fsdp::full_shard;
+  check.require(!shards || model.quantize == Quantize::none, "run.fsdp",
+                "full_shard shards dense weights alone; with model.quantize each process keeps "
                 "all of them");
-  check.require(!divides || one_device, "run.fsdp",
-                "full_shard divides the policy's base, which roles on other devices do not share: "
+  check.require(!shards || one_device, "run.fsdp",
+                "full_shard shards the policy's base, which roles on other devices do not share: "
                 "their copy would be whole on each process; leave all roles on devices.policy");
-  check.no_effect_unless(divides, "run.gather_for_generation", "without run.fsdp: full_shard");
+  check.no_effect_unless(shards, "run.gather_for_generation", "without run.fsdp: full_shard");
   check.no_effect_unless(generates, "run.gather_for_generation", "where no answers are sampled");
 }
 

@@ -105,7 +105,7 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_fsdp(setup.run, setup.model, one_device, /*generates=*/true, checker);
   checker.require(setup.lanes.scoring_group == 0 || setup.run.fsdp != Fsdp::full_shard,
                   "lanes.scoring_group",
-                  "ranks gather divided weights in one order, which groups of their own would mix; "
+                  "ranks gather sharded weights in one order, which groups of their own would mix; "
                   "leave it at 0 with run.fsdp: full_shard");
   checker.require(setup.run.save_strategy != SaveStrategy::epoch, "run.save_strategy",
                   "epoch is for the supervised tasks: an iteration of PPO may cross epochs");

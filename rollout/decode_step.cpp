@@ -43,7 +43,7 @@ class CudaGraph final : public RecordedWork {
     } catch (...) {
       try {
         graph_.capture_end();
-      } catch (const c10::Error&) {  // what went wrong first is what is said
+      } catch (const c10::Error&) {  // the first error is reported
       }
       throw;
     }
@@ -59,13 +59,13 @@ class CudaGraph final : public RecordedWork {
 
 }  // namespace
 
-bool recordable(at::Device device, bool divided) { return device.is_cuda() && !divided; }
+bool recordable(at::Device device, bool sharded) { return device.is_cuda() && !sharded; }
 
 DecodeStep::DecodeStep(const Decoder& decoder, const Adapter* adapter, KvCache& cache, bool record)
     : decoder_(decoder),
       adapter_(adapter),
       cache_(cache),
-      record_(record && recordable(decoder.device(), decoder.divided())),
+      record_(record && recordable(decoder.device(), decoder.sharded())),
       inputs_(at::zeros({2, cache.num_slots()},
                         at::TensorOptions(at::kLong).device(decoder.device()))) {}
 

@@ -26,9 +26,9 @@ class RecordedWork {
 };
 
 // Whether steps on `device` can be recorded at all: on a GPU, with weights that stay where they
-// are. What is gathered for a use (Decoder::divided) is at another address the next time, and comes
+// are. What is gathered for a use (Decoder::sharded) is at another address the next time, and comes
 // by another thread, which no recording has.
-bool recordable(at::Device device, bool divided);
+bool recordable(at::Device device, bool sharded);
 
 class DecodeStep {
  public:

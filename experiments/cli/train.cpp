@@ -147,7 +147,7 @@ RunOutcome train_or_say_where_to_go_on(Trainer& trainer, InterruptGuard& guard, 
 // Threads of one operation: what the recipe says, or this process's part of the machine.
 int64_t threads_of(const RunConfig& run, const Launch& launch) {
   if (run.threads > 0 || launch.local_size == 1) return run.threads;
-  // Launchers that bind a process to its part leave no more than that to divide.
+  // Launchers that bind a process to its part leave no more than that to split.
   const int64_t share = std::thread::hardware_concurrency() / launch.local_size;
   return std::clamp<int64_t>(share, 1, usable_cores());
 }
@@ -205,7 +205,7 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   for (const std::string& message : folder.messages()) console.message(message);
   console.message("run: " + folder.path().string());
   if (communicator.size() > 1) {
-    console.message(fmt::format("{} processes divide the work", communicator.size()));
+    console.message(fmt::format("{} processes split the work", communicator.size()));
   }
 
   if (communicator.leads()) warn_of_slow_dtype(experiment, console);

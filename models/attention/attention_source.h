@@ -1,4 +1,4 @@
-// What the passes of fused attention read, and how they are divided among threads. Internal to
+// What the passes of fused attention read, and how they are split among threads. Internal to
 // models/attention/fused_attention*.cpp.
 #pragma once
 
@@ -79,7 +79,7 @@ struct AttentionUnit {
 
 // A sequence's rows in `parts` of about the same cost: the first rows of each, and the end. Whole
 // groups of `step` rows, where rows suffice.
-inline std::vector<int64_t> divided_rows(const SequenceRows& place, int64_t parts, int64_t step) {
+inline std::vector<int64_t> split_rows(const SequenceRows& place, int64_t parts, int64_t step) {
   const auto cost = [&](int64_t end) {
     return AttentionUnit{.place = place, .begin = 0, .end = end}.cost();
   };

@@ -130,7 +130,7 @@ std::vector<AttentionUnit> units_of(const std::vector<SequenceRows>& places, int
   std::vector<AttentionUnit> units;
   for (const SequenceRows& place : places) {
     const int64_t whole = AttentionUnit{.place = place, .end = place.rows}.cost();
-    const std::vector<int64_t> begins = divided_rows(place, pieces_of(whole, wanted), kFewestRows);
+    const std::vector<int64_t> begins = split_rows(place, pieces_of(whole, wanted), kFewestRows);
     for (size_t part = 0; part + 1 < begins.size(); ++part) {
       for (int64_t kv_head = 0; kv_head < kv_heads; ++kv_head) {
         units.push_back(

@@ -19,7 +19,7 @@ using namespace attention_tiles;  // NOLINT: internal to these files
 
 constexpr int64_t kQueries = 64;       // of a block: rows that gradients of keys are summed over
 constexpr int64_t kKeys = 6 * kLanes;  // of a block
-constexpr int64_t kRowsOfPart = 256;   // a longer sequence is divided,
+constexpr int64_t kRowsOfPart = 256;   // a longer sequence is split
 constexpr int64_t kMostParts = 8;      // into as many parts at most
 
 // Gradients of a unit's keys and values, [vectors kLanes, head_dim] each: in memory that units
@@ -203,7 +203,7 @@ Division divide(const std::vector<SequenceRows>& places, const AttentionSource& 
     const SequenceRows& place = places[i];
     if (place.rows > 0) by_begin[place.begin] = i;
     begins.push_back(
-        divided_rows(place, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
+        split_rows(place, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
     const auto parts = static_cast<int64_t>(begins.back().size()) - 1;
     adding[i] += parts;
     if (place.prefix_rows > 0) adding[by_begin.at(place.prefix_begin)] += parts;

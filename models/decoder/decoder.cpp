@@ -165,7 +165,7 @@ const std::vector<ModuleInfo>& Decoder::modules() const { return state_->modules
 int64_t Decoder::num_parameters() const { return state_->num_parameters; }
 
 int64_t Decoder::weight_bytes() const { return state_->bytes(); }
-bool Decoder::divided() const { return state_->gathers != nullptr; }
+bool Decoder::sharded() const { return state_->gathers != nullptr; }
 std::string Decoder::weights_digest() const { return state_->digest(); }
 at::Tensor Decoder::base_value(int64_t module, bool bias) const {
   return state_->value(module, bias);

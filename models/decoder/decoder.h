@@ -34,9 +34,9 @@ struct LoadOptions {
   // none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense. Norms and
   // biases are always dense.
   Quantize quantize = Quantize::none;
-  // Products in 8 bits, without gradients and only near what the weights say (models/quant/
-  // byte_tiles.h): for `generate --fast`. A GGUF's blocks keep their codes, embedding and lm_head
-  // are kept that way too. Not with `quantize`, on the CPU only.
+  // 8-bit products: approximate, inference only (models/quant/byte_tiles.h), for `generate --fast`.
+  // A GGUF's blocks keep their codes, embedding and lm_head are kept that way too. Not with
+  // `quantize`, on the CPU only.
   bool fast = false;
   at::Device device = at::kCPU;
   // With these, this rank's part of the weights, and what is computed with them comes from all
@@ -76,15 +76,15 @@ class Decoder {
   at::ScalarType dtype() const;
   // Where weights and hidden states are; adapters and heads have to be there too.
   at::Device device() const;
-  // Everything that an adapter may address, in a fixed order. The last one is "lm_head" where it is
-  // not tied.
+  // All modules that an adapter may address, in a fixed order. The last one is "lm_head" where it
+  // is not tied.
   const std::vector<ModuleInfo>& modules() const;
   int64_t num_parameters() const;
-  // Memory of all frozen weights; of this rank's part where they are divided.
+  // Memory of all frozen weights; of this rank's part where they are sharded.
   int64_t weight_bytes() const;
-  // Whether the weights are divided between ranks: gathered for their uses, each time to another
-  // address, by another thread.
-  bool divided() const;
+  // True if weights are sharded: gathered on demand by a background thread, at a new address each
+  // time.
+  bool sharded() const;
   // A copy of a module's frozen weight or bias: where trained copies start (Adapter::create's
   // BaseValues), and what is merged on export.
   at::Tensor base_value(int64_t module, bool bias) const;

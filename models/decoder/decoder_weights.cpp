@@ -35,7 +35,7 @@ class Loader {
     if (options_.fast && columns % kByteBlock == 0) {
       return load_fast_weight(*checkpoint_.tensors, names);
     }
-    // What is divided is put together on the host: a device only ever gets this rank's part of it.
+    // Sharded weights are joined on the host: a device only ever gets this rank's part of them.
     return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize,
                        options_.gathers == nullptr ? options_.device : at::kCPU);
   }
@@ -179,7 +179,7 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
     if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
   }
   if (options.gathers != nullptr && options.quantize != Quantize::none) {
-    throw ConfigError("quantised weights are not divided between ranks");
+    throw ConfigError("quantised weights are not sharded");
   }
   TORCH_CHECK(!options.fast || (options.quantize == Quantize::none && options.device.is_cpu() &&
                                 options.gathers == nullptr),

@@ -9,7 +9,7 @@
 
 namespace leash {
 
-// Of some logits z (already divided by the temperature) with the largest m: Σ exp(z - m) and
+// The largest m of some logits z (already divided by the temperature), Σ exp(z - m) and
 // Σ exp(z - m) (z - m).
 struct RunningSoftmax {
   double largest = -INFINITY;

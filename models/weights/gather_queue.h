@@ -1,7 +1,7 @@
 // The one ordered queue through which a rank gets the parts of frozen weights that other ranks
 // hold.
 //
-// Weights are divided by units (a transformer block, the embedding). Who multiplies with one asks
+// Weights are sharded by units (a transformer block, the embedding). Who multiplies with one asks
 // for its unit; the queue's thread does the collectives, one after another. Before each, the ranks
 // tell each other which unit they want next, and all gather the one that the lowest of them needs
 // (else: would like to have ahead). So the order is the same on all ranks whatever each of them

@@ -1,4 +1,4 @@
-// How weights that other ranks hold come here: the one thing that models/ asks of them. Who the
+// How a sharded weight fetches other ranks' parts: the one thing that models/ asks of them. Who the
 // ranks are, and how they talk, is not known here.
 #pragma once
 

@@ -86,7 +86,7 @@ ClassificationEvaluation evaluate_texts(const Classifier& classifier,
 ClassificationTrainer::ClassificationTrainer(ClassificationSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
       communicator_(context.communicator),
-      classifier_(load_classifier(setup_, divided_base(setup_.run, communicator_))),
+      classifier_(load_classifier(setup_, sharded_base(setup_.run, communicator_))),
       order_(order_of(setup_, data().train.texts)),
       loop_(setup_.classification, setup_.run, classifier_.model, order_, context) {
   if (context.folder.snapshot()) {
@@ -95,7 +95,7 @@ ClassificationTrainer::ClassificationTrainer(ClassificationSetup setup, const Ru
   announce(context.console);
 }
 
-// What the run is about to do, for the person.
+// What the run is about to do, for the user.
 void ClassificationTrainer::announce(Console& console) {
   loop_.announce_model();
   console.message("training data: " + data().train.summary(data().classes));
@@ -123,7 +123,7 @@ RunOutcome ClassificationTrainer::train(const std::function<bool()>& interrupted
   return loop_.train(task, interrupted);
 }
 
-// Of the mean loss over the batch's texts: the adapter's and its score head's.
+// Gradients of the mean loss over the batch's texts: the adapter's and its score head's.
 BatchResult ClassificationTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
                                              double loss_scale) {
   std::vector<const LabelledText*> texts;

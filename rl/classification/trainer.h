@@ -23,7 +23,7 @@ struct Classifier {
 
 // The base of model.path, the data, and the adapter of `lora:` with its score head. FormatError
 // when a token is not in the model's vocabulary, or when lora.path is a classifier of other
-// classes; ConfigError. With `gathers`, the base is divided between the ranks.
+// classes; ConfigError. With `gathers`, the base is sharded between the ranks.
 Classifier load_classifier(const ClassificationSetup& setup,
                            const std::shared_ptr<GatherQueue>& gathers = nullptr);
 

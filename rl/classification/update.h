@@ -35,7 +35,7 @@ struct ClassificationSums {
 };
 
 // Gradients of one optimizer step's texts in micro-batches, as .grad of the adapter's parameters
-// (which have none before). The ranks divide the texts by length; the loss is the mean over all of
+// (which have none before). The ranks split the texts by length; the loss is the mean over all of
 // them. Dropout is keyed by (seed, step, text). Gradients are those of `loss_scale` times the loss,
 // which float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 ClassificationSums accumulate_gradients(TextRefs texts, int64_t step,
@@ -53,7 +53,7 @@ struct ClassifiedText {
   bool operator==(const ClassifiedText&) const = default;
 };
 
-// No dropout, no gradients; divided likewise, and every rank gets all of them.
+// No dropout, no gradients; split likewise, and every rank gets all of them.
 std::vector<ClassifiedText> held_out_classes(TextRefs texts, int64_t micro_batch_tokens,
                                              const AdaptedDecoder& model,
                                              Communicator& communicator);

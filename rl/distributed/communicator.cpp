@@ -25,8 +25,8 @@ class SingleCommunicator final : public Communicator {
 
 }  // namespace
 
-void Communicator::divide_weights() {
-  TORCH_CHECK(gathers_ == nullptr, "weights are divided once");
+void Communicator::shard_weights() {
+  TORCH_CHECK(gathers_ == nullptr, "weights are sharded once");
   gathers_ = std::make_shared<GatherQueue>(open_gatherer());
   if (size() > 1) return_host_memory();  // gathered blocks come and go all the time
 }

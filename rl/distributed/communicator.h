@@ -57,15 +57,15 @@ class Communicator {
   virtual void report_failure(const std::exception& why) noexcept = 0;
 
   // From now on there is gathers(): all ranks call it once, before models are loaded.
-  void divide_weights();
-  // Through which frozen weights that are divided between the ranks are gathered; nullptr where
-  // they are not. May outlive this, but is of no use then.
+  void shard_weights();
+  // The queue that gathers sharded weights; nullptr where weights are whole. May outlive this, but
+  // is of no use then.
   const std::shared_ptr<GatherQueue>& gathers() const { return gathers_; }
 
   // Whether sums may be under way while weights are gathered. All ranks say the same.
   virtual bool sums_beside_gathers() const { return true; }
 
-  // The one that writes files and talks to the person.
+  // The one that writes files and talks to the user.
   bool leads() const { return rank() == 0; }
 
   // From now on every all-reduce leaves a span in it. nullptr: nowhere.

@@ -5,7 +5,7 @@
 
 namespace leash {
 
-std::vector<std::vector<int64_t>> divide(std::span<const int64_t> costs, int64_t num_ranks) {
+std::vector<std::vector<int64_t>> split_by_cost(std::span<const int64_t> costs, int64_t num_ranks) {
   std::vector<int64_t> order(costs.size());
   std::iota(order.begin(), order.end(), 0);
   std::ranges::stable_sort(order, [&](int64_t a, int64_t b) { return costs[a] > costs[b]; });
@@ -21,7 +21,7 @@ std::vector<std::vector<int64_t>> divide(std::span<const int64_t> costs, int64_t
 }
 
 std::vector<int64_t> own_share(std::span<const int64_t> costs, const Communicator& communicator) {
-  return divide(costs, communicator.size())[static_cast<size_t>(communicator.rank())];
+  return split_by_cost(costs, communicator.size())[static_cast<size_t>(communicator.rank())];
 }
 
 }  // namespace leash

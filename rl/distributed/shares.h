@@ -1,4 +1,4 @@
-// How the ranks of a run divide work among them.
+// How the ranks of a run split work.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -14,11 +14,11 @@
 
 namespace leash {
 
-// Items with costs, divided so that the dearest share is cheap: the dearest item goes first, each
+// Items with costs, split so that the dearest share is cheap: the dearest item goes first, each
 // to the rank with the least so far (Graham 1969, longest processing time first); ties go to the
 // earlier item and the lower rank. Returns the indices of each rank's items, rising; a rank may get
 // none. A pure function of its arguments; one rank gets all in their order.
-std::vector<std::vector<int64_t>> divide(std::span<const int64_t> costs, int64_t num_ranks);
+std::vector<std::vector<int64_t>> split_by_cost(std::span<const int64_t> costs, int64_t num_ranks);
 
 // This rank's share of it.
 std::vector<int64_t> own_share(std::span<const int64_t> costs, const Communicator& communicator);
@@ -31,7 +31,7 @@ std::vector<T> gather_shares(std::span<const int64_t> costs, const std::vector<T
   static_assert(std::is_trivially_copyable_v<T>);
   const auto everyones = communicator.all_gather(
       std::string(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(T)));
-  const auto shares = divide(costs, communicator.size());
+  const auto shares = split_by_cost(costs, communicator.size());
   std::vector<T> all(costs.size());
   for (size_t rank = 0; rank < shares.size(); ++rank) {
     TORCH_CHECK(everyones[rank].size() == shares[rank].size() * sizeof(T), "rank ", rank,

@@ -38,7 +38,7 @@ ModelFacts facts_of(const Checkpoint& checkpoint);
 int64_t num_parameters(const ModelFacts& model);
 int64_t weight_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize quantize);
 
-// Decoder::weight_bytes() of a rank where dense weights are divided between `ranks`, and what is
+// Decoder::weight_bytes() of a rank where dense weights are sharded between `ranks`, and what is
 // gathered of them (nothing by one rank, which has all).
 struct ShardedBytes {
   int64_t held = 0;      // this rank's parts, and what stays whole
@@ -58,7 +58,7 @@ int64_t loading_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize qu
 
 // Bytes of one element.
 int64_t element_bytes(at::ScalarType dtype);
-// Of what trains and of statistics: float32, or float64 beside float64 weights.
+// The same for what trains and for statistics: float32, or float64 beside float64 weights.
 int64_t wide_bytes(at::ScalarType dtype);
 
 }  // namespace leash

@@ -81,8 +81,8 @@ bool gathers_for_every_token(const PpoSetup& setup) {
 PlanItem model_item(const std::string& role, const ModelFacts& model, Quantize quantize,
                     const PpoSetup& setup, const PlanOptions& options) {
   const at::ScalarType dtype = dtype_of(setup);
-  const bool divided = setup.run.fsdp == Fsdp::full_shard && quantize == Quantize::none;
-  return divided ? sharded_item(role, model, dtype, options.ranks)
+  const bool sharded = setup.run.fsdp == Fsdp::full_shard && quantize == Quantize::none;
+  return sharded ? sharded_item(role, model, dtype, options.ranks)
                  : weights_item(role, model, dtype, quantize);
 }
 
@@ -245,8 +245,8 @@ int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& siz
   return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40;
 }
 
-// Models whose weights are divided, and which a phase runs through; the base first.
-std::vector<ModelFacts> divided_models(const PpoSetup& setup, const Roles& roles, bool rollout) {
+// Models whose weights are sharded, and which a phase runs through; the base first.
+std::vector<ModelFacts> sharded_models(const PpoSetup& setup, const Roles& roles, bool rollout) {
   std::vector<ModelFacts> models = {roles.base};
   if (rollout) return models;
   if (roles.reference_model) models.push_back(*roles.reference_model);
@@ -267,11 +267,11 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
                  const PlanOptions& options, Plan& plan) {
   const at::ScalarType dtype = dtype_of(setup);
   const bool all = setup.run.gather_for_generation;
-  const auto models = divided_models(setup, roles, /*rollout=*/false);
+  const auto models = sharded_models(setup, roles, /*rollout=*/false);
   for (PlanPhase& phase : plan.phases) {
     const bool rollout = phase.name == "rollout";
     if (rollout || phase.name == "scoring" || phase.name == "held-out answers") {
-      phase.items.push_back(gathered_item(rollout ? divided_models(setup, roles, true) : models,
+      phase.items.push_back(gathered_item(rollout ? sharded_models(setup, roles, true) : models,
                                           dtype, all, options.ranks));
     } else if (phase.name == "update") {
       phase.items.push_back(gathered_item(models, dtype, /*all=*/false, options.ranks));

@@ -78,7 +78,7 @@ struct PolicyConfig {
 template <class Config, class Visitor>
 void visit_policy_fields(Config& c, Visitor&& visit) {
   visit("total_episodes", c.total_episodes, "answers sampled in the whole run", at_least(1));
-  visit("batch_size", c.batch_size, "answers per iteration; several processes divide them",
+  visit("batch_size", c.batch_size, "answers per iteration; several processes split them",
         at_least(1));
   visit("num_mini_batches", c.num_mini_batches, "optimizer steps per epoch", at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,

@@ -44,7 +44,7 @@ struct Evaluation {
 };
 
 // Both ways of decoding; draws are keyed so that every evaluation of a run uses the same ones. The
-// ranks divide the answers among them by expected length; all get the whole evaluation.
+// ranks split the answers by expected length; all get the whole evaluation.
 std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& config,
                                  const PolicyRoles& roles, const std::vector<PromptRecord>& prompts,
                                  Lanes& lanes, Communicator& communicator);

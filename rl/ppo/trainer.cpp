@@ -48,7 +48,7 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
       folder_(context.folder),
       communicator_(context.communicator),
       console_(context.console),
-      roles_(load_ppo_roles(setup_, divided_base(setup_.run, communicator_))),
+      roles_(load_ppo_roles(setup_, sharded_base(setup_.run, communicator_))),
       optimizers_(setup_.ppo, roles_),
       lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
              setup_.devices.streams()),
@@ -111,7 +111,7 @@ Metrics PpoTrainer::iterate() {
   PhaseClock clock;
   const double gathered_before = gathered_megabytes(communicator_);
 
-  // 1. Sample: the next prompts, divided between the ranks, answered by the policy. A shared critic
+  // 1. Sample: the next prompts, split between the ranks, answered by the policy. A shared critic
   // reads its values from the same states.
   console_.phase("sampling");
   const auto uses = [this] { return memory_uses(roles_); };
@@ -157,7 +157,7 @@ Metrics PpoTrainer::iterate() {
   Metrics metrics = experience_metrics(experience, state_.kl_coef);
   const double scoring_seconds = clock.lap();
 
-  // 4. Update: epochs of shuffled minibatches, each divided between the ranks; only LoRA and the
+  // 4. Update: epochs of shuffled minibatches, each split between the ranks; only LoRA and the
   // critic change.
   console_.phase("updating");
   const LearningRates rates = learning_rates(state_.step);

@@ -25,7 +25,7 @@ struct RewardSample {
   bool ended = false;                // by itself, not by the length
 };
 
-// The seam for everything that can judge an answer. External programs and endpoints will be further
+// The seam for all that can judge an answer. External programs and endpoints will be further
 // implementations.
 class RewardSource {
  public:
@@ -47,7 +47,7 @@ struct RewardContext {
   at::ScalarType dtype = at::kFloat;            // of a reward model
   at::Device device = at::kCPU;                 // of a reward model
   int64_t micro_batch_tokens = 4096;
-  std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are divided
+  std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are sharded
 };
 
 // What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no

@@ -74,14 +74,14 @@ RewardTrainer::RewardTrainer(RewardSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
       communicator_(context.communicator),
       data_(read_preferences_first(setup_)),
-      model_(load_reward_model(setup_, divided_base(setup_.run, communicator_))),
+      model_(load_reward_model(setup_, sharded_base(setup_.run, communicator_))),
       order_(order_of(setup_, data_.train.pairs)),
       loop_(setup_.reward, setup_.run, model_, order_, context),
       tokens_seen_(tokens_of_steps(order_, data_.train.pairs, loop_.state().step)) {
   announce(context.console);
 }
 
-// What the run is about to do, for the person.
+// What the run is about to do, for the user.
 void RewardTrainer::announce(Console& console) {
   loop_.announce_model();
   console.message("training data: " + data_.train.counts.text());
@@ -108,7 +108,7 @@ RunOutcome RewardTrainer::train(const std::function<bool()>& interrupted) {
   return loop_.train(task, interrupted);
 }
 
-// Of the mean loss over the batch's pairs: the adapter's and its score head's.
+// Gradients of the mean loss over the batch's pairs: the adapter's and its score head's.
 BatchResult RewardTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
                                      double loss_scale) {
   std::vector<const PreferencePair*> pairs;

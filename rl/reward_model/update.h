@@ -19,15 +19,15 @@
 namespace leash {
 
 // The base of model.path, and the adapter with its score head. FormatError, ConfigError.
-// With `gathers`, the frozen base is divided between the ranks.
+// With `gathers`, the frozen base is sharded between the ranks.
 TrainedModel load_reward_model(const RewardSetup& setup,
                                const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
 using PairRefs = std::span<const PreferencePair* const>;
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs);
 
-// Pairs packed end to end: what a pair's sequences begin with stands there once and both continue
-// it, so that it goes through the model once.
+// Pairs packed end to end: the prefix that a pair's sequences share stands there once and both
+// continue it, so that it goes through the model once.
 struct PackedPairs {
   PackedTokens tokens;
   at::Tensor chosen_rows;    // [pairs] the row of each chosen sequence's last token
@@ -59,10 +59,10 @@ struct RewardSums {
 };
 
 // Gradients of one optimizer step's pairs in micro-batches, as .grad of the adapter's parameters
-// (which have none before). The ranks divide the pairs by length; the loss is the mean over all of
-// them. Dropout (without disable_dropout) is keyed by
-// (seed, step, pair and part). Gradients are those of `loss_scale` times the loss, which float16
-// needs (rl/optim/grad_scaler.h); the sums are without it.
+// (which have none before). The ranks split the pairs by length; the loss is the mean over all of
+// them. Dropout (without disable_dropout) is keyed by (seed, step, pair and part). Gradients are
+// those of `loss_scale` times the loss, which float16 needs (rl/optim/grad_scaler.h); the sums are
+// without it.
 RewardSums accumulate_gradients(PairRefs pairs, int64_t step, const RewardSetup& setup,
                                 const AdaptedDecoder& model, Communicator& communicator,
                                 double loss_scale = 1.0);
@@ -82,7 +82,7 @@ struct ScoredPair {
   bool operator==(const ScoredPair&) const = default;
 };
 
-// No dropout, no gradients; divided likewise, and every rank gets all scores.
+// No dropout, no gradients; split likewise, and every rank gets all scores.
 std::vector<ScoredPair> held_out_scores(PairRefs pairs, int64_t micro_batch_tokens,
                                         const AdaptedDecoder& model, Communicator& communicator);
 

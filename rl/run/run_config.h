@@ -28,7 +28,7 @@ struct EnumNames<SaveStrategy> {
       {SaveStrategy::no, "no"}, {SaveStrategy::steps, "steps"}, {SaveStrategy::epoch, "epoch"}};
 };
 
-// FSDP's strategies, as far as they are meant here: nothing is divided, or the frozen base is.
+// FSDP's strategies that exist here: nothing is sharded, or the frozen base is.
 enum class Fsdp { no_shard, full_shard };
 template <>
 struct EnumNames<Fsdp> {
@@ -73,7 +73,7 @@ void visit_fields(Config& c, Visitor&& visit) {
       "0: either ends it at once)",
       at_least(0));
   visit("threads", c.threads,
-        "threads of one operation (0: all cores, divided between the processes of a machine)",
+        "threads of one operation (0: all cores, split between the processes of a machine)",
         at_least(0));
   visit("ddp_backend", c.ddp_backend,
         "how several processes talk: gloo, or nccl (builds with CUDA and NCCL)");

@@ -37,8 +37,8 @@ RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t fir
       .writes = communicator.leads()};
 }
 
-std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& communicator) {
-  if (run.fsdp == Fsdp::full_shard) communicator.divide_weights();
+std::shared_ptr<GatherQueue> sharded_base(const RunConfig& run, Communicator& communicator) {
+  if (run.fsdp == Fsdp::full_shard) communicator.shard_weights();
   return communicator.gathers();
 }
 

@@ -44,13 +44,13 @@ class PhaseClock {
 void require_best_snapshot(const std::filesystem::path& run_dir, std::optional<int64_t> best,
                            int64_t step);
 
-// Of several ranks only the leader writes.
+// Options of the run's log: of several ranks only the leader writes.
 RunLogOptions log_options(const RunConfig& run, int64_t total_steps, int64_t first_step,
                           const Communicator& communicator);
 
 // What the ranks of this run gather frozen weights through; nullptr where each has all of them.
 // All ranks call it once, before they load models.
-std::shared_ptr<GatherQueue> divided_base(const RunConfig& run, Communicator& communicator);
+std::shared_ptr<GatherQueue> sharded_base(const RunConfig& run, Communicator& communicator);
 
 // Weights that came to this rank so far, 10⁶ bytes.
 double gathered_megabytes(const Communicator& communicator);

@@ -79,14 +79,14 @@ SftTrainer::SftTrainer(SftSetup setup, const RunContext& context)
     : setup_(std::move(setup)),
       communicator_(context.communicator),
       data_(read_data_first(setup_)),
-      model_(load_sft_model(setup_, divided_base(setup_.run, communicator_))),
+      model_(load_sft_model(setup_, sharded_base(setup_.run, communicator_))),
       rows_(rows_of(setup_, model_, data_.train.samples)),
       order_(order_of(setup_, data_.train.samples, rows_)),
       loop_(setup_.sft, setup_.run, model_, order_, context) {
   announce(context.console);
 }
 
-// What the run is about to do, for the person.
+// What the run is about to do, for the user.
 void SftTrainer::announce(Console& console) {
   loop_.announce_model();
   console.message("training data: " + data_.train.counts.text());
@@ -110,7 +110,7 @@ RunOutcome SftTrainer::train(const std::function<bool()>& interrupted) {
   return loop_.train(task, interrupted);
 }
 
-// Of the mean loss over the batch's trained tokens.
+// Gradients of the mean loss over the batch's trained tokens.
 BatchResult SftTrainer::gradients(const std::vector<int64_t>& rows, int64_t step,
                                   double loss_scale) {
   std::vector<const SftSample*> samples;

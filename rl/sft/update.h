@@ -15,7 +15,7 @@
 namespace leash {
 
 using SftModel = TrainedModel;
-// With `gathers`, the frozen base is divided between the ranks.
+// With `gathers`, the frozen base is sharded between the ranks.
 SftModel load_sft_model(const SftSetup& setup,
                         const std::shared_ptr<GatherQueue>& gathers = nullptr);
 
@@ -33,16 +33,16 @@ struct SftSums {
 using SampleRefs = std::span<const SftSample* const>;
 
 // Gradients of one optimizer step's samples in micro-batches, as .grad of the adapter's parameters
-// (which have none before). The ranks divide the samples by length; sums and gradients are those of
+// (which have none before). The ranks split the samples by length; sums and gradients are those of
 // all samples on every rank. The loss is the mean over the trained tokens of all samples together,
-// so that how they are divided and cut into passes changes nothing but rounding. Dropout and noise
+// so that how they are split and cut into passes changes nothing but rounding. Dropout and noise
 // are keyed by (seed, step, sample). Gradients are those of `loss_scale` times the loss, which
 // float16 needs (rl/optim/grad_scaler.h); the sums are without it.
 SftSums accumulate_gradients(SampleRefs samples, int64_t step, const SftSetup& setup,
                              const AdaptedDecoder& model, Communicator& communicator,
                              double loss_scale = 1.0);
 
-// No dropout, no noise, no label smoothing; divided likewise. Metrics: eval/loss (mean -log p over
+// No dropout, no noise, no label smoothing; split likewise. Metrics: eval/loss (mean -log p over
 // trained tokens), eval/perplexity (its exponential), eval/mean_token_accuracy, eval/tokens.
 SftSums held_out_sums(SampleRefs samples, int64_t micro_batch_tokens, const AdaptedDecoder& model,
                       Communicator& communicator);

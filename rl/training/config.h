@@ -61,7 +61,7 @@ void visit_training_fields(Config& c, Visitor&& visit) {
   visit("gradient_accumulation_steps", c.gradient_accumulation_steps,
         "an optimizer step takes this many times per_device_train_batch_size rows; its loss is "
         "the mean over all of them together (over trained tokens, or pairs); several processes "
-        "divide them (the batch does not grow with their number)",
+        "split them (the batch does not grow with their number)",
         at_least(1));
   visit("micro_batch_tokens", c.micro_batch_tokens,
         "tokens of one forward and backward pass (a longer row runs alone); changes memory, not "

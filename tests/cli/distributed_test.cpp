@@ -1,4 +1,4 @@
-// leash train as several processes: the run of one, divided. float64 and Gloo; what stays different
+// leash train as several processes: the run of one, split. float64 and Gloo; what stays different
 // is the order in which sums are added up.
 #include <csignal>
 #include <set>

@@ -21,7 +21,7 @@ Lines joined(Lines a, const Lines& b) {
 
 class ShardedWorkspace : public DistributedWorkspace {
  public:
-  // Everything that a run leaves, but for clocks, memory and the settings themselves.
+  // What a run leaves, but for clocks, memory and the settings themselves.
   void expect_same_run(const std::string& a, const std::string& b) const {
     const Lines left = metrics(a), right = metrics(b);
     ASSERT_EQ(left.size(), right.size());
@@ -118,7 +118,7 @@ TEST(ShardedBase, PpoWithOtherModelsGivesTheSameBits) {
   }
 }
 
-// The run goes on from its last snapshot, with whole weights or divided ones, on any number of
+// The run goes on from its last snapshot, with whole weights or sharded ones, on any number of
 // ranks; on as many as before with the same bits.
 TEST(ShardedBase, AKilledRankEndsTheRunAndTheSnapshotGoesOn) {
   const ShardedWorkspace work;

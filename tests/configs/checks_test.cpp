@@ -36,10 +36,10 @@ void expect(const std::vector<Case>& cases) {
 
 TEST(Checks, TheLeastRecipeIsFine) { expect({{"", ""}}); }
 
-TEST(Checks, ADividedBaseIsDense) {
+TEST(Checks, AShardedBaseIsDense) {
   (void)testing::pretend_device();
   const std::string elsewhere =
-      "r.yaml:5: run.fsdp: full_shard divides the policy's base, which roles on other devices do "
+      "r.yaml:5: run.fsdp: full_shard shards the policy's base, which roles on other devices do "
       "not share: their copy would be whole on each process; leave all roles on devices.policy";
   expect({
       {"run: {fsdp: full_shard}", ""},
@@ -52,7 +52,7 @@ TEST(Checks, ADividedBaseIsDense) {
       {"run: {gather_for_generation: false}",
        "r.yaml:4: run.gather_for_generation: has no effect without run.fsdp: full_shard"},
       {"model: {quantize: nf4}\nrun: {fsdp: full_shard}",
-       "r.yaml:5: run.fsdp: full_shard divides dense weights alone; with model.quantize each "
+       "r.yaml:5: run.fsdp: full_shard shards dense weights alone; with model.quantize each "
        "process keeps all of them"},
   });
 }

@@ -1,4 +1,4 @@
-// resolved.yaml reproduces a run: it reads back to an equal text, for everything that can be set.
+// resolved.yaml reproduces a run: it reads back to an equal text, for all settings.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -95,7 +95,7 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
   }
   // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
   // have what the other kind lacks, `save_steps` is for that strategy alone, groups are not for
-  // divided weights, and the only device that is everywhere is the CPU.
+  // sharded weights, and the only device that is everywhere is the CPU.
   EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
                                      "    path: null", "    quantize: none", "    words: []",
                                      "    command: null", "  policy: cpu", "  scoring_group: 0",

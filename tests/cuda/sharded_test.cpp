@@ -1,4 +1,4 @@
-// Frozen weights divided between ranks on one GPU: ranks that are threads and gather through its
+// Frozen weights sharded between ranks on one GPU: ranks that are threads and gather through its
 // memory, two processes over Gloo, and NCCL with one rank.
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
@@ -46,7 +46,7 @@ std::vector<at::Tensor> run_pass(const Decoder& decoder, const Adapter& adapter,
   return results;
 }
 
-// Whole and divided weights may lie differently, for which cuBLAS may choose other kernels.
+// Whole and sharded weights may lie differently, for which cuBLAS may choose other kernels.
 void expect_near(const std::vector<at::Tensor>& actual, const std::vector<at::Tensor>& expected) {
   ASSERT_EQ(actual.size(), expected.size());
   for (size_t i = 0; i < actual.size(); ++i) {
@@ -56,13 +56,13 @@ void expect_near(const std::vector<at::Tensor>& actual, const std::vector<at::Te
 }
 
 void expect_whole_results(const QueuePtr& queue, bool backward = true) {
-  const auto whole = load(nullptr), divided = load(queue);
-  EXPECT_EQ(divided->weights_digest(), whole->weights_digest());
+  const auto whole = load(nullptr), sharded = load(queue);
+  EXPECT_EQ(sharded->weights_digest(), whole->weights_digest());
   const Adapter adapter = adapter_there();
   const auto expected = run_pass(*whole, adapter, backward);
   for (int round = 0; round < 10; ++round) {
     GatherScope scope(queue.get(), round % 2 == 0 ? Keep::next : Keep::all);
-    const auto results = run_pass(*divided, adapter, backward);
+    const auto results = run_pass(*sharded, adapter, backward);
     scope.finish();
     expect_near(results, expected);
   }
@@ -74,7 +74,7 @@ void expect_whole_results(const QueuePtr& queue, bool backward = true) {
   config.max_batch = 4;
   for (const Keep keep : {Keep::all, Keep::next, Keep::all}) {
     GatherScope scope(queue.get(), keep);
-    const auto answers = RolloutEngine(divided, std::nullopt).generate(prompts, &adapter, config);
+    const auto answers = RolloutEngine(sharded, std::nullopt).generate(prompts, &adapter, config);
     scope.finish();
     const auto plain = RolloutEngine(whole, std::nullopt).generate(prompts, &adapter, config);
     for (size_t i = 0; i < plain.size(); ++i) {
@@ -86,7 +86,7 @@ void expect_whole_results(const QueuePtr& queue, bool backward = true) {
   }
 }
 
-TEST(CudaSharded, DividedWeightsGiveWhatWholeOnesGive) {
+TEST(CudaSharded, ShardedWeightsGiveWhatWholeOnesGive) {
   LEASH_NEEDS_GPU();
   for (const int64_t size : {1, 2}) {
     testing::run_gathering_ranks(
@@ -128,9 +128,9 @@ TEST(CudaSharded, UnitsAreReadToTheEndWhateverIsGatheredMeanwhile) {
   });
 }
 
-TEST(RankPart, DISABLED_DividedOverGloo) {
+TEST(RankPart, DISABLED_ShardedOverGloo) {
   const auto communicator = testing::connect();
-  communicator->divide_weights();
+  communicator->shard_weights();
   EXPECT_TRUE(communicator->sums_beside_gathers());
   expect_whole_results(communicator->gathers());
   EXPECT_GT(communicator->gathers()->counts().bytes, 0);
@@ -139,7 +139,7 @@ TEST(RankPart, DISABLED_DividedOverGloo) {
 
 TEST(CudaSharded, TwoProcessesOnOneGpuOverGloo) {
   LEASH_NEEDS_GPU();
-  testing::expect_all_pass(testing::start_parts("DISABLED_DividedOverGloo", 2));
+  testing::expect_all_pass(testing::start_parts("DISABLED_ShardedOverGloo", 2));
 }
 
 #ifdef LEASH_NCCL
@@ -148,7 +148,7 @@ TEST(CudaSharded, NcclWithOneRank) {
   const Launch launch{.address = "127.0.0.1", .port = testing::free_port()};
   const auto communicator = meet(CommunicationBackend::nccl, launch, /*timeout_seconds=*/60);
   EXPECT_TRUE(communicator->sums_beside_gathers());
-  communicator->divide_weights();
+  communicator->shard_weights();
   EXPECT_FALSE(communicator->sums_beside_gathers());
   expect_whole_results(communicator->gathers());
 }

@@ -43,12 +43,12 @@ class PretendRollout : public ::testing::Test {
 };
 
 // Prompts of unequal lengths, two of them equal, more than there are slots; with and without a
-// beginning that all of them share.
+// prefix that all of them share.
 TEST_F(PretendRollout, ASampledRolloutIsTheCpus) {
-  for (const int64_t beginning : {0, 12}) {
+  for (const int64_t prefix : {0, 12}) {
     std::vector<Prompt> prompts;
     for (uint64_t i = 0; i < 7; ++i) {
-      std::vector<int64_t> ids = random_ids(77, beginning);
+      std::vector<int64_t> ids = random_ids(77, prefix);
       for (const int64_t id : random_ids(i == 5 ? 2 : i, 3 + static_cast<int64_t>(i == 5 ? 2 : i)))
         ids.push_back(id);
       prompts.push_back({ids, 100 + i});
@@ -96,17 +96,17 @@ TEST_F(PretendRollout, StepsChangeTheirShape) {
 }
 
 // What is gathered for a use has no address that a recording could name.
-TEST(DecodeSteps, OfADividedDecoderAreNotRecorded) {
+TEST(DecodeSteps, OfAShardedDecoderAreNotRecorded) {
   const at::Device gpu(at::kCUDA, 1);
-  EXPECT_TRUE(recordable(gpu, /*divided=*/false));
-  EXPECT_FALSE(recordable(gpu, /*divided=*/true));
+  EXPECT_TRUE(recordable(gpu, /*sharded=*/false));
+  EXPECT_FALSE(recordable(gpu, /*sharded=*/true));
   EXPECT_FALSE(recordable(at::kCPU, false));
   EXPECT_FALSE(recordable(pretend_device(), false));
 }
 
 // Two ranks answer prompts of their own, one of them more and longer ones, with whole weights and
-// with divided ones.
-TEST_F(PretendRollout, ADividedDecoderAnswersAsAWholeOne) {
+// with sharded ones.
+TEST_F(PretendRollout, AShardedDecoderAnswersAsAWholeOne) {
   GenerationConfig config;
   config.sampling.temperature = 0.8;
   config.seed = 9;
@@ -121,11 +121,11 @@ TEST_F(PretendRollout, ADividedDecoderAnswersAsAWholeOne) {
   testing::run_gathering_ranks(2, [&](int64_t rank, const std::shared_ptr<GatherQueue>& queue) {
     set_threads(1);
     const auto expected = answers_of(there, rank);
-    const auto divided =
+    const auto sharded =
         Decoder::load(tiny_checkpoint(), {.device = pretend_device(), .gathers = queue});
     for (const auto keep : {GatherQueue::Keep::all, GatherQueue::Keep::next}) {
       GatherScope scope(queue.get(), keep);
-      const auto answers = answers_of(divided, rank);
+      const auto answers = answers_of(sharded, rank);
       scope.finish();
       ASSERT_EQ(answers.size(), expected.size());
       for (size_t i = 0; i < answers.size(); ++i) {

@@ -105,7 +105,7 @@ TEST_F(DropoutMasks, DifferBySeedStepSampleLayerAndModule) {
               0.58, 0.04);
 }
 
-TEST_F(DropoutMasks, AreTheSameHoweverSamplesAreDivided) {
+TEST_F(DropoutMasks, AreTheSameHoweverSamplesAreSplit) {
   const at::Tensor together = masks(1, key, {40, 30});
   const at::Tensor first = masks(1, {.seed = 3, .step = 5, .samples = {10}}, {40});
   const at::Tensor second = masks(1, {.seed = 3, .step = 5, .samples = {11}}, {30});

@@ -1,4 +1,4 @@
-// Frozen weights divided between ranks on a device that is not the CPU: the bits of whole weights
+// Frozen weights sharded between ranks on a device that is not the CPU: the bits of whole weights
 // there, and what is asked of streams, so that a GPU, which works behind the host, reads nothing
 // before it is there and nothing that was given away.
 #include <ATen/ops/arange.h>
@@ -61,10 +61,10 @@ std::vector<at::Tensor> run_pass(const Decoder& decoder, bool recompute, bool ba
 // A process has one thread for a device's backward passes. Ranks that are threads of one process
 // would wait for each other on it, so several of them only go forward here; see
 // tests/rl/training/sharded_devices_test.cpp for processes.
-TEST(ThreadsGatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
+TEST(ThreadsGatherStreams, ShardedWeightsGiveTheBitsOfWholeOnes) {
   set_threads(1);
   const auto whole = Decoder::load(tiny_checkpoint(), {.device = pretend_device()});
-  EXPECT_FALSE(whole->divided());
+  EXPECT_FALSE(whole->sharded());
   for (const bool recompute : {false, true}) {
     for (const int64_t size : {1, 2, 3}) {
       const auto expected = run_pass(*whole, recompute, size == 1);
@@ -72,7 +72,7 @@ TEST(ThreadsGatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
         set_threads(1);
         const auto decoder =
             Decoder::load(tiny_checkpoint(), {.device = pretend_device(), .gathers = queue});
-        EXPECT_TRUE(decoder->divided());
+        EXPECT_TRUE(decoder->sharded());
         EXPECT_EQ(decoder->device(), pretend_device());
         EXPECT_EQ(decoder->weights_digest(), whole->weights_digest());
         for (const Keep keep : {Keep::next, Keep::all}) {
@@ -93,7 +93,7 @@ TEST(ThreadsGatherStreams, DividedWeightsGiveTheBitsOfWholeOnes) {
   }
 }
 
-// Nothing but this rank's part is ever on the device: what is divided is put together on the host.
+// Nothing but this rank's part is ever on the device: sharded weights are joined on the host.
 TEST(ThreadsGatherStreams, LoadingTakesThisRanksPartOfTheDevice) {
   const int64_t before = testing::pretend_memory();
   const auto whole = Decoder::load(tiny_checkpoint(), {.device = pretend_device()});

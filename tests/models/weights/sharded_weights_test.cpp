@@ -1,4 +1,4 @@
-// Frozen weights divided between ranks that are threads of this process: what is computed with them
+// Frozen weights sharded between ranks that are threads of this process: what is computed with them
 // is, bit for bit, what is computed with whole ones.
 #include "models/weights/sharded_weights.h"
 
@@ -304,7 +304,7 @@ TEST(ThreadsGatherQueue, WhatGoesWrongReachesWhoWaits) {
   EXPECT_THROW(queue.leave(), std::runtime_error);
 }
 
-TEST(ShardedWeights, QuantisedOnesAreNotDivided) {
+TEST(ShardedWeights, QuantisedOnesAreNotSharded) {
   const auto queue = std::make_shared<GatherQueue>(lone_gatherer());
   EXPECT_THROW(Decoder::load(tiny_checkpoint(), {.quantize = Quantize::nf4, .gathers = queue}),
                ConfigError);

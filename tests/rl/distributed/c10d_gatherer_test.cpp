@@ -29,7 +29,7 @@ using ::testing::HasSubstr;
 // nothing to compute.
 TEST(RankPart, DISABLED_Gathers) {
   const auto communicator = connect();
-  communicator->divide_weights();
+  communicator->shard_weights();
   const std::shared_ptr<GatherQueue> queue = communicator->gathers();
   const int64_t rank = communicator->rank(), size = communicator->size();
   EXPECT_EQ(queue->rank(), rank);
@@ -66,7 +66,7 @@ TEST(C10dGatherer, FourRanks) { expect_all_pass(start_parts("DISABLED_Gathers", 
 // Rank 1 fails while rank 0 waits for a gather and rank 2 has left the scope.
 TEST(RankPart, DISABLED_OneFailsInAScope) {
   const auto communicator = connect();
-  communicator->divide_weights();
+  communicator->shard_weights();
   GatherQueue& queue = *communicator->gathers();
   queue.add(at::full({16}, 1.0));
   GatherScope scope(&queue, Keep::next);
@@ -91,7 +91,7 @@ TEST(ThreadsC10dGatherer, AnErrorOfOneRankIsNamedByThoseWhoWait) {
 // Rank 1 is killed while the others wait for it.
 TEST(RankPart, DISABLED_OneIsKilledInAScope) {
   const auto communicator = connect();
-  communicator->divide_weights();
+  communicator->shard_weights();
   GatherQueue& queue = *communicator->gathers();
   queue.add(at::full({16}, 1.0));
   GatherScope scope(&queue, Keep::next);

@@ -1,4 +1,4 @@
-// Dividing work by its length.
+// Splitting work by its length.
 #include "rl/distributed/shares.h"
 
 #include <gtest/gtest.h>
@@ -15,10 +15,10 @@ using Shares = std::vector<std::vector<int64_t>>;
 
 TEST(Shares, TheDearestFirstToTheLeastLoaded) {
   const std::vector<int64_t> costs = {2, 9, 4, 4, 3};
-  EXPECT_EQ(divide(costs, 2), (Shares{{0, 1}, {2, 3, 4}}));  // 11 and 11
-  EXPECT_EQ(divide(costs, 1), (Shares{{0, 1, 2, 3, 4}}));
-  EXPECT_EQ(divide(std::vector<int64_t>{5, 5}, 3), (Shares{{0}, {1}, {}}));
-  EXPECT_EQ(divide({}, 2), (Shares{{}, {}}));
+  EXPECT_EQ(split_by_cost(costs, 2), (Shares{{0, 1}, {2, 3, 4}}));  // 11 and 11
+  EXPECT_EQ(split_by_cost(costs, 1), (Shares{{0, 1, 2, 3, 4}}));
+  EXPECT_EQ(split_by_cost(std::vector<int64_t>{5, 5}, 3), (Shares{{0}, {1}, {}}));
+  EXPECT_EQ(split_by_cost({}, 2), (Shares{{}, {}}));
 }
 
 // Every item once, and no rank above the mean by more than one item (Graham's bound).
@@ -29,7 +29,7 @@ TEST(Shares, EveryItemOnceAndNearlyEven) {
       costs.push_back(1 + draw_permutation({11, Purpose::minibatch, i, 0}, 97).front());
     }
     std::vector<int64_t> all;
-    for (const auto& share : divide(costs, ranks)) {
+    for (const auto& share : split_by_cost(costs, ranks)) {
       EXPECT_TRUE(std::ranges::is_sorted(share));
       int64_t load = 0;
       for (const int64_t item : share) load += costs[item];

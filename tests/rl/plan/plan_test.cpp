@@ -67,7 +67,7 @@ TEST(PlanModel, WeightBytesOfTheLoadedModel) {
 }
 
 // What a rank keeps, and what a phase gathers that holds everything, or passes that hold two units.
-TEST(ThreadsPlanModel, DividedWeightsAreThoseOfTheLoadedModel) {
+TEST(ThreadsPlanModel, ShardedWeightsAreThoseOfTheLoadedModel) {
   for (const TinyOptions& options : kShapes) {
     const Checkpoint checkpoint = tiny_checkpoint(options);
     for (const auto dtype : {at::kFloat, at::kBFloat16}) {
@@ -348,7 +348,7 @@ TEST(PlanPpo, PhasesByHand) {
   EXPECT_EQ(plan.peak_bytes(), plan.resident_bytes() + plan.largest().bytes());
 }
 
-TEST(PlanPpo, ADividedBaseShrinksWithTheRanks) {
+TEST(PlanPpo, AShardedBaseShrinksWithTheRanks) {
   const ModelFacts model = facts_of(tiny_checkpoint());
   PpoSetup setup = ppo_setup();
   setup.run.fsdp = Fsdp::full_shard;

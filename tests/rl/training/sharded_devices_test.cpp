@@ -26,7 +26,7 @@ using testing::write_text;
 const char* const kFolder = "LEASH_TEST_FOLDER";
 const char* const kHow = "LEASH_TEST_HOW";
 
-// Inside a part: the run that the environment asks for. "whole" weights, divided ones of which a
+// Inside a part: the run that the environment asks for. "whole" weights, sharded ones of which a
 // phase of sampling holds all or gathers some for every token, and the same on the CPU.
 template <class Trainer, class Setup>
 void run_rank(Setup setup) {
@@ -117,7 +117,7 @@ class ShardedDevices : public ::testing::Test {
     EXPECT_TRUE(read_text(adapter(a)) == read_text(adapter(b)));
   }
 
-  void expect_divided_runs_equal(const std::string& part) {
+  void expect_sharded_runs_equal(const std::string& part) {
     for (const char* how : {"whole", "all", "token", "cpu"}) run_ranks(part, how);
     expect_same_bits("whole", "all");
     expect_same_bits("whole", "token");
@@ -147,7 +147,7 @@ TEST_F(ShardedDevices, PpoGivesTheBitsOfWholeWeights) {
     prompts += "{\"prompt\": \"" + std::string(2 + i, static_cast<char>('a' + i)) + "\"}\n";
   }
   write_text(folder_ / "prompts.jsonl", prompts);
-  expect_divided_runs_equal("DISABLED_PpoOnADevice");
+  expect_sharded_runs_equal("DISABLED_PpoOnADevice");
 }
 
 TEST_F(ShardedDevices, SupervisedTrainingGivesTheBitsOfWholeWeights) {
@@ -158,7 +158,7 @@ TEST_F(ShardedDevices, SupervisedTrainingGivesTheBitsOfWholeWeights) {
             std::string(1 + i % 6, static_cast<char>('A' + i)) + "\"}\n";
   }
   write_text(folder_ / "train.jsonl", text);
-  expect_divided_runs_equal("DISABLED_SftOnADevice");
+  expect_sharded_runs_equal("DISABLED_SftOnADevice");
 }
 
 }  // namespace
