@@ -50,7 +50,7 @@ std::optional<std::string> nearest(std::string_view word, std::span<const std::s
   std::optional<std::string> best;
   size_t best_distance = std::max<size_t>(2, word.size() / 3) + 1;
   for (const std::string& candidate : known) {
-    // A beginning counts as near: "tok" means "tokenize".
+    // A prefix counts as near: "tok" means "tokenize".
     const bool prefix = word.size() >= 3 && candidate.starts_with(word);
     const size_t distance = prefix ? 1 : edit_distance(word, candidate);
     if (distance < best_distance && distance < word.size()) {

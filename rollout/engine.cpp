@@ -51,7 +51,7 @@ class Generation {
         value_head_(value_head),
         callbacks_(callbacks),
         ending_tokens_(ending_tokens(config, tokenizer)),
-        shared_(beginning_of(prompts)),
+        shared_(prefix_of(prompts)),
         cache_(decoder.config(),
                std::min<int64_t>(config.max_batch, std::ssize(prompts)) + (shared_ > 0 ? 1 : 0),
                capacity(), decoder.dtype(), decoder.device()),
@@ -60,7 +60,7 @@ class Generation {
   }
 
   std::vector<Completion> run() {
-    if (shared_ > 0) read_beginning();
+    if (shared_ > 0) read_prefix();
     while (next_ < std::ssize(prompts_) || !active_.empty()) {
       admit();
       if (!active_.empty()) decode();
@@ -82,18 +82,18 @@ class Generation {
     return rows;
   }
 
-  static int64_t beginning_of(const std::vector<Prompt>& prompts) {
+  static int64_t prefix_of(const std::vector<Prompt>& prompts) {
     std::vector<TokenSpan> texts;
     for (const Prompt& prompt : prompts) texts.emplace_back(prompt.ids);
     return shared_prefix(texts);
   }
 
-  // What all prompts begin with (a chat template's system message) is read once, into a slot of its
+  // The prefix of all prompts (a chat template's system message) is read once, into a slot of its
   // own.
-  void read_beginning() {
-    beginning_slot_ = cache_.acquire().value();
+  void read_prefix() {
+    prefix_slot_ = cache_.acquire().value();
     const auto& ids = prompts_.front().ids;
-    forward(pack_one({ids.begin(), ids.begin() + shared_}), {beginning_slot_});
+    forward(pack_one({ids.begin(), ids.begin() + shared_}), {prefix_slot_});
   }
 
   // Fills free slots with waiting prompts and draws the first token of each.
@@ -157,7 +157,7 @@ class Generation {
       std::vector<int64_t> slots;
       for (int64_t i = begin; i < end; ++i) {
         const Sequence& sequence = *fresh[static_cast<size_t>(i)];
-        if (shared_ > 0) cache_.copy_prefix(beginning_slot_, sequence.slot, shared_);
+        if (shared_ > 0) cache_.copy_prefix(prefix_slot_, sequence.slot, shared_);
         ids.emplace_back(sequence.ids.begin() + shared_, sequence.ids.end());
         slots.push_back(sequence.slot);
       }
@@ -264,8 +264,8 @@ class Generation {
   const LinearHead* value_head_;
   const RolloutEngine::Callbacks& callbacks_;
   std::vector<int64_t> ending_tokens_;
-  int64_t shared_;               // tokens that all prompts begin with, or 0
-  int64_t beginning_slot_ = -1;  // of the cache, which holds them
+  int64_t shared_;            // tokens of the prefix of all prompts, or 0
+  int64_t prefix_slot_ = -1;  // of the cache, which holds them
   KvCache cache_;
   std::optional<DecodeStep> step_;  // on a device
   std::vector<Completion> completions_;

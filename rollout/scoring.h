@@ -38,7 +38,7 @@ struct ScoringOptions {
 // pure function of lengths.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
                                                        int64_t max_tokens);
-// The same for texts that are packed by pack_shared: what all of them begin with counts once.
+// The same for texts that are packed by pack_shared: their shared prefix counts once.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
                                                        int64_t max_tokens);
 

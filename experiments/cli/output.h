@@ -14,7 +14,7 @@ namespace leash::cli {
 // UTF-8 becomes U+FFFD; NaN and infinities become null.
 void print_json_line(const nlohmann::ordered_json& value);
 
-// Prints an answer while it is drawn. Text that may turn out to be the beginning of a stop text is
+// Prints an answer while it is drawn. Text that may turn out to be a prefix of a stop text is
 // held back.
 class AnswerStream {
  public:

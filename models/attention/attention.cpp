@@ -96,7 +96,7 @@ at::Tensor seen_by(const at::Tensor& x, const SequenceRows& place) {
   return at::cat({x.narrow(0, place.prefix_begin, place.prefix_rows), own});
 }
 
-// The same where gradients come back through autograd: a beginning that is in `shared` already (by
+// The same where gradients come back through autograd: a prefix that is in `shared` already (by
 // its first row) is taken from there, so that what its sequences give it is summed in one place, in
 // fp32 at least, and rounded once.
 at::Tensor seen_by(const at::Tensor& x, const SequenceRows& place,
@@ -158,8 +158,7 @@ PackedHeads attend_backward(const PackedHeads& heads, const PackedOutput& forwar
                             const PrefixMasks& masks) {
   const int64_t kv_heads = heads.key.size(1);
   const int64_t group = heads.query.size(1) / kv_heads;
-  // What many sequences add to a beginning that they share is summed in fp32 at least and rounded
-  // once.
+  // What many sequences add to a shared prefix is summed in fp32 at least and rounded once.
   const bool shared =
       std::ranges::any_of(places, [](const SequenceRows& place) { return place.prefix_rows > 0; });
   const at::ScalarType sums = shared ? at::toOpMathType(dy.scalar_type()) : dy.scalar_type();

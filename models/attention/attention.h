@@ -22,9 +22,9 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const std::vector<int64_t>& lengths,
                             const std::vector<int64_t>& prefixes = {});
 
-// What rows behind a shared beginning see, for all layers of a forward on a CPU: by the beginning's
-// rows, an additive mask [1, 1, rows, beginning + rows] for the longest sequence behind one of that
-// many. A shorter one's is its upper left part.
+// Additive masks [1, 1, rows, prefix + rows] for sequences that continue a shared prefix, by the
+// prefix's length: one for all layers of a forward on a CPU, of the longest such sequence; shorter
+// ones use the top-left block.
 using PrefixMasks = std::map<int64_t, at::Tensor>;
 
 // What attention over a packed batch needs in every layer, made once for a forward.

@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kCausalFromTheEnd = 2;  // sdp::CustomMaskType::CausalFromBottomRight
 
 // The keys (or values) of all sequences, one after another. What many sequences add to the gradient
-// of a beginning that they share is summed in fp32 at least and rounded once.
+// of a shared prefix is summed in fp32 at least and rounded once.
 at::Tensor keys_of(const at::Tensor& rows, const VarlenPlan& plan) {
   if (!plan.key_rows.defined()) return rows;
   return rows.to(at::toOpMathType(rows.scalar_type()))

@@ -1,4 +1,4 @@
-// Texts as one packed batch in which what several of them begin with stands once.
+// Texts as one packed batch in which a shared prefix stands once.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -18,8 +18,8 @@ using TokenSpan = std::span<const int64_t>;
 inline constexpr int64_t kLeastSharedTokens = 8;
 inline constexpr int64_t kLeastSavedShare = 8;
 
-// How many tokens all texts begin with, at most one less than the shortest has; 0 where that is
-// not worth it or there are fewer than two texts. A chat template's system message is such a
+// Length of the prefix that all texts share, at most one less than the shortest has; 0 where that
+// is not worth it or there are fewer than two texts. A chat template's system message is such a
 // prefix, or one prompt with several answers.
 int64_t shared_prefix(std::span<const TokenSpan> texts);
 

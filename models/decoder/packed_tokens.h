@@ -16,8 +16,8 @@ struct PackedTokens {
   at::Tensor positions;          // [tokens] int64, position of each token in its sequence
   std::vector<int64_t> lengths;  // rows of each sequence; they sum to `tokens`
   // Which earlier sequence of the batch each one continues (-1: none; empty: none does): its rows
-  // see that one's as well, so that what several sequences begin with is computed once. Positions
-  // go on where it ends. Not with a cache. (pack_groups in models/decoder/packed_texts.h makes such
+  // see that one's as well, so that a prefix of several sequences is computed once. Positions go on
+  // where it ends. Not with a cache. (pack_groups in models/decoder/packed_texts.h makes such
   // batches.)
   std::vector<int64_t> prefixes = {};
 };

@@ -9,7 +9,7 @@
 
 namespace leash {
 
-// How many tokens both begin with.
+// Length of the prefix that both share.
 int64_t common_prefix(const std::vector<int64_t>& a, const std::vector<int64_t>& b);
 
 // Puts the tokenizer's EOS behind the text unless it ends so. WholeFileError where the tokenizer

@@ -94,7 +94,7 @@ class PairReader {
     return pair;
   }
 
-  // What both texts begin with, so far that answers which begin alike still have the same prompt.
+  // The prefix of both texts, so far that answers which begin alike still have the same prompt.
   static std::string shared_text(const std::string& a, const std::string& b) {
     const auto [end, ignored] = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
     const std::string common(a.begin(), end);

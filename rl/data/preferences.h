@@ -14,20 +14,20 @@ namespace leash {
 struct PreferencePair {
   std::vector<int64_t> chosen;    // prompt and answer, at least one token
   std::vector<int64_t> rejected;  // likewise
-  // Tokens that both begin with; each has at least one more.
+  // Tokens of the shared prefix; each has at least one more.
   int64_t common = 0;
   double margin = 0;   // by how much the score of `chosen` should be higher
   int64_t line = 0;    // 1-based, in its file
   uint64_t id = 0;     // its number among the file's pairs: the key of its draws
   int64_t prompt = 0;  // pairs of one file with equal prompts have equal numbers: 0, 1, …
-  // What a person reads, and what tells prompts apart.
+  // What the user reads, and what tells prompts apart.
   std::string prompt_text;
   std::string chosen_text;
   std::string rejected_text;
   std::string prompt_key;
 
   int64_t tokens() const { return static_cast<int64_t>(chosen.size() + rejected.size()); }
-  // Tokens that go through the model: what both begin with only once.
+  // Tokens that go through the model: the shared prefix only once.
   int64_t rows() const { return tokens() - common; }
   // Tokens of the answers, from where they differ.
   int64_t chosen_length() const { return static_cast<int64_t>(chosen.size()) - common; }
@@ -43,7 +43,7 @@ struct PreferenceCounts {
   int64_t pairs = 0;          // that are kept
   int64_t prompts = 0;        // different ones among them
   int64_t tokens = 0;         // of both sequences
-  int64_t shared_tokens = 0;  // of them: what both begin with, once
+  int64_t shared_tokens = 0;  // of them: shared prefixes, once
   int64_t margins = 0;        // pairs with a margin that is not 0
 
   // "400 pairs over 150 prompts, 45,678 tokens (12,345 shared); 3 dropped: …"

@@ -123,7 +123,7 @@ TEST(CudaDecoder, ARolloutScoresAsItWasSampled) {
 }
 
 // Steps that are replayed give the texts of steps that are not, with slots that empty and fill, a
-// beginning that all prompts share, and answers of many lengths.
+// prefix that all prompts share, and answers of many lengths.
 TEST(CudaDecoder, RecordedStepsAreTheStepsThatTheyRecord) {
   LEASH_NEEDS_GPU();
   for (const Quantize quantize : {Quantize::none, Quantize::nf4, Quantize::int8}) {

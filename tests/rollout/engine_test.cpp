@@ -46,9 +46,9 @@ std::vector<Prompt> some_prompts() {
 // The same behind a system message of 12 tokens, which is read once for all of them.
 std::vector<Prompt> some_chat_prompts() {
   std::vector<Prompt> prompts = some_prompts();
-  const auto beginning = random_ids(77, 12);
+  const auto prefix = random_ids(77, 12);
   for (Prompt& prompt : prompts) {
-    prompt.ids.insert(prompt.ids.begin(), beginning.begin(), beginning.end());
+    prompt.ids.insert(prompt.ids.begin(), prefix.begin(), prefix.end());
   }
   return prompts;
 }

@@ -38,19 +38,19 @@ std::vector<ScoredText> texts() {
 }
 
 // Those of 10 tokens and more, which all begin with the same 9.
-std::vector<ScoredText> texts_with_a_beginning() {
+std::vector<ScoredText> texts_with_a_prefix() {
   std::vector<ScoredText> result;
-  const auto beginning = random_ids(9, 9);
+  const auto prefix = random_ids(9, 9);
   for (ScoredText& text : texts()) {
     if (text.ids.size() < 10) continue;
-    std::ranges::copy(beginning, text.ids.begin());
+    std::ranges::copy(prefix, text.ids.begin());
     result.push_back(std::move(text));
   }
   return result;
 }
 
 const std::vector<std::vector<ScoredText>>& both_kinds() {
-  static const std::vector<std::vector<ScoredText>> kinds = {texts(), texts_with_a_beginning()};
+  static const std::vector<std::vector<ScoredText>> kinds = {texts(), texts_with_a_prefix()};
   return kinds;
 }
 
@@ -250,7 +250,7 @@ TEST(MicroBatches, HoldConsecutiveTextsUpToALimit) {
 
   // What all texts begin with counts once: 9 + 3, 9 + 11, 9 + 21, of 63 and 29 tokens the same.
   std::vector<std::vector<int64_t>> ids;
-  for (const ScoredText& text : texts_with_a_beginning()) ids.push_back(text.ids);
+  for (const ScoredText& text : texts_with_a_prefix()) ids.push_back(text.ids);
   const std::vector<TokenSpan> spans(ids.begin(), ids.end());
   EXPECT_EQ(micro_batches(spans, 9 + 3 + 55), (Groups{{0, 2}, {2, 4}}));
   EXPECT_EQ(micro_batches(spans, 9 + 3 + 54), (Groups{{0, 1}, {1, 2}, {2, 4}}));

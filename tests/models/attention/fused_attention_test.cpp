@@ -105,8 +105,8 @@ TEST(FusedAttention, EqualsFloat64ForEveryShape) {
   }
 }
 
-// Beginnings that nobody, one and several sequences continue; some longer than what continues them.
-TEST(FusedAttention, EqualsFloat64BehindSharedBeginnings) {
+// Prefixes that no, one and several sequences continue; some longer than what continues them.
+TEST(FusedAttention, EqualsFloat64BehindSharedPrefixes) {
   const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 16};
   NEEDS_AVX512(shape);
   const std::vector<std::vector<int64_t>> lengths = {
@@ -118,8 +118,8 @@ TEST(FusedAttention, EqualsFloat64BehindSharedBeginnings) {
     expect_equals_float64(Batch(shape, lengths[i], prefixes[i]), "case " + std::to_string(i));
 }
 
-// A row behind a beginning is that of the whole text.
-TEST(FusedAttention, ABeginningCountsAsRowsOfTheText) {
+// A row behind a prefix is that of the whole text.
+TEST(FusedAttention, APrefixCountsAsRowsOfTheText) {
   const HeadShape shape{.num_heads = 3, .num_kv_heads = 1, .head_dim = 64};
   NEEDS_AVX512(shape);
   const Batch whole(shape, {75});
@@ -149,7 +149,7 @@ TEST(FusedAttention, ThreadsChangeNoBit) {
   at::set_num_threads(threads);
 }
 
-// The same bits alone as between others, whatever those hold; gradients too, without a beginning.
+// The same bits alone as between others, whatever those hold; gradients too, without a prefix.
 TEST(FusedAttention, ASequenceDoesNotDependOnItsNeighbours) {
   const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 32};
   NEEDS_AVX512(shape);

@@ -62,7 +62,7 @@ TEST(SharedPrefix, GradientsAreThoseOfWholeTexts) {
   }
 }
 
-// Sums over many texts keep their digits in narrow types: the gradient of a beginning is as exact
+// Sums over many texts keep their digits in narrow types: the gradient of a prefix is as exact
 // as that of any other row.
 TEST(SharedPrefix, GradientsOfManyTextsAreSummedInAWideType) {
   constexpr int64_t kTexts = 400, kShared = 6, kHeads = 4, kKeyHeads = 2, kDim = 8;
@@ -83,7 +83,7 @@ TEST(SharedPrefix, GradientsOfManyTextsAreSummedInAWideType) {
                                .sin()
                                .view({rows, width})
                                .to(at::kBFloat16);
-  const auto beginnings_gradient = [&](at::ScalarType dtype, bool fused) {
+  const auto prefix_gradient = [&](at::ScalarType dtype, bool fused) {
     const at::Tensor qkv = start.to(dtype).detach().requires_grad_(true);
     const QueryKeyValue heads = split_and_rotate(qkv, positions, table, kHeads, kKeyHeads, kDim);
     const at::Tensor y =
@@ -93,16 +93,16 @@ TEST(SharedPrefix, GradientsOfManyTextsAreSummedInAWideType) {
     return torch::autograd::grad({y}, {qkv}, {dy})[0].narrow(0, 0, kShared).to(at::kDouble);
   };
   for (const bool fused : {true, false}) {
-    const at::Tensor exact = beginnings_gradient(at::kDouble, fused);
+    const at::Tensor exact = prefix_gradient(at::kDouble, fused);
     for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
-      const at::Tensor narrow = beginnings_gradient(dtype, fused);
+      const at::Tensor narrow = prefix_gradient(dtype, fused);
       const double error = narrow.sub(exact).norm().div(exact.norm()).item<double>();
       EXPECT_LT(error, 0.01) << (fused ? "fused " : "by autograd ") << dtype;
     }
   }
 }
 
-// One mask for each length of a beginning, whatever the number of texts and layers.
+// One mask for each length of a prefix, whatever the number of texts and layers.
 TEST(SharedPrefix, MasksAreMadeOncePerForward) {
   const auto decoder = tiny_decoder();
   ASSERT_GT(decoder->config().num_layers, 1);

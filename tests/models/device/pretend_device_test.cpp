@@ -178,7 +178,7 @@ TEST(PretendDevice, RecomputedBlocksAndDropout) {
   expect_equal_sides({.recompute = true, .drops = true});
 }
 
-TEST(PretendDevice, ASharedBeginning) {
+TEST(PretendDevice, ASharedPrefix) {
   std::vector<std::vector<int64_t>> texts = kTexts;
   for (auto& text : texts) {
     text.insert(text.begin(), {3, 1, 4, 1, 5, 9, 2, 6, 5, 3});

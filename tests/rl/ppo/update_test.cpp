@@ -48,9 +48,9 @@ Tokenizer tokenizer() {
   return Tokenizer::load(folder.path());
 }
 
-// Answers of 1 to 9 tokens behind prompts of 2 to 7, which may all begin with the same `beginning`
+// Answers of 1 to 9 tokens behind prompts of 2 to 7, which may all begin with the same `prefix`
 // tokens, with every number that an update reads.
-Experience experience(int64_t beginning = 0) {
+Experience experience(int64_t prefix = 0) {
   Experience result;
   std::vector<int64_t> lengths;
   for (int64_t row = 0; row < kAnswers; ++row) {
@@ -60,7 +60,7 @@ Experience experience(int64_t beginning = 0) {
                               .prompt_ids = ids(2 + row, row),
                               .token_ids = ids(length, 50 + row)});
   }
-  const std::vector<int64_t> system = ids(beginning, 77);
+  const std::vector<int64_t> system = ids(prefix, 77);
   for (Completion& answer : result.answers) {
     answer.prompt_ids.insert(answer.prompt_ids.begin(), system.begin(), system.end());
   }
@@ -103,7 +103,7 @@ class PpoUpdate : public ::testing::Test {
 
   std::vector<at::Tensor> gradients(const std::vector<int64_t>& rows, UpdateSums* sums = nullptr) {
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
-    Experience known = experience(beginning);
+    Experience known = experience(prefix);
     const UpdateSums result =
         accumulate_gradients(known, rows, setup, *roles, *single_communicator());
     if (sums != nullptr) *sums = result;
@@ -123,7 +123,7 @@ class PpoUpdate : public ::testing::Test {
 
   // Token by token from whole logits, as the papers write it.
   WrittenOut written_out(const std::vector<int64_t>& rows) const {
-    const Experience known = experience(beginning);
+    const Experience known = experience(prefix);
     WrittenOut sums;
     const double clip = setup.ppo.cliprange, clip_value = setup.ppo.cliprange_value;
     for (const int64_t row : rows) {
@@ -186,7 +186,7 @@ class PpoUpdate : public ::testing::Test {
 
   PpoSetup setup;
   LearningRates rates{.policy = 1e-3, .critic = 1e-3};
-  int64_t beginning = 0;  // tokens that all prompts begin with
+  int64_t prefix = 0;  // tokens that all prompts share
   std::unique_ptr<PolicyRoles> roles;
   std::unique_ptr<Communicator> alone_ = single_communicator();
 };
@@ -195,7 +195,7 @@ TEST_F(PpoUpdate, GradientsEqualTheLossesWrittenOut) {
   const std::vector<int64_t> rows = {3, 0, 2, 5};
   for (const auto& [shared, backprop] :
        {std::pair<int64_t, bool>{0, false}, {0, true}, {9, false}, {9, true}}) {
-    beginning = shared;
+    prefix = shared;
     roles->critic->backprop_to_policy = backprop;
     const at::Tensor loss = loss_written_out(rows);
     UpdateSums sums;
@@ -227,7 +227,7 @@ TEST_F(PpoUpdate, AnAdapterCriticLearnsFromItsOwnTrunk) {
 TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
   for (const int64_t shared : {0, 9}) {
-    beginning = shared;
+    prefix = shared;
     UpdateSums whole, parts;
     const auto expected = gradients(rows, &whole);
     for (const int64_t tokens : {1, 17, 30}) {
@@ -240,10 +240,10 @@ TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   }
 }
 
-// Of a trunk that never changes the head's states are computed once, by whoever needs them first:
+// The head's states of a trunk that never changes are computed once, by whoever needs them first:
 // with what scoring kept, or a part of it, gradients are those without.
 TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
-  beginning = 3;
+  prefix = 3;
   roles->critic->kind = CriticKind::separate;
   roles->critic->decoder = tiny_decoder(at::kDouble, {.seed = 21});
   setup.ppo.micro_batch_tokens = 30;
@@ -255,7 +255,7 @@ TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
     for (const at::Tensor& leaf : leaves()) gradients.push_back(leaf.grad().clone());
     return gradients;
   };
-  Experience fresh = experience(beginning);
+  Experience fresh = experience(prefix);
   const auto expected = run(fresh);
   // The value loss of row 4's first token, say, written out through the trunk itself.
   std::vector<int64_t> text = fresh.answers[4].prompt_ids;
@@ -269,7 +269,7 @@ TEST_F(PpoUpdate, AFrozenTrunkIsAskedOnce) {
                         1e-12));
   EXPECT_FALSE(fresh.critic_states[3].defined()) << "row 3 was not asked for";
 
-  Experience known = experience(beginning);
+  Experience known = experience(prefix);
   known.critic_states = fresh.critic_states;
   known.critic_states[1] = at::Tensor();
   expect_close(run(known), expected);
@@ -288,15 +288,15 @@ TEST_F(PpoUpdate, RecomputationChangesNothing) {
   expect_close(gradients(rows), expected);
 }
 
-// Policy and critic, with blocks that are computed again, and a beginning that all texts share.
+// Policy and critic, with blocks that are computed again, and a prefix that all texts share.
 TEST_F(PpoUpdate, GradientsAreSentDuringTheLastBackwardPass) {
-  beginning = 5;
+  prefix = 5;
   setup.ppo.micro_batch_tokens = 24;
   for (const bool recompute : {false, true}) {
     setup.model.gradient_checkpointing = recompute;
     for (at::Tensor leaf : leaves()) leaf.mutable_grad().reset();
     testing::FirstOfTwo communicator;
-    Experience known = experience(beginning);
+    Experience known = experience(prefix);
     (void)accumulate_gradients(known, {0, 1, 2, 3, 4, 5}, setup, *roles, communicator);
     testing::expect_sent_in_backward(communicator, leaves());
   }
