@@ -28,8 +28,8 @@ constexpr CommandHelp kHelp{
     "plan", "RECIPE.yaml [--set a.b=c]… [--ranks N] [--memory GIB] [--model-config FILE] [--json]",
     "What a run would need, by arithmetic alone: parameters, memory of each rank by role and by "
     "phase, what\nthe ranks send each other, and the largest model that fits. Of a model only the "
-    "headers are read; with\n--model-config its config.json is enough. docs/operating.md states "
-    "the assumptions.",
+    "headers are read; with\n--model-config its config.json is enough. docs/operating/plan.md "
+    "states the assumptions.",
     "  leash plan configs/recipes/demo.yaml\n"
     "  leash plan configs/recipes/demo.yaml --longest 64 --ranks 8 --memory 24\n"
     "  leash plan configs/recipes/sft_tutorial.yaml --model-config experiments/plan/"

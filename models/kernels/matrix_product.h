@@ -1,6 +1,6 @@
 // Matrix products of training and prefill in fp32 on a CPU: x Wᵀ, its gradients dy W and dyᵀ x, and
 // the thin ones of LoRA. From a hundred rows on it is near its best speed, so that a pass
-// needs no more rows, and activations, than that (figures: docs/architecture.md).
+// needs no more rows, and activations, than that (figures: experiments/bench/README.md).
 #pragma once
 
 #include <ATen/core/Tensor.h>

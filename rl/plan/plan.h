@@ -1,6 +1,6 @@
 // What a run needs before it is started: parameters, memory by role and by phase, and what the
 // ranks send each other. Pure arithmetic over a recipe and a model's facts; nothing is allocated.
-// docs/operating.md states the assumptions.
+// docs/operating/plan.md states the assumptions.
 #pragma once
 
 #include <cstdint>
