@@ -1,5 +1,5 @@
 // Binds the structs that describe their own fields (models/fields.h) to a ConfigValue: one reader
-// for everything that a person can write.
+// for all that the user can write.
 #pragma once
 
 #include <fmt/format.h>

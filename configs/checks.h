@@ -10,7 +10,7 @@
 
 namespace leash {
 
-// Adds to `problems` what contradicts itself, and what a person wrote to no effect.
+// Adds to `problems` what contradicts itself, and what the user wrote to no effect.
 void check(const PpoSetup& setup, const Written& written, Problems& problems);
 void check(const SftSetup& setup, const Written& written, Problems& problems);
 void check(const RewardSetup& setup, const Written& written, Problems& problems);

@@ -1,4 +1,4 @@
-// What a person wrote, before anybody knows what it means: a tree of maps, lists and scalars in
+// What the user wrote, before anybody knows what it means: a tree of maps, lists and scalars in
 // which every value knows its place.
 #pragma once
 

@@ -18,7 +18,7 @@ struct Experiment {
 
 struct LoadedExperiment {
   Experiment experiment{};
-  std::vector<std::string> warnings{};  // for the person; the run goes on
+  std::vector<std::string> warnings{};  // for the user; the run goes on
 };
 
 // Reads a recipe with overrides ("ppo.kl_coef=0.1"). ConfigError lists everything that is wrong,

@@ -1,4 +1,4 @@
-// Everything that is wrong with a recipe, collected and reported at once.
+// All problems of a recipe, collected and reported at once.
 #pragma once
 
 #include <cstdint>

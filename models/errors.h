@@ -1,4 +1,4 @@
-// Errors that a person can do something about. Shapes and programmer mistakes use TORCH_CHECK;
+// Errors the user can act on. Shapes and programmer mistakes use TORCH_CHECK;
 // absence is std::optional.
 #pragma once
 

@@ -1,5 +1,5 @@
-// How a configuration struct describes its own fields, once, for everything that needs to know
-// them: reading YAML, printing the resolved file, `--help`, `--set a.b=c`, and the table in
+// How a configuration struct describes its own fields, once, for all that need to know them:
+// reading YAML, printing the resolved file, `--help`, `--set a.b=c`, and the table in
 // docs/configs.md.
 //
 // Beside each struct stands
@@ -54,7 +54,7 @@ concept NamedEnum = std::is_enum_v<E> && requires {
   EnumNames<E>::values;
 };
 
-// The name of a value, as a person writes it in YAML.
+// The name of a value, as the user writes it in YAML.
 template <NamedEnum E>
 constexpr std::string_view enum_name(E value) {
   for (const auto& [known, name] : EnumNames<E>::values) {
@@ -75,7 +75,7 @@ constexpr std::optional<std::string_view> enum_refusal([[maybe_unused]] std::str
   return std::nullopt;
 }
 
-// A model as a person names it: `smollm2`, or a path (relative to the YAML's folder).
+// A model as the user names it: `smollm2`, or a path (relative to the YAML's folder).
 struct ModelPath {
   std::string name{};
 

@@ -1,4 +1,4 @@
-// What is wrong with token ids is said once, here.
+// The checks of token ids, once.
 #include "rollout/inputs.h"
 
 #include <fmt/format.h>

@@ -19,7 +19,7 @@ class Worker {
  public:
   explicit Worker(int threads) : thread_([this, threads] { work(threads); }) {}
 
-  // Everything that was posted still runs.
+  // All posted tasks still run.
   ~Worker() {
     {
       const std::lock_guard lock(mutex_);

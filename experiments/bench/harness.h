@@ -70,8 +70,8 @@ std::vector<Row> run_update(const Options& options);
 // texts: "8x256" or "ragged".
 std::vector<Row> run_supervised(const Options& options, const std::string& texts,
                                 bool checkpointing);
-// Of what grows: "batch" (of sampling), "answer" (its length), "length" (of scored texts),
-// "training" (length of a text) or "vocabulary" (log-probs and their backward pass).
+// Cases in which one size grows: "batch" (of sampling), "answer" (its length), "length" (of scored
+// texts), "training" (length of a text) or "vocabulary" (log-probs and their backward pass).
 std::vector<Row> run_growth(const Options& options, const std::string& what);
 // What a quantised base costs in quality: exact KL(baseline || model) and the largest difference of
 // a logit over the demo's held-out prompts, and the bytes of the weights.

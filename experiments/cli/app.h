@@ -1,4 +1,4 @@
-// Finds the command that a person asked for, runs it, and turns errors into exit codes.
+// Finds the command that the user asked for, runs it, and turns errors into exit codes.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// A plan as text for a person and as one line of JSON.
+// A plan as text for the user and as one line of JSON.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

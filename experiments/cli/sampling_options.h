@@ -13,8 +13,8 @@ namespace leash::cli {
 void add_sampling_options(boost::program_options::options_description& options,
                           int64_t max_new_tokens);
 
-// Reads them; everything that is wrong goes to `problems`. Tokens that end an answer are left to
-// the caller, who knows the model.
+// Reads them, and adds to `problems`. Tokens that end an answer are left to the caller, who knows
+// the model.
 GenerationConfig read_sampling_options(const boost::program_options::variables_map& values,
                                        OptionProblems& problems);
 

@@ -58,7 +58,7 @@ ScoreHead head_of_checkpoint(const LoadedModel& model) {
           .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs)};
 }
 
-// What was cut off is said where there is something to say.
+// Reports what was cut off, if anything.
 nlohmann::ordered_json with_cut(nlohmann::ordered_json line, const Input& input) {
   if (input.cut > 0) line["cut_tokens"] = input.cut;
   return line;

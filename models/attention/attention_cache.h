@@ -9,14 +9,14 @@
 
 namespace leash {
 
-// Everything that attention needs of one layer after the new rows were appended. Sequence i of the
-// packed batch lives in slot slots[i]; its first past[i] rows were there before this call.
+// What attention needs of one layer after the new rows were appended. Sequence i of the packed
+// batch lives in slot slots[i]; its first past[i] rows were there before this call.
 struct CachedLayer {
   at::Tensor keys;    // [slots, kv_heads, capacity, head_dim]
   at::Tensor values;  // [slots, kv_heads, capacity, head_dim]
   const std::vector<int64_t>* slots = nullptr;
   const std::vector<int64_t>* past = nullptr;
-  // Of a cache that is not on the CPU, made once for all layers of a forward: the slots on its
+  // For a cache that is not on the CPU, made once for all layers of a forward: the slots on its
   // device (int64 [sequences]; undefined where keys and values are those of the sequences already,
   // in their order, and as long as `visible`), and what is added to the attention scores of each
   // sequence's next row: 0 where it sees, -inf elsewhere ([sequences, positions], of the keys'

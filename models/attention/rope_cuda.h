@@ -5,8 +5,8 @@
 
 namespace leash::cuda {
 
-// Of fp32 or bf16 x [tokens, heads, head_dim] whose heads lie one after another in a row; `sign` -1
-// rotates back. Returns a contiguous tensor of x's type, without autograd.
+// Rotates fp32 or bf16 x [tokens, heads, head_dim] whose heads lie one after another in a row;
+// `sign` -1 rotates back. Returns a contiguous tensor of x's type, without autograd.
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table,
                   float sign);
 

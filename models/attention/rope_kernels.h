@@ -16,7 +16,7 @@ struct RotatedRows {
 
 // y [rows, heads, size] is contiguous. `stream` is a cudaStream_t.
 void launch_rotate(const RotatedRows& rows, const float* x, float* y, void* stream);
-// Of bfloat16, as its bits.
+// The same for bfloat16, as its bits.
 void launch_rotate_bfloat16(const RotatedRows& rows, const void* x, void* y, void* stream);
 
 }  // namespace leash::cuda

@@ -41,7 +41,7 @@ struct ProductSpeeds {
 };
 ProductSpeeds measure_products(DtypeChoice narrow);
 
-// What a person who asked for a narrow type should know where it is the slower one; else nothing.
+// A hint for the user who asked for a narrow type where it is the slower one; else nothing.
 std::optional<std::string> slow_dtype(DtypeChoice narrow, const ProductSpeeds& speeds);
 
 // Cores that this process may run on.

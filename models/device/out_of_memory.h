@@ -1,4 +1,4 @@
-// What a person is told when a device has no memory left.
+// What the user is told when a device has no memory left.
 #pragma once
 
 #include <c10/util/Exception.h>
@@ -31,7 +31,7 @@ std::string out_of_memory_text(const std::string& doing, const std::string& from
                                const std::vector<MemoryUse>& uses,
                                const std::vector<std::string>& lower);
 
-// Bytes as a person reads them: "1.50 GiB".
+// Bytes as the user reads them: "1.50 GiB".
 std::string memory_text(int64_t bytes);
 
 // Runs `work`; an allocation that fails in it becomes an OutOfMemory. `uses` and `lower` are asked

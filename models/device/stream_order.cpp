@@ -8,7 +8,7 @@
 namespace leash {
 namespace {
 
-// Of CUDA, or whatever else a tensor's device is.
+// The guard of a device's kind: CUDA, or another.
 c10::impl::VirtualGuardImpl of(c10::Device device) {
   return c10::impl::VirtualGuardImpl(device.type());
 }

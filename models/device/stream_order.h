@@ -1,6 +1,5 @@
-// What has to be said about streams where a thread of its own fills memory that others read. A
-// device works behind the threads that give it work, each stream in its own order; on a CPU, which
-// is done when it returns, nothing here does anything.
+// Stream order for memory that one thread fills and others read: a device works behind the threads
+// that give it work, each stream in its own order. No-op on a CPU.
 #pragma once
 
 #include <ATen/core/Tensor.h>

@@ -18,7 +18,7 @@ struct Checkpoint {
   std::shared_ptr<const TensorSource> tensors;
 };
 
-// What a person wrote for a model: `smollm2` (the one that set-up put into LEASH_CACHE), a GGUF
+// What the user wrote for a model: `smollm2` (the one that set-up put into LEASH_CACHE), a GGUF
 // file, or a Hugging Face folder. Returns an existing path; FormatError says what was looked for.
 std::filesystem::path resolve_model(const std::string& model);
 

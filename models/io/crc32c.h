@@ -8,7 +8,7 @@
 namespace leash {
 
 uint32_t crc32c(std::string_view bytes);
-// Of a whole file; std::system_error when it cannot be read.
+// The checksum of a whole file; std::system_error when it cannot be read.
 uint32_t file_crc32c(const std::filesystem::path& file);
 
 }  // namespace leash

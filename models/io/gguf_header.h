@@ -1,5 +1,5 @@
 // A GGUF file's header, parsed and checked: where each metadata value and each tensor lies. Values
-// are decoded when asked for, so that a vocabulary costs nothing until somebody wants it.
+// are decoded when asked for, so that a vocabulary costs nothing until it is read.
 #pragma once
 
 #include <cstddef>

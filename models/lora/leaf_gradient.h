@@ -9,7 +9,7 @@ namespace leash {
 // For a node's apply(): the gradient left right of `leaf` [rows, columns]; left [rows, n], right
 // [n, columns]. Where a plain backward() runs and the leaf has a gradient already, the product is
 // added to it and what is returned is undefined, else autograd gets it: in torch::autograd::grad(),
-// where somebody hooked the leaf (a gradient that is sent to other ranks), or where dtypes differ.
+// where the leaf has a hook (a gradient that is sent to other ranks), or where dtypes differ.
 at::Tensor leaf_product_gradient(const at::Tensor& leaf, const at::Tensor& left,
                                  const at::Tensor& right);
 

@@ -169,7 +169,7 @@ std::vector<std::string> effective_modules_to_save(const LoraConfig& config);
 // ConfigError when a pattern matches nothing, listing what exists.
 LoraConfig with_trainable_paths(const LoraConfig& config, const std::vector<ModuleInfo>& modules);
 
-// Whether a name, pattern or layer that fits no module is an error (what a person wrote) or passed
+// Whether a name, pattern or layer that fits no module is an error (what the user wrote) or passed
 // over as PEFT does (what a file says).
 enum class Unmatched { error, ignore };
 

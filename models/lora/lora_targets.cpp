@@ -36,7 +36,7 @@ std::optional<int64_t> layer_of(std::string_view path) {
   return std::nullopt;
 }
 
-// Last parts of all paths, without repeats: what a person may write in target_modules.
+// Last parts of all paths, without repeats: what the user may write in target_modules.
 std::string existing_names(const std::vector<ModuleInfo>& modules) {
   std::set<std::string_view> names;
   for (const ModuleInfo& module : modules) {
@@ -223,7 +223,7 @@ class Matcher {
     }
   }
 
-  // What a person wrote must have an effect.
+  // What the user wrote must have an effect.
   void check_names() {
     check_entries(config_.target_modules, "target_modules");
     check_entries(config_.exclude_modules, "exclude_modules");

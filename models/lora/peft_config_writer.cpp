@@ -14,7 +14,7 @@ using nlohmann::json;
 // The version whose file format this is.
 constexpr const char* kPeftVersion = "0.21.2";
 
-// Numbers that are whole are written without a point, as a person writes them.
+// Whole numbers are written without a point.
 json whole_if_possible(double value) {
   if (std::abs(value) < 1e15 && value == std::floor(value)) return static_cast<int64_t>(value);
   return value;

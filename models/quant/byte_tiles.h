@@ -1,6 +1,6 @@
 // Weights and activations in 8 bits and less, for `--fast`: products of small whole numbers, 64 at
-// an instruction where the CPU has AVX-512 VNNI. Both sides are rounded, so what comes out is near
-// what the plain weights give and not equal to it; nothing that trains or reports uses this.
+// an instruction where the CPU has AVX-512 VNNI. Both sides are rounded, so results are
+// approximate; nothing that trains or reports uses this.
 #pragma once
 
 #include <ATen/core/Tensor.h>

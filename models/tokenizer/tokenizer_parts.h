@@ -1,4 +1,4 @@
-// What a loader makes of a file, whatever the format: everything a Tokenizer consists of.
+// What a loader makes of a file, whatever the format: all parts of a Tokenizer.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// How the projection onto the vocabulary is cut into chunks of rows, for everything that uses it.
-// Internal to models/*.cpp (it includes LibTorch's autograd headers).
+// Chunks of rows for the projection onto the vocabulary. Internal to models/*.cpp (it includes
+// LibTorch's autograd headers).
 #pragma once
 
 #include <ATen/core/Tensor.h>

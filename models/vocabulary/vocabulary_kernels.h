@@ -6,8 +6,8 @@
 
 namespace leash::cuda {
 
-// Of rows of fp32 logits [rows, vocab]: log p[target] and entropy (fp32) and the normaliser's log
-// (fp64) of softmax(logits · inverse_temperature), each [rows].
+// Scores rows of fp32 logits [rows, vocab]: log p[target] and entropy (fp32) and the normaliser's
+// log (fp64) of softmax(logits · inverse_temperature), each [rows].
 void launch_score_rows(const float* logits, const int64_t* targets, int64_t rows, int64_t vocab,
                        float inverse_temperature, float* logprobs, float* entropies,
                        double* log_normalizers, void* stream);

@@ -154,7 +154,7 @@ void GatherQueue::run() {
   }
 }
 
-// What somebody waits for goes before what is only expected.
+// A unit that is waited for goes before one that is only expected.
 int64_t GatherQueue::wish() const {
   if (waiting_.empty()) return kLeft;
   const auto needed =

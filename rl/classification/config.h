@@ -33,7 +33,7 @@ void visit_fields(Config& c, Visitor&& visit) {
         at_least(0));
 }
 
-// Everything that a recipe says about the training of a classifier.
+// What a recipe says about the training of a classifier.
 struct ClassificationSetup {
   ModelConfig model = {};
   LoraConfig lora = {.task_type = TaskType::SEQ_CLS};

@@ -24,7 +24,7 @@ class WholeFileError : public FormatError {
 void for_each_json_line(const std::filesystem::path& file,
                         const std::function<void(const nlohmann::json&, int64_t)>& take);
 
-// Runs both readings and throws what is wrong with either together, so that a person sees the bad
+// Runs both readings and throws what is wrong with either together, so that the user sees the bad
 // lines of both files at once.
 void read_both(const std::function<void()>& train, const std::function<void()>& held_out);
 

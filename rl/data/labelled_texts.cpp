@@ -103,7 +103,7 @@ class TextReader {
     data_.texts.push_back(std::move(text));
   }
 
-  // Of the labels that were kept, which become their indices.
+  // The classes of the labels that were kept; the labels become their indices.
   Classes number_labels(const KnownClasses& known) {
     const std::set<Label> different(labels_.begin(), labels_.end());
     const bool numbers = !different.empty() && std::holds_alternative<int64_t>(*different.begin());

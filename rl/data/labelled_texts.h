@@ -30,7 +30,7 @@ struct LabelledText {
   int64_t label = 0;              // its class
   int64_t line = 0;               // 1-based, in its file
   uint64_t id = 0;                // its number among the file's texts: the key of its draws
-  std::string text = {};          // what a person reads
+  std::string text = {};          // what the user reads
   int64_t cut = 0;                // tokens of it that max_length cut off
 };
 

@@ -12,7 +12,7 @@ namespace leash {
 
 struct PromptRecord {
   std::string text;          // as the model reads it, chat markup included; for reports and rewards
-  std::string display;       // what a person asked: the raw prompt, or the last user message
+  std::string display;       // what was asked: the raw prompt, or the last user message
   std::vector<int64_t> ids;  // at least one
   int64_t line = 0;          // 1-based, in its file
 };

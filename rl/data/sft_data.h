@@ -16,8 +16,8 @@ struct SftSample {
   std::vector<uint8_t> trained;  // per token: whether the loss counts it; entry 0 is always 0
   int64_t line = 0;              // 1-based, in its file
   uint64_t id = 0;               // its number among the file's samples: the key of its draws
-  // What a model can be asked: the first tokens, up to where the (last) answer begins, and what a
-  // person reads of it. 0 for plain text, and where the sample was cut.
+  // What a model can be asked: the first tokens, up to where the (last) answer begins, and what the
+  // user reads of it. 0 for plain text, and where the sample was cut.
   int64_t prompt_tokens = 0;
   std::string prompt;
 

@@ -69,7 +69,7 @@ void GradientSums::next_backward_is_last() {
   last_pass_at_ = Timeline::Clock::now();
   for (size_t i = 0; i < parameters_.size(); ++i) {
     TORCH_CHECK(torch::autograd::impl::post_acc_grad_hooks(parameters_[i]) == nullptr, "parameter ",
-                i, " is named twice, or its gradient is awaited by somebody else");
+                i, " is named twice, or its gradient has another hook");
     torch::autograd::impl::set_post_acc_grad_hooks(parameters_[i],
                                                    std::make_unique<Hook>(*this, i));
   }

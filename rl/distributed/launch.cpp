@@ -87,7 +87,7 @@ Launch read_ranks(Reader& reader, const Names& names) {
   return launch;
 }
 
-// Where rank 0 is to be found, if the person or torchrun says it.
+// Where rank 0 is to be found, if the user or torchrun says it.
 void read_meeting_place(Reader& reader, Launch& launch) {
   launch.address = reader.text("MASTER_ADDR").value_or("");
   launch.port = reader.number("MASTER_PORT", 1, kMostPorts).value_or(0);

@@ -48,7 +48,7 @@ struct PeerWatch::Shared {
   std::optional<std::string> failure{};  // known reason, of any rank
   Clock::time_point failed_at{};
 
-  // Of the thread alone.
+  // For the thread alone.
   int64_t beats = 0;
   std::vector<std::string> seen{};  // heartbeats when first asked,
   int64_t seen_at = 0;              // which was at this own one

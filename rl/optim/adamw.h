@@ -26,8 +26,8 @@ class AdamW {
   void zero_grad();
   const std::vector<at::Tensor>& parameters() const { return parameters_; }
 
-  // Everything that has to be saved, under names "0.exp_avg", "0.exp_avg_sq", "0.step", "1.…". The
-  // moments share memory with the optimizer: write (or clone) them before the next step.
+  // The state to save, under names "0.exp_avg", "0.exp_avg_sq", "0.step", "1.…". The moments share
+  // memory with the optimizer: write (or clone) them before the next step.
   std::vector<std::pair<std::string, at::Tensor>> state() const;
   // Copies a saved state, in any order. FormatError, and nothing is changed, when a name, shape or
   // dtype does not fit the parameters.

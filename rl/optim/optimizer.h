@@ -46,8 +46,8 @@ class Optimizer {
   void zero_grad();
   const std::vector<at::Tensor>& parameters() const;
 
-  // Everything that has to be saved, under names that begin with the parameter's number ("0.step").
-  // The tensors share memory with the optimizer: write (or clone) them before the next step.
+  // The state to save, under names that begin with the parameter's number ("0.step"). The tensors
+  // share memory with the optimizer: write (or clone) them before the next step.
   OptimizerState state() const;
   // Copies a saved state, in any order. FormatError, and nothing is changed, when it is not one of
   // this kind of optimizer and these parameters.
@@ -55,7 +55,7 @@ class Optimizer {
   // Bytes of the tensors of state().
   int64_t state_bytes() const;
 
-  // What a person should be told once about this choice, e.g. that it has no effect here.
+  // What the user should be told once about this choice, e.g. that it has no effect here.
   std::optional<std::string> note() const;
 
  private:

@@ -100,7 +100,7 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
   return plan;
 }
 
-// data.max_length, or what the person says that the data has.
+// data.max_length, or what the user says that the data has.
 int64_t longest_of(const PlanOptions& options, const std::optional<int64_t>& max_length,
                    const ModelFacts& facts) {
   const int64_t context = facts.config.max_positions;

@@ -40,7 +40,7 @@ class Judging {
 
   // Any thread, one at a time.
   void add(Completion answer);
-  // Everything that was added, in the order of the batch's rows. Call once. Waits for every lane,
+  // All answers that were added, in the order of the batch's rows. Call once. Waits for every lane,
   // then rethrows a role's error.
   std::vector<JudgedAnswer> finish();
 

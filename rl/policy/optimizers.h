@@ -19,7 +19,7 @@ struct PolicyOptimizers {
   PolicyOptimizers(const PolicyConfig& config, const PolicyRoles& roles);
 };
 
-// Of the policy and of the critic.
+// Those of the policy and of the critic.
 std::vector<at::Tensor> trained_parameters(const PolicyRoles& roles);
 
 struct LearningRates {

@@ -1,4 +1,4 @@
-// Everything that a loop over sampled answers needs to go on exactly where it stopped. Random draws
+// The state from which a loop over sampled answers goes on exactly where it stopped. Random draws
 // have no state, so there is none to save.
 #pragma once
 

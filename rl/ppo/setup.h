@@ -1,4 +1,4 @@
-// Everything that a recipe says about a PPO run.
+// What a recipe says about a PPO run.
 #pragma once
 
 #include "rl/policy/config.h"

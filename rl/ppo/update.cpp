@@ -102,7 +102,7 @@ at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
 UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows, double num_tokens,
                            const PpoSetup& setup, const PolicyRoles& roles) {
   const MicroBatch batch = pack_rows(experience, rows);
-  // Of the batch's answer tokens, where a loss is computed.
+  // Values of the batch's answer tokens, on the device where a loss is computed.
   const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
     return on_device(values.view({-1}).index_select(0, batch.picked), like.device());
   };

@@ -28,7 +28,7 @@ struct KlInput {
 struct KlReportRequest {
   std::shared_ptr<const Decoder> decoder;
   Tokenizer tokenizer;
-  std::string model;  // names, as a person wrote them
+  std::string model;  // names, as the user wrote them
   std::string reference = "base";
   std::vector<std::string> policies{};
   std::vector<Adapter> policy_adapters{};      // one for each name

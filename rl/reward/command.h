@@ -1,4 +1,4 @@
-// A reward that somebody's own program computes.
+// A reward that the user's own program computes.
 #pragma once
 
 #include <string>

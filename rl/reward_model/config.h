@@ -43,7 +43,7 @@ void visit_fields(Config& c, Visitor&& visit) {
         at_least(0));
 }
 
-// Everything that a recipe says about the training of a reward model.
+// What a recipe says about the training of a reward model.
 struct RewardSetup {
   ModelConfig model = {};
   LoraConfig lora = {.task_type = TaskType::SEQ_CLS};

@@ -1,4 +1,4 @@
-// Progress for a person: a rewritten line on a terminal, plain lines in a pipe.
+// Progress for the user: a rewritten line on a terminal, plain lines in a pipe.
 #include "rl/run/console.h"
 
 #include <fmt/core.h>

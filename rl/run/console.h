@@ -1,4 +1,4 @@
-// Progress for a person: on a terminal one line that is rewritten, in a pipe plain lines.
+// Progress for the user: on a terminal one line that is rewritten, in a pipe plain lines.
 #pragma once
 
 #include <cstdint>

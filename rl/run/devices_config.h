@@ -19,7 +19,7 @@ at::Device named_device(std::string_view name, std::string_view setting);
 // The same, and it has to exist.
 at::Device usable_device(std::string_view name, std::string_view setting);
 
-// Of tasks with one model.
+// Device of a single-model task.
 struct ModelDevice {
   std::string policy = "cpu";
 
@@ -33,8 +33,8 @@ void visit_fields(Config& c, Visitor&& visit) {
         "for the second GPU");
 }
 
-// Of PPO. A role on another device than the policy's has a copy of the base there where it needs
-// it; roles on one device share one.
+// Devices of PPO's roles. A role on another device than the policy's has a copy of the base there
+// where it needs it; roles on one device share one.
 struct DevicesConfig {
   std::string policy = "cpu";
   std::optional<std::string> reference = {};

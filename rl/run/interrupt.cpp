@@ -48,7 +48,7 @@ void on_signal(int signal) {
   const unsigned grace = g_grace_seconds.load();
   if (grace == 0) end_at_once();
   say("\nleash: finishing this step, then a snapshot; once more to end at once\n");
-  if (signal == SIGTERM) ::alarm(grace);  // somebody at the keyboard can ask twice
+  if (signal == SIGTERM) ::alarm(grace);  // the user at the keyboard can ask twice
   errno = saved;
 }
 

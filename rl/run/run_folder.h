@@ -36,7 +36,7 @@ class RunFolder {
   const std::optional<Snapshot>& snapshot() const { return snapshot_; }
   // `resume` was asked for, but there was nothing to resume.
   bool started_afresh() const { return started_afresh_; }
-  // For the person: damaged snapshots that were passed over, a fresh start.
+  // For the user: damaged snapshots that were passed over, a fresh start.
   const std::vector<std::string>& messages() const { return messages_; }
 
  private:

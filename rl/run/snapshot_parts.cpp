@@ -95,7 +95,7 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
                        bool allow_inexact, Console& console) {
   const nlohmann::json now = environment_json(current);
   auto models = differences(saved, now, {"base", "quantize"});
-  // A role that is new, or gone, is a change of the recipe, which is said elsewhere.
+  // A role that is new, or gone, is a change of the recipe, which is reported elsewhere.
   const nlohmann::json others = saved.value("others", nlohmann::json::object());
   for (const auto& [role, ignored] : current.others) {
     if (!others.contains(role)) continue;
@@ -110,7 +110,7 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
   }
   auto numerics =
       differences(saved, now, {"dtype", "device", "threads", "cpu_capability", "build"});
-  // Another file is a change of the recipe, which is said elsewhere; the same one may have changed.
+  // Another file is a change of the recipe, reported elsewhere; the same one may have changed.
   const nlohmann::json data = saved.value("data", nlohmann::json::object());
   for (const auto& [name, ignored] : current.data) {
     if (!data.contains(name)) continue;

@@ -10,7 +10,7 @@
 
 namespace leash {
 
-// For a setup `S`, the struct of everything that a recipe of the task says:
+// For a setup `S`, the struct of what a recipe of the task says:
 //   name          of the task (`task: name`) and of its own section
 //   section       the member of S that is that section
 //   Trainer       constructed from (S, RunContext); train(interrupted) gives a RunOutcome

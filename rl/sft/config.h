@@ -38,7 +38,7 @@ void visit_fields(Config& c, Visitor&& visit) {
         at_least(0));
 }
 
-// Everything that a recipe says about a supervised run.
+// What a recipe says about a supervised run.
 struct SftSetup {
   ModelConfig model;
   LoraConfig lora;

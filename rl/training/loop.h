@@ -48,7 +48,7 @@ inline constexpr double kMinLossScale = 1e-4;
 
 class TrainingLoop {
  public:
-  // Everything that is handed in outlives the loop. All ranks make one with equal arguments.
+  // All arguments outlive the loop. All ranks make one with equal arguments.
   TrainingLoop(const TrainingConfig& config, const RunConfig& run, TrainedModel& model,
                const BatchOrder& order, const RunContext& context);
   TrainingLoop(const TrainingLoop&) = delete;
@@ -72,7 +72,7 @@ class TrainingLoop {
   };
   std::vector<StepFile> compared_evaluations() const;
 
-  // Lines for the person: what trains, before the data; and how long, behind it.
+  // Lines for the user: what trains, before the data; and how long, behind it.
   void announce_model();
   void announce_steps(const char* rows /* "pairs" */);
 

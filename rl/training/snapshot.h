@@ -1,4 +1,4 @@
-// Everything that a run of supervised or reward training needs to go on exactly where it stopped.
+// The state from which supervised or reward training goes on exactly where it stopped.
 // Order, dropout and noise are pure functions of seed and step, so there is no more to save.
 #pragma once
 

@@ -267,7 +267,7 @@ TEST(Resume, AnotherScalingOfTheAdapterIsRefused) {
   Lines other = evaluate;
   other.insert(other.end(), alpha.begin(), alpha.end());
   expect_error(run_leash(other), 2, "by 2, this recipe by 4");
-  // What the run had otherwise is said.
+  // Differences from the run are reported.
   evaluate.insert(evaluate.end(), {"--set", "rollout.response_length=12"});
   const Ended shorter = run_leash(evaluate);
   expect_done(shorter);

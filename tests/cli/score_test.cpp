@@ -38,7 +38,7 @@ TEST(Score, NMinusOneEntriesPerText) {
   }
 }
 
-// Of a completion, what the whole text says about its last tokens.
+// A completion gets what the whole text says about its last tokens.
 TEST(Score, CompletionsBehindTheirPrompts) {
   const Workspace work;
   const auto score = [&](const std::string& line) {

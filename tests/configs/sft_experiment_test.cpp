@@ -91,7 +91,7 @@ TEST(SftRecipe, SnapshotsByStrategy) {
               HasSubstr("run.save_strategy: epoch is for the supervised tasks"));
 }
 
-// What a person who comes from transformers writes.
+// What a user who comes from transformers writes.
 TEST(SftRecipe, SettingsThatAreElsewhereOrNowhereAreExplained) {
   EXPECT_THAT(error(kShort, {"run.resume_from_checkpoint=true"}),
               HasSubstr("`leash train RECIPE --run-dir DIR --resume`"));

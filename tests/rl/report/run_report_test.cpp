@@ -145,7 +145,7 @@ TEST(RunReport, HoldsCurvesAnswersAndConfiguration) {
   }
 }
 
-// What a person looks for first stands above what is folded away; nobody is called the policy.
+// What the user looks for first stands above what is folded away; nobody is called the policy.
 TEST(RunReport, SupervisedCurvesStandAboveTheFold) {
   RunReport report;
   for (int64_t step = 1; step <= 3; ++step) {

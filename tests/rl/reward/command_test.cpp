@@ -1,4 +1,4 @@
-// Rewards from somebody's own program.
+// Rewards from the user's own program.
 #include "rl/reward/command.h"
 
 #include <gmock/gmock.h>

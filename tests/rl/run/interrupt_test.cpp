@@ -90,7 +90,7 @@ TEST(Interrupt, TheGraceTimeEnds) {
   EXPECT_LT(ending.seconds, 8);
 }
 
-// Somebody at the keyboard may have a step that takes longer, and can ask twice.
+// The user at the keyboard may have a step that takes longer, and can ask twice.
 TEST(Interrupt, AfterSigintTheStepTakesAsLongAsItTakes) {
   const Ending ending = run_in_child([] {
     const InterruptGuard guard(1);

@@ -1,4 +1,4 @@
-// What a person whose device is full is told to lower.
+// What a user whose device is full is told to lower.
 #include "rl/training/memory.h"
 
 #include <gmock/gmock.h>
