@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "configs/task_sections.h"
+
 namespace leash {
 namespace {
 
@@ -30,17 +32,6 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return table[a.size()][b.size()];
-}
-
-// Sections that only some tasks have.
-std::optional<std::string_view> tasks_with(std::string_view section) {
-  if (section == "sft") return "task: sft";
-  if (section == "classification") return "task: classification";
-  if (section == "reward") return "task: ppo (a list) and task: reward";
-  for (const std::string_view own : {"ppo", "rollout", "critic", "reference", "lanes"}) {
-    if (section == own) return "task: ppo";
-  }
-  return std::nullopt;
 }
 
 }  // namespace

@@ -41,6 +41,7 @@ struct PlanTransfer {
 
 struct Plan {
   std::string task;
+  std::string step = "step";  // what transfers are counted in: an optimizer step, or an iteration
   int64_t ranks = 1;
   int64_t base_parameters = 0;
   int64_t all_parameters = 0;  // as PEFT counts them

@@ -327,6 +327,7 @@ Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& 
   Roles roles{.base = model, .policy = adapter_facts(setup.lora, model.modules)};
   const Sizes sizes = sizes_of(setup, model, options);
   Plan plan{.task = std::string(TaskTraits<PpoSetup>::name),
+            .step = "iteration",
             .ranks = options.ranks,
             .base_parameters = num_parameters(model),
             .trainable_parameters = roles.policy.num_parameters(),

@@ -1,5 +1,5 @@
 // Steps 1 and 3 of an iteration: whose prompts are whose; what the roles say about them as tensors,
-// with the rewards that follow.
+// the penalty for answers without an end included.
 #pragma once
 
 #include <optional>

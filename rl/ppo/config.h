@@ -32,7 +32,8 @@ template <class Config, class Visitor>
 requires Describes<Config, CriticConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("kind", c.kind,
-        "shared (a head on the policy's trunk), adapter (LoRA of its own on the shared base), "
+        "none (not in ppo), shared (a head on the policy's trunk), adapter (LoRA of its own on the "
+        "shared base), "
         "separate (a model of its own)");
   visit("path", c.path, "separate: the checkpoint (default: model.path)");
   visit("train", c.train, "separate: head, lora or all");

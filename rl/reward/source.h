@@ -25,8 +25,7 @@ struct RewardSample {
   bool ended = false;                // by itself, not by the length
 };
 
-// The seam for all that can judge an answer. External programs and endpoints will be further
-// implementations.
+// The seam for all that can judge an answer.
 class RewardSource {
  public:
   virtual ~RewardSource() = default;

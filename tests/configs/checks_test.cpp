@@ -240,7 +240,7 @@ TEST(Checks, TheTaskDecidesFirst) {
   EXPECT_THAT(
       problems_of("task: pop\n"),
       ElementsAre(
-          "r.yaml:1: task: has to be one of sft, reward, classification, dpo, ppo, not `pop` (did "
+          "r.yaml:1: task: has to be one of ppo, sft, reward, classification, not `pop` (did "
           "you mean `ppo`?)"));
   EXPECT_THAT(problems_of("- 1\n"),
               ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));

@@ -1,3 +1,4 @@
+// The rules of `task: ppo`.
 #include "configs/checks.h"
 
 #include <fmt/format.h>
