@@ -162,7 +162,7 @@ TEST(Docs, NameEverySettingWithDefaultRangeAndMeaning) {
   const std::string text = settings_markdown();
   EXPECT_THAT(text, HasSubstr("## `reward` (of each entry)"));
   EXPECT_THAT(text, HasSubstr("| `cliprange` | `0.2` | number > 0 | of the probability ratio |"));
-  EXPECT_THAT(text, HasSubstr("| `kind` | `shared` | shared, adapter, separate |"));
+  EXPECT_THAT(text, HasSubstr("| `kind` | `shared` | none, shared, adapter, separate |"));
   EXPECT_THAT(text, HasSubstr("| `total_episodes` | `640` | integer ≥ 1 |"));
   for (const std::string& line : lines_of(text)) {
     if (!line.starts_with("| `")) continue;
