@@ -101,8 +101,9 @@ int report(std::string_view message, ExitCode code) {
 
 // Commands without a state worth saving end at once; training installs handlers of its own.
 void end_on_interrupt() {
-  for (const int signal : {SIGINT, SIGTERM}) {
-    std::signal(signal, [](int) { _exit(kInterrupted); });
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const auto before = std::signal(signal, [](int) { _exit(kInterrupted); });
+    if (signal == SIGHUP && before == SIG_IGN) std::signal(signal, SIG_IGN);  // nohup
   }
 }
 
@@ -111,6 +112,7 @@ void end_on_interrupt() {
 int run_app(const std::vector<std::string>& args) {
   std::ios::sync_with_stdio(false);
   end_on_interrupt();
+  std::signal(SIGXFSZ, SIG_IGN);  // writing beyond a limit is an error that is reported
   try {
     const int code = dispatch(args);
     // A full disk or a closed pipe behind standard output must not look like success.

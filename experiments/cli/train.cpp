@@ -42,10 +42,10 @@ constexpr CommandHelp kHelp{
     "train", "RECIPE.yaml [--set a.b=c]… [--run-dir DIR] [--resume]",
     "Trains as the recipe says. The run's folder holds resolved.yaml, metrics.jsonl, "
     "samples.jsonl,\n"
-    "snapshots/, the trained adapter in PEFT's format (adapter/) and report.html. SIGINT and "
-    "SIGTERM finish\n"
-    "the step and write a snapshot; --resume goes on from the newest one, bit for bit as if there "
-    "had been\nno interruption.",
+    "snapshots/, the trained adapter in PEFT's format (adapter/) and report.html. SIGINT, "
+    "SIGTERM and\n"
+    "SIGHUP finish the step and write a snapshot; --resume goes on from the newest one, bit for "
+    "bit as if\nthere had been no interruption.",
     "  leash train configs/recipes/demo.yaml\n"
     "  leash train configs/recipes/demo.yaml --set ppo.kl_coef=0.1 --run-dir runs/stricter\n"
     "  leash train configs/recipes/demo.yaml --run-dir runs/stricter --resume"};
@@ -252,6 +252,7 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
 int train(const Arguments& args) {
   const auto values = parse_options(kHelp, options(), {"recipe"}, args);
   if (!values) return 0;
+  ignore_write_signals();  // `leash train … | head` and a full disk cost no snapshot
   const Launch launch = read_launch(process_environment());
   const Experiment experiment = load_recipe(*values, /*says_warnings=*/launch.rank == 0);
   const RunConfig& run = experiment.run();

@@ -1,5 +1,7 @@
-// SIGINT and SIGTERM: the first asks the run to finish its step, write a snapshot and exit with
-// 130; a second one, or the grace time after SIGTERM running out, ends the process at once.
+// SIGINT, SIGTERM and SIGHUP: the first asks the run to finish its step, write a snapshot and exit
+// with 130; one more than a second later, or the grace time after SIGTERM running out, ends the
+// process at once. Launchers and `timeout` send a signal twice, or pass Ctrl-C on as SIGTERM: what
+// comes within a second is one request.
 #pragma once
 
 #include <csignal>
@@ -10,7 +12,15 @@ namespace leash {
 
 inline constexpr int kInterruptedExit = 130;
 
-// One at a time per process. The trainer asks requested() between steps (and may ask within one).
+// Writing to a pipe that nobody reads, or beyond a file's greatest size, is an error from here on
+// and no longer the end of the process.
+void ignore_write_signals();
+// Gives a program that is about to start the defaults of these signals: an ignored one would stay
+// ignored in it. For use between fork and exec.
+void default_signals_in_child();
+
+// One at a time per process. SIGHUP stays ignored where it was, as under nohup. The trainer asks
+// requested() between steps (and may ask within one).
 class InterruptGuard {
  public:
   // `grace_seconds` 0: the first signal ends the process at once.
@@ -28,6 +38,7 @@ class InterruptGuard {
  private:
   struct sigaction old_int_;
   struct sigaction old_term_;
+  struct sigaction old_hangup_;
   struct sigaction old_alarm_;
 };
 

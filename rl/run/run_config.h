@@ -69,8 +69,8 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("report_to", c.report_to, "further places for metrics: tensorboard");
   visit(
       "grace_seconds", c.grace_seconds,
-      "how long a run may take to finish its step after SIGTERM (after SIGINT as long as it takes; "
-      "0: either ends it at once)",
+      "how long a run may take to finish its step after SIGTERM (after SIGINT or SIGHUP as long as "
+      "it takes; 0: each ends it at once)",
       at_least(0));
   visit("threads", c.threads,
         "threads of one operation (0: all cores, split between the processes of a machine)",

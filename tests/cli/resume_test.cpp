@@ -31,6 +31,13 @@ Ended interrupted(const RunWorkspace& work, const std::string& folder, int64_t s
   return {};
 }
 
+// So many that none of a test's signals comes too late.
+void write_recipe_of_many_steps(const RunWorkspace& work) {
+  std::string text = read_text(work.recipe());
+  text.replace(text.find("total_episodes: 48"), 18, "total_episodes: 8000");
+  write_text(work.recipe(), text);
+}
+
 TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
   const RunWorkspace work;
   expect_done(work.train("whole"));
@@ -54,6 +61,35 @@ TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
   const Ended resumed = work.train("killed", {"--resume"});
   expect_done(resumed);
   work.expect_equal_runs("whole", "killed");
+}
+
+// As `timeout` does it, and as a terminal that is closed does it.
+TEST(Resume, TwoSignalsAtOnceAndAHangupCostNoSnapshot) {
+  const RunWorkspace work;
+  write_recipe_of_many_steps(work);
+  for (const std::vector<int>& signals :
+       {std::vector<int>{SIGTERM, SIGTERM}, {SIGINT, SIGTERM}, {SIGHUP}}) {
+    std::filesystem::remove_all(work / "run");
+    Process process(leash_command(work.train_args("run")), kOneThread);
+    ASSERT_TRUE(process.wait_until([&] { return work.steps_written("run") >= 2; }));
+    for (const int signal : signals) process.signal(signal);
+    const Ended ended = process.wait();
+    EXPECT_EQ(ended.code, 130) << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr("interrupted after step "));
+    const std::string last = "step-" + std::to_string(work.steps_written("run") - 1);
+    EXPECT_TRUE(std::filesystem::exists(work / "run/snapshots" / last)) << last;
+  }
+}
+
+TEST(Resume, UnderNohupTheTerminalMayGo) {
+  const RunWorkspace work;
+  Lines command = leash_command(work.train_args("run"));
+  command.insert(command.begin(), "/usr/bin/nohup");
+  Process process(command, kOneThread);
+  ASSERT_TRUE(process.wait_until([&] { return work.steps_written("run") >= 2; }));
+  process.signal(SIGHUP);
+  EXPECT_EQ(process.wait().code, 0);
+  EXPECT_EQ(work.steps_written("run"), 7);
 }
 
 // A reward program that, at its N-th call (N in the file `hold`), touches `reached` and waits until

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <stdexcept>
@@ -15,6 +16,7 @@ namespace leash {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Ending {
   int exit_code = -1;
@@ -51,7 +53,7 @@ void wait_long() {
 }
 
 TEST(Interrupt, TheFirstSignalOnlyAsks) {
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const Ending ending = run_in_child([&] {
       const InterruptGuard guard(25);
       if (guard.requested()) return 1;
@@ -69,11 +71,60 @@ TEST(Interrupt, TheSecondEndsAtOnceAndNamesTheSnapshot) {
     guard.set_farewell("the last snapshot is step-10");
     guard.set_farewell("the last snapshot is step-20");
     ::raise(SIGTERM);
+    ::usleep(1'100'000);
     ::raise(SIGINT);
     return 3;
   });
   EXPECT_EQ(ending.exit_code, 130);
+  EXPECT_THAT(ending.text, HasSubstr("second signal"));
   EXPECT_THAT(ending.text, HasSubstr("leash: the last snapshot is step-20\n"));
+}
+
+// `timeout` signals its child and then the group; a launcher passes Ctrl-C on as SIGTERM, behind
+// which it will kill.
+TEST(Interrupt, WhatComesWithinASecondIsOneRequest) {
+  const Ending ending = run_in_child([] {
+    const InterruptGuard guard(1);
+    for (const int signal : {SIGINT, SIGTERM, SIGTERM, SIGHUP}) ::raise(signal);
+    ::usleep(300'000);
+    ::raise(SIGINT);
+    if (!guard.requested()) return 3;
+    wait_long();
+    return 4;
+  });
+  EXPECT_EQ(ending.exit_code, 130);
+  EXPECT_THAT(ending.text, HasSubstr("grace_seconds are over"));
+  EXPECT_THAT(ending.text, Not(HasSubstr("second signal")));
+  EXPECT_EQ(ending.text.find("finishing"), ending.text.rfind("finishing"));
+}
+
+TEST(Interrupt, UnderNohupAHangupStaysIgnored) {
+  const Ending ending = run_in_child([] {
+    ::signal(SIGHUP, SIG_IGN);
+    const InterruptGuard guard(25);
+    ::raise(SIGHUP);
+    return guard.requested() ? 1 : 0;
+  });
+  EXPECT_EQ(ending.exit_code, 0) << ending.text;
+}
+
+TEST(Interrupt, WritingToNobodyIsAnErrorAndChildrenHaveTheDefault) {
+  const Ending ending = run_in_child([] {
+    ignore_write_signals();
+    int ends[2];
+    if (::pipe(ends) != 0) return 1;
+    ::close(ends[0]);
+    if (::write(ends[1], "x", 1) != -1 || errno != EPIPE) return 2;
+    ::raise(SIGXFSZ);
+    default_signals_in_child();
+    for (const int signal : {SIGPIPE, SIGXFSZ}) {
+      struct sigaction action = {};
+      ::sigaction(signal, nullptr, &action);
+      if (action.sa_handler != SIG_DFL) return 3;
+    }
+    return 0;
+  });
+  EXPECT_EQ(ending.exit_code, 0);
 }
 
 TEST(Interrupt, TheGraceTimeEnds) {
