@@ -375,6 +375,33 @@ TEST(Train, AFullDiskKeepsOlderSnapshotsWhole) {
   EXPECT_EQ(work.steps_written("run"), 7);
 }
 
+// `train … 2>&1 | head -1`: nobody reads what the run says.
+TEST(Train, ConsoleAndOutputThatNobodyReadsCostNoSnapshot) {
+  const RunWorkspace work;
+  std::string command = "{";
+  for (const std::string& word : leash_command(work.train_args("run")))
+    command += " '" + word + "'";
+  const Ended ended = Process({"/bin/bash", "-c", command + " 2>&1; echo $? >code; } | head -1"},
+                              {.folder = work.path(), .environment = {{"OMP_NUM_THREADS", "1"}}})
+                          .wait();
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(read_text(work / "code"), "1\n") << "what should have been printed at the end was not";
+  EXPECT_EQ(work.steps_written("run"), 7);
+  EXPECT_TRUE(std::filesystem::exists(work / "run/snapshots/step-6"));
+  EXPECT_TRUE(std::filesystem::exists(work / "run/adapter/adapter_model.safetensors"));
+}
+
+// Else the run's own files would take these numbers, and its console would write into them.
+TEST(Train, WithClosedDescriptorsTheFilesHoldWhatTheyShould) {
+  const RunWorkspace work;
+  expect_done(work.train("open"));
+  const Ended ended = run_leash(work.train_args("closed"), {.closed = {0, 1, 2}});
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_EQ(ended.out + ended.err, "");
+  work.expect_equal_runs("open", "closed");
+  EXPECT_TRUE(std::filesystem::exists(work / "closed/report.html"));
+}
+
 // What metrics.jsonl of `folder` says of a step.
 Json logged(const RunWorkspace& work, const std::string& folder, int64_t step) {
   for (const std::string& line : work.metrics(folder)) {

@@ -58,10 +58,10 @@ Process::Process(const std::vector<std::string>& command, ProcessOptions options
   redirect(in.c_str(), O_RDONLY, 0);
   redirect(out.c_str(), O_WRONLY | O_CREAT, 1);
   redirect(err.c_str(), O_WRONLY | O_CREAT, 2);
+  for (const int descriptor : options_.closed) ::close(descriptor);
   if (!options_.folder.empty() && ::chdir(options_.folder.c_str()) != 0) ::_exit(126);
   if (options_.max_file_bytes) {
     const rlimit limit{*options_.max_file_bytes, *options_.max_file_bytes};
-    ::signal(SIGXFSZ, SIG_IGN);
     if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(126);
   }
   ::execve(argv[0], argv.data(), envp.data());

@@ -19,8 +19,9 @@ struct ProcessOptions {
   std::string input{};                               // standard input
   std::filesystem::path folder{};                    // working folder (default: the test's own)
   std::map<std::string, std::string> environment{};  // on top of the test's own
-  std::optional<uint64_t> max_file_bytes{};  // RLIMIT_FSIZE with SIGXFSZ ignored: writes fail
-  double timeout_seconds = 120;              // then it is killed
+  std::optional<uint64_t> max_file_bytes{};          // RLIMIT_FSIZE
+  std::vector<int> closed{};                         // of the descriptors 0, 1 and 2
+  double timeout_seconds = 120;                      // then it is killed
 };
 
 struct Ended {
