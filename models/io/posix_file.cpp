@@ -25,7 +25,7 @@ int open_or_throw(const std::filesystem::path& path, int flags) {
 
 AppendFile::AppendFile(const std::filesystem::path& path, Mode mode) : path_(path) {
   const int creation = mode == Mode::create_new ? O_CREAT | O_EXCL : O_CREAT;
-  descriptor_ = open_or_throw(path, O_WRONLY | O_APPEND | creation);
+  descriptor_ = open_or_throw(path, O_WRONLY | O_APPEND | O_NOFOLLOW | creation);
 }
 
 AppendFile::~AppendFile() {
@@ -54,7 +54,7 @@ void sync_to_disk(const std::filesystem::path& path) {
 }
 
 void cut_file(const std::filesystem::path& path, uint64_t size) {
-  const int descriptor = open_or_throw(path, O_WRONLY);
+  const int descriptor = open_or_throw(path, O_WRONLY | O_NOFOLLOW);
   const bool done =
       ::ftruncate(descriptor, static_cast<off_t>(size)) == 0 && ::fsync(descriptor) == 0;
   const int error = errno;

@@ -1,4 +1,5 @@
-// Files whose every error is noticed: writing, flushing to disk, and renaming as one step.
+// Files whose every error is noticed: writing, flushing to disk, and renaming as one step. What is
+// appended or cut is the file itself: a symbolic link is an error.
 #pragma once
 
 #include <cstdint>

@@ -95,6 +95,7 @@ std::optional<std::string> file_damage(const fs::path& file, const nlohmann::jso
 
 std::optional<std::string> damage_of(const fs::path& folder) {
   const fs::path manifest_file = folder / kManifest;
+  if (fs::is_symlink(folder)) return "it is a symbolic link";
   if (!fs::is_regular_file(manifest_file)) return fmt::format("{} is missing", kManifest);
   if (fs::file_size(manifest_file) > kLargestManifest) {
     return fmt::format("{} is too long", kManifest);
@@ -204,7 +205,9 @@ void prune_snapshots(const fs::path& run_dir, int64_t save_total_limit,
                      std::optional<int64_t> keep_step) {
   if (save_total_limit <= 0) return;
   std::vector<Snapshot> snapshots = list_snapshots(run_dir);
-  std::erase_if(snapshots, [&](const Snapshot& s) { return keep_step && s.step == *keep_step; });
+  std::erase_if(snapshots, [&](const Snapshot& s) {
+    return (keep_step && s.step == *keep_step) || !fs::exists(s.path / kManifest);
+  });
   for (size_t i = 0; i + static_cast<size_t>(save_total_limit) < snapshots.size(); ++i) {
     const fs::path aside = snapshots_of(run_dir) /
                            fmt::format(".{}{}.removed-{}", kPrefix, snapshots[i].step, ::getpid());

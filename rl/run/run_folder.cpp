@@ -15,6 +15,7 @@
 
 #include "models/errors.h"
 #include "models/io/posix_file.h"
+#include "rl/run/run_files.h"
 #include "rl/run/tensorboard_writer.h"
 
 namespace leash {
@@ -33,7 +34,7 @@ std::string holder_of(int lock) {
 // An exclusive lock, or ConfigError. O_CLOEXEC: a program that the run starts must not hold it on.
 int lock_folder(const fs::path& folder) {
   const fs::path file = folder / ".lock";
-  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  const int lock = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (lock < 0) {
     throw ConfigError(fmt::format("{}: cannot write into the run's folder: {}", folder.string(),
                                   std::generic_category().message(errno)));
@@ -48,9 +49,9 @@ int lock_folder(const fs::path& folder) {
     throw ConfigError(fmt::format("{} is in use by another run (pid {})", folder.string(),
                                   holder.empty() ? "unknown" : holder));
   }
-  const std::string pid = std::to_string(static_cast<long>(::getpid())) + "\n";
   // Only a help for whoever meets the lock; what counts is flock.
-  if (::ftruncate(lock, 0) == 0) (void)!::pwrite(lock, pid.data(), pid.size(), 0);
+  const std::string text = lock_text();
+  if (::ftruncate(lock, 0) == 0) (void)!::pwrite(lock, text.data(), text.size(), 0);
   return lock;
 }
 
@@ -88,11 +89,13 @@ bool holds_only_the_lock(const fs::path& folder) {
 
 RunFolder RunFolder::open(const fs::path& path, bool resume) {
   RunFolder run;
+  require_run_folder(path);
   run.created_ = !fs::exists(path);
   create_folder(path);
   run.path_ = path;
   run.lock_ = lock_folder(path);
   remove_leftovers(path);
+  remove_unfinished_files(path);
   const bool has_snapshots = !list_snapshots(path).empty();
   if (!resume && (has_snapshots || has_content(path / "metrics.jsonl"))) {
     throw ConfigError(fmt::format(

@@ -15,6 +15,8 @@ namespace leash {
 class RunFolder {
  public:
   // Creates the folder if need be, locks it, and removes what a killed run left half-done.
+  //   - files of others are in it, or a symbolic link: ConfigError as require_run_folder, with and
+  //     without `resume`, and nothing is touched
   //   - in use by another run: ConfigError with its process id
   //   - used before (metrics or snapshots), without `resume`: ConfigError that names the ways out
   //   - `resume` with a snapshot: metrics.jsonl, samples.jsonl and TensorBoard events are cut to

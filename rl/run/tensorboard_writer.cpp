@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <regex>
 #include <system_error>
 #include <vector>
 
@@ -26,7 +27,6 @@ static_assert(std::endian::native == std::endian::little, "the formats are littl
 constexpr size_t kHeaderBytes = 12;  // length and its checksum
 constexpr size_t kFrameBytes = 16;   // around the data
 constexpr uint64_t kLongestRecord = 1 << 26;
-constexpr std::string_view kFilePrefix = "events.out.tfevents.";
 
 enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
 
@@ -117,6 +117,16 @@ std::optional<std::string> take_record(std::istream& stream) {
   return data;
 }
 
+bool is_ours(const fs::path& file) {
+  static const std::regex kName(R"(events\.out\.tfevents\.\d{10,}\..+\.\d+\.\d+)");
+  if (!std::regex_match(file.filename().string(), kName)) return false;
+  std::ifstream stream(file, std::ios::binary);
+  const auto first = take_record(stream);
+  constexpr size_t kTime = 9;  // when it was written, in front of all else
+  return first ? first->size() > kTime && first->substr(kTime) == version_event(0).substr(kTime)
+               : fs::file_size(file) == 0;
+}
+
 void truncate_event_file(const fs::path& file, int64_t step) {
   std::ifstream stream(file, std::ios::binary);
   uint64_t keep = 0;
@@ -162,7 +172,7 @@ TensorboardWriter::TensorboardWriter(const fs::path& folder) {
   const double time = now();
   for (int number = 0; !file_; ++number) {
     const fs::path name =
-        folder / fmt::format("{}{:010}.{}.{}.{}", kFilePrefix, static_cast<int64_t>(time), host,
+        folder / fmt::format("{}{:010}.{}.{}.{}", kEventsPrefix, static_cast<int64_t>(time), host,
                              ::getpid(), number);
     if (!fs::exists(name)) {
       file_ = std::make_unique<AppendFile>(name, AppendFile::Mode::create_new);
@@ -178,8 +188,8 @@ void TensorboardWriter::scalars(int64_t step, const Metrics& metrics) {
 void truncate_events(const fs::path& folder, int64_t step) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    const bool events = entry.path().filename().string().starts_with(kFilePrefix);
-    if (events && entry.is_regular_file()) files.push_back(entry.path());
+    const bool plain = entry.symlink_status().type() == fs::file_type::regular;
+    if (plain && is_ours(entry.path())) files.push_back(entry.path());
   }
   for (const fs::path& file : files) truncate_event_file(file, step);
 }

@@ -31,7 +31,12 @@ std::string tensorboard_record(std::string_view data);  // a TFRecord frame
 std::string version_event(double wall_time);            // the first of every file
 std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics);
 
-// Cuts every event file of a folder before its first record that is broken or of a later step.
+// Event files of all programs begin so.
+inline constexpr std::string_view kEventsPrefix = "events.out.tfevents.";
+
+// Cuts every event file of ours in a folder before its first record that is broken or of a later
+// step, and removes it when none is left. Ours has the name that TensorboardWriter gives and begins
+// with version_event, or is empty: other programs name their files otherwise or add who they are.
 void truncate_events(const std::filesystem::path& folder, int64_t step);
 
 }  // namespace leash

@@ -4,9 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
 #include <optional>
 
 #include "models/errors.h"
@@ -51,6 +53,7 @@ fs::path event_file(const fs::path& run) {
 
 // A run that did `steps` steps, two samples each, and snapshots of some.
 void write_run(const fs::path& run, int64_t steps, const std::vector<int64_t>& snapshots) {
+  write_text(run / "resolved.yaml", "task: ppo\n");
   Console silent(-1, false);
   RunLog log(run, {.total_steps = steps, .tensorboard = true}, silent);
   for (int64_t step = 1; step <= steps; ++step) {
@@ -117,6 +120,109 @@ TEST(RunFolder, AUsedFolderNeedsResume) {
   EXPECT_THAT(text, HasSubstr("--resume"));
   EXPECT_THAT(text, HasSubstr("--run-dir"));
   EXPECT_EQ(read_text(scratch / "metrics.jsonl"), before);
+}
+
+// All files below a folder with what they hold, links by where they lead.
+std::map<std::string, std::string> everything_in(const fs::path& folder) {
+  std::map<std::string, std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).string();
+    if (entry.is_symlink()) {
+      found[name] = "-> " + fs::read_symlink(entry.path()).string();
+    } else {
+      found[name] = entry.is_regular_file() ? read_text(entry.path()) : "";
+    }
+  }
+  return found;
+}
+
+TEST(RunFolder, AFolderOfOthersIsRefusedAndNothingInItChanges) {
+  const std::string theirs = "{\"step\": 1, \"loss\": 2}\n";  // a popular format
+  for (const auto& [name, text] :
+       {std::pair<std::string, std::string>{"samples.jsonl", "{\"x\": 1}\n"},
+        {"metrics.jsonl", theirs},
+        {"report.html", "<p>"},
+        {"notes.txt", "mine"},
+        {".lock", "another program's"},
+        {"resolved.yaml", "trainer: theirs\n"},
+        {"snapshots/step-1/weights", "w"},
+        {"events.out.tfevents.0000000001.host.1.0", "x"}}) {
+    ScratchFolder scratch;
+    fs::create_directories((scratch / name).parent_path());
+    write_text(scratch / name, text);
+    if (name == ".lock") write_text(scratch / "more", "");
+    const auto before = everything_in(scratch.path());
+    for (const bool resume : {false, true}) {
+      EXPECT_THAT(refusal<ConfigError>(scratch.path(), resume).value_or(""),
+                  HasSubstr(scratch.path().string() + " holds files, but no run of leash"))
+          << name;
+    }
+    EXPECT_EQ(everything_in(scratch.path()), before) << name;
+  }
+}
+
+// In a run's folder, too: a file of that name that others wrote.
+TEST(RunFolder, RecordsOfAnotherFormatAreNeitherCutNorContinued) {
+  for (const char* name : {"metrics.jsonl", "samples.jsonl"}) {
+    ScratchFolder scratch;
+    write_run(scratch.path(), 3, {2});
+    write_text(scratch / name, "id,text\n1,a\n");
+    const auto before = everything_in(scratch.path());
+    EXPECT_THAT(refusal<ConfigError>(scratch.path(), true).value_or(""),
+                HasSubstr((scratch / name).string() + " was not written by a run of leash"));
+    EXPECT_EQ(everything_in(scratch.path()), before);
+    write_text(scratch / name, "{\"st");  // torn
+    EXPECT_EQ(refusal<ConfigError>(scratch.path(), true), std::nullopt);
+  }
+}
+
+TEST(RunFolder, NoSymbolicLinkIsFollowed) {
+  for (const char* name :
+       {"metrics.jsonl", "samples.jsonl", "resolved.yaml", ".lock", "report.html", "timeline.json",
+        "adapter", "evaluations", "snapshots", "adapter/adapter_config.json",
+        "evaluations/step-0.json", "snapshots/step-2", "events.out.tfevents.0000000001.host.1.0"}) {
+    ScratchFolder scratch, elsewhere;
+    write_run(scratch.path(), 3, {2});
+    write_text(elsewhere / "file", "{\"step\": 9}\n");
+    fs::create_directories((scratch / name).parent_path());
+    fs::remove_all(scratch / name);
+    fs::create_symlink(elsewhere / "file", scratch / name);
+    const auto before = everything_in(scratch.path());
+    EXPECT_THAT(refusal<ConfigError>(scratch.path(), true).value_or(""),
+                HasSubstr((scratch / name).string() + " is a symbolic link"));
+    EXPECT_EQ(everything_in(scratch.path()), before) << name;
+    EXPECT_EQ(read_text(elsewhere / "file"), "{\"step\": 9}\n");
+  }
+  ScratchFolder scratch;
+  write_run(scratch.path(), 3, {2});
+  fs::remove(scratch / "samples.jsonl");
+  ASSERT_EQ(::mkfifo((scratch / "samples.jsonl").c_str(), 0600), 0);
+  EXPECT_THAT(refusal<ConfigError>(scratch.path(), true).value_or(""),
+              HasSubstr("samples.jsonl is not a plain file"));
+}
+
+// The lock alone says that a run began here, which was killed before it wrote anything.
+TEST(RunFolder, AKilledBeginningIsKnown) {
+  ScratchFolder scratch;
+  { const RunFolder run = RunFolder::open(scratch.path(), false); }
+  write_text(scratch / "timeline.json", "[\n");
+  EXPECT_EQ(refusal<ConfigError>(scratch.path(), false), std::nullopt);
+}
+
+TEST(RunFolder, WhatKilledWritersLeftIsRemoved) {
+  ScratchFolder scratch;
+  write_run(scratch.path(), 3, {2});
+  const std::string ours[] = {"resolved.yaml.77-0.tmp", "report.html.tmp-77",
+                              "adapter/adapter_model.safetensors.77-12.tmp",
+                              "evaluations/step-3.json.77-1.tmp"};
+  const std::string others[] = {"notes.tmp", "resolved.yaml.tmp", "thesis.tex.1-2.tmp",
+                                "evaluations/mine.json.7-1.tmp", "adapter/x.bin.tmp-7"};
+  for (const char* folder : {"adapter", "evaluations"}) fs::create_directory(scratch / folder);
+  for (const std::string& name : ours) write_text(scratch / name, "half");
+  for (const std::string& name : others) write_text(scratch / name, "x");
+  { const RunFolder run = RunFolder::open(scratch.path(), true); }
+  for (const std::string& name : ours) EXPECT_FALSE(fs::exists(scratch / name)) << name;
+  for (const std::string& name : others) EXPECT_TRUE(fs::exists(scratch / name)) << name;
 }
 
 TEST(RunFolder, AFileInItsPlaceIsAConfigError) {

@@ -76,11 +76,31 @@ TEST(Tensorboard, LyingRecordsAreNoEvents) {
       std::string("\x10", 1), std::string("\x09\x01", 2), std::string("\x0B", 1)};
   for (const std::string& event : bad_events) {
     ScratchFolder folder;
-    const fs::path file = folder / "events.out.tfevents.1";
+    const fs::path file = folder / "events.out.tfevents.0000000001.host.1.0";
     write_text(file, version + tensorboard_record(event) + version);
     truncate_events(folder.path(), 5);
     EXPECT_EQ(read_text(file), version);
   }
+}
+
+// TensorBoard's own writer says who it is, tensorboardX names its files otherwise, and anything can
+// have such a name.
+TEST(Tensorboard, FilesOfOtherProgramsAreLeftAlone) {
+  ScratchFolder folder;
+  const std::string ours = version_event(1);
+  const std::string record = tensorboard_record(scalars_event(1, 9, {{"a", 1.0}}));
+  const std::string writer("\x52\x05\x0A\x03tbw", 7);  // source_metadata { writer: "tbw" }
+  const std::pair<std::string, std::string> others[] = {
+      {"events.out.tfevents.0000000001.host.1.0", tensorboard_record(ours + writer) + record},
+      {"events.out.tfevents.0000000001.host.1.1", "what somebody wrote down"},
+      {"events.out.tfevents.0000000001.host", tensorboard_record(ours) + record},
+      {"events.out.tfevents.0000000001.host.1.2.v2", tensorboard_record(ours) + record}};
+  for (const auto& [name, text] : others) write_text(folder / name, text);
+  write_text(folder / "elsewhere", tensorboard_record(ours) + record);
+  fs::create_symlink(folder / "elsewhere", folder / "events.out.tfevents.0000000001.host.1.3");
+  truncate_events(folder.path(), -1);
+  for (const auto& [name, text] : others) EXPECT_EQ(read_text(folder / name), text) << name;
+  EXPECT_EQ(read_text(folder / "elsewhere"), tensorboard_record(ours) + record);
 }
 
 TEST(Tensorboard, WritersInOneSecondGetFilesOfTheirOwn) {
