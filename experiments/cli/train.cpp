@@ -137,6 +137,13 @@ RunOutcome train_or_say_where_to_go_on(Trainer& trainer, InterruptGuard& guard, 
       guard.set_farewell(where_to_go_on(folder, command));
       return guard.requested();
     });
+  } catch (const NonFinite&) {  // says itself which snapshot is good
+    console.finish();
+    console.message("the run failed; " +
+                    (list_snapshots(folder).empty()
+                         ? where_to_go_on(folder, command)
+                         : "once its cause is mended, go on with: " + command));
+    throw;
   } catch (...) {
     console.finish();
     console.message("the run failed; " + where_to_go_on(folder, command));

@@ -7,6 +7,7 @@
 #include "models/errors.h"
 #include "models/lora/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
+#include "rl/optim/finite.h"
 #include "rl/optim/schedule.h"
 #include "rl/policy/experience.h"
 #include "rl/policy/judging.h"
@@ -15,6 +16,7 @@
 #include "rl/ppo/shape.h"
 #include "rl/run/memory_usage.h"
 #include "rl/run/run_log.h"
+#include "rl/training/probe.h"
 
 namespace leash {
 namespace {
@@ -53,7 +55,8 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
       lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
              setup_.devices.streams()),
       prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
-      state_({.kl_coef = setup_.ppo.kl_coef}) {
+      state_({.kl_coef = setup_.ppo.kl_coef}),
+      snapshots_(folder_, setup_.run.save_total_limit, communicator_.leads()) {
   if (setup_.data.eval)
     held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
   if (folder_.snapshot()) {
@@ -66,7 +69,6 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
           fmt::format("the adaptive kl_coef goes on from the snapshot: {:.4g}", state_.kl_coef));
     }
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
-    last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
   communicator_.show_in(lanes_.timeline());
@@ -76,29 +78,33 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
 RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
   RunLog log(folder_.path(), log_options(setup_.run, num_steps(), state_.step, communicator_),
              console_);
-  if (state_.step == 0 && !last_snapshot_ && !held_out_.empty()) {
+  if (state_.step == 0 && !snapshots_.newest() && !held_out_.empty()) {
     Metrics metrics;
     evaluate_and_log(log, metrics);
     log.step(0, metrics);
   }
   bool stops = any_rank(communicator_, interrupted());
   while (state_.step < num_steps() && !stops) {
-    Metrics metrics = name_last_snapshot(last_snapshot_, [this] { return iterate(); });
-    if (evaluates_after(state_.step)) evaluate_and_log(log, metrics);
+    const Metrics metrics = snapshots_.naming([&] {
+      Metrics measured = iterate();
+      if (evaluates_after(state_.step)) evaluate_and_log(log, measured);
+      return measured;
+    });
     log.step(state_.step, metrics);
     stops = any_rank(communicator_, interrupted());
     const bool due = saves_after(setup_.run, /*steps_per_epoch=*/1, state_.step);
     if (due || state_.step == num_steps() || evaluates_after(state_.step) || stops) {
       log.sync();
-      last_snapshot_ = save();
+      snapshots_.written(save());
     }
   }
   console_.finish();
   const bool finished = state_.step >= num_steps();
+  if (finished) snapshots_.naming([this] { return probe(); });
   if (finished && communicator_.leads()) export_adapter();
   return {.end = finished ? RunEnd::finished : RunEnd::interrupted,
           .step = state_.step,
-          .last_snapshot = last_snapshot_,
+          .last_snapshot = snapshots_.newest(),
           .best_step = state_.best_step,
           .comparison =
               finished && communicator_.leads() && !held_out_.empty() ? compare_with_start() : ""};
@@ -151,6 +157,7 @@ Metrics PpoTrainer::iterate() {
                                         [&] { return judging.finish(); });
   scope.finish();
   Experience experience = assemble(gather(communicator_, judged), setup_.ppo.missing_eos_penalty);
+  if (all_finite({experience.logprobs, experience.values})) snapshots_.proven(state_.best_step);
 
   // 3. Shape: KL-penalised rewards, advantages, returns.
   shape(experience, setup_.ppo, state_.kl_coef);
@@ -249,9 +256,14 @@ Snapshot PpoTrainer::save() {
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
   write_policy_snapshot(writer.folder(), state_, roles_, optimizers_);
-  const Snapshot snapshot = writer.commit();
-  prune_snapshots(folder_.path(), setup_.run.save_total_limit, state_.best_step);
-  return snapshot;
+  return writer.commit();
+}
+
+// The last policy; another one that is exported was evaluated.
+Metrics PpoTrainer::probe() {
+  require_usable(*roles_.decoder, roles_.policy, communicator_.gathers().get(), state_.step);
+  snapshots_.proven(state_.best_step);
+  return {};
 }
 
 // The best policy (the last one where none is known) as `adapter/`, in PEFT's format.

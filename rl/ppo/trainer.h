@@ -15,6 +15,7 @@
 #include "rl/ppo/setup.h"
 #include "rl/ppo/update.h"
 #include "rl/run/console.h"
+#include "rl/run/good_snapshots.h"
 #include "rl/run/run_context.h"
 #include "rl/run/run_parts.h"
 
@@ -30,6 +31,7 @@ class PpoTrainer {
 
  private:
   Metrics iterate();
+  Metrics probe();
   void evaluate_and_log(class RunLog& log, Metrics& metrics);
   Snapshot save();
   void export_adapter();
@@ -49,7 +51,7 @@ class PpoTrainer {
   std::vector<PromptRecord> prompts_;
   std::vector<PromptRecord> held_out_;
   PolicyState state_;
-  std::optional<Snapshot> last_snapshot_;
+  GoodSnapshots snapshots_;
 };
 
 }  // namespace leash

@@ -19,6 +19,7 @@
 #include "rl/distributed/gradient_sums.h"
 #include "rl/distributed/shares.h"
 #include "rl/policy/losses.h"
+#include "rl/training/parts.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -249,6 +250,8 @@ Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
       require_finite(sums, step, epoch, index);
       optimizers.policy.step(rates.policy);
       optimizers.critic.step(rates.critic);
+      require_finite_update(optimizers.policy.parameters(), "policy's", step, rates.policy);
+      require_finite_update(optimizers.critic.parameters(), "critic's", step, rates.critic);
       if (total.num_steps == 0) first = sums;
       total.add(sums);
     }

@@ -63,15 +63,4 @@ bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step) {
   return false;
 }
 
-Metrics name_last_snapshot(const std::optional<Snapshot>& last,
-                           const std::function<Metrics()>& step) {
-  try {
-    return step();
-  } catch (const NonFinite& error) {
-    throw NonFinite(fmt::format(
-        "{}; {}", error.what(),
-        last ? "the last good snapshot is " + last->path.string() : "there is no snapshot yet"));
-  }
-}
-
 }  // namespace leash

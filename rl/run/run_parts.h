@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,9 +59,5 @@ GatherQueue::Keep kept_without_gradients(const RunConfig& run);
 
 // Whether save_strategy asks for a snapshot after this step (1, 2, …).
 bool saves_after(const RunConfig& run, int64_t steps_per_epoch, int64_t step);
-
-// Runs one step; a NonFinite out of it gets the last good snapshot's name.
-Metrics name_last_snapshot(const std::optional<Snapshot>& last,
-                           const std::function<Metrics()>& step);
 
 }  // namespace leash

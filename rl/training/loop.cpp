@@ -11,6 +11,7 @@
 #include "rl/optim/schedule.h"
 #include "rl/run/memory_usage.h"
 #include "rl/training/memory.h"
+#include "rl/training/probe.h"
 
 namespace leash {
 namespace {
@@ -47,14 +48,14 @@ TrainingLoop::TrainingLoop(const TrainingConfig& config, const RunConfig& run, T
       communicator_(context.communicator),
       console_(context.console),
       optimizer_(make_optimizer(config, model.adapter)),
-      scaler_(make_scaler(config, *model.decoder)) {
+      scaler_(make_scaler(config, *model.decoder)),
+      snapshots_(folder_, run.save_total_limit, communicator_.leads()) {
   if (folder_.snapshot()) {
     state_ = read_training_snapshot(folder_.snapshot()->path, model_, optimizer_,
                                     context.allow_inexact, console_);
     if (scaler_ && state_.grad_scaler) scaler_->load_state(*state_.grad_scaler);
     if (config_.load_best_model_at_end)
       require_best_snapshot(folder_.path(), state_.best_step, state_.step);
-    last_snapshot_ = folder_.snapshot();
   }
   require_equal_parameters(communicator_, optimizer_.parameters(), "before the first step");
 }
@@ -89,23 +90,27 @@ RunOutcome TrainingLoop::train(const TrainingTask& task, const std::function<boo
   RunLogOptions options = log_options(run_, num_steps(), state_.step, communicator_);
   options.columns = task.columns;
   RunLog log(folder_.path(), options, console_);
-  if (state_.step == 0 && !last_snapshot_ && config_.eval_on_start && task.holds_out) {
+  if (state_.step == 0 && !snapshots_.newest() && config_.eval_on_start && task.holds_out) {
     Metrics metrics;
     evaluate(task, log, metrics);
     log.step(0, metrics);
   }
   bool stops = any_rank(communicator_, interrupted());
   while (!done() && !stops) {
-    Metrics metrics = name_last_snapshot(last_snapshot_, [&] { return iterate(task); });
-    const bool evaluates =
-        task.holds_out && evaluates_after(config_, order_, run_.logging_steps, state_.step);
-    if (evaluates) evaluate(task, log, metrics);
+    bool evaluates = false;
+    const Metrics metrics = snapshots_.naming([&] {
+      Metrics measured = iterate(task);
+      evaluates =
+          task.holds_out && evaluates_after(config_, order_, run_.logging_steps, state_.step);
+      if (evaluates) evaluate(task, log, measured);
+      return measured;
+    });
     log.step(state_.step, metrics);
     stops = any_rank(communicator_, interrupted());
     const bool due = saves_after(run_, order_.batches_per_epoch(), state_.step);
     if (due || evaluates || done() || stops) {
       log.sync();
-      last_snapshot_ = save(task);
+      snapshots_.written(save(task));
     }
   }
   console_.finish();
@@ -114,10 +119,11 @@ RunOutcome TrainingLoop::train(const TrainingTask& task, const std::function<boo
         fmt::format("stopped early after step {}: no lower held-out loss in {} evaluations",
                     state_.step, state_.evaluations_without_gain));
   }
+  if (done()) snapshots_.naming([this] { return probe(); });
   if (done() && communicator_.leads()) export_adapter(task);
   return {.end = done() ? RunEnd::finished : RunEnd::interrupted,
           .step = state_.step,
-          .last_snapshot = last_snapshot_,
+          .last_snapshot = snapshots_.newest(),
           .best_step = state_.best_step,
           .comparison = done() && communicator_.leads() ? task.compare() : ""};
 }
@@ -140,6 +146,8 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   const BatchResult batch = explaining_memory(
       "summing gradients", uses, lower, [&] { return task.gradients(rows, step, loss_scale); });
 
+  if (std::isfinite(batch.loss)) snapshots_.proven(state_.best_step);
+
   // 3. Clip, and refuse what is not finite before anything changes; float16 skips it.
   console_.phase("updating");
   const bool overflow =
@@ -157,6 +165,7 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   } else {
     explaining_memory("updating", uses, lower, [&] { optimizer_.step(rate); });
     if (scaler_) scaler_->update(/*overflow=*/false);
+    require_finite_update(optimizer_.parameters(), "adapter's", step, rate);
   }
   state_.step = step;
 
@@ -211,9 +220,14 @@ Snapshot TrainingLoop::save(const TrainingTask& task) {
   SnapshotWriter writer(folder_.path(), state_.step);
   write_training_snapshot(writer.folder(), state_, model_, optimizer_);
   if (task.write_beside) task.write_beside(writer.folder());
-  const Snapshot snapshot = writer.commit();
-  prune_snapshots(folder_.path(), run_.save_total_limit, state_.best_step);
-  return snapshot;
+  return writer.commit();
+}
+
+// The last adapter; another one that is exported was evaluated.
+Metrics TrainingLoop::probe() {
+  require_usable(*model_.decoder, model_.adapter, communicator_.gathers().get(), state_.step);
+  snapshots_.proven(state_.best_step);
+  return {};
 }
 
 // `adapter/` in PEFT's format: the last adapter, or the best one.

@@ -13,6 +13,7 @@
 #include "rl/distributed/communicator.h"
 #include "rl/optim/grad_scaler.h"
 #include "rl/run/console.h"
+#include "rl/run/good_snapshots.h"
 #include "rl/run/run_context.h"
 #include "rl/run/run_parts.h"
 #include "rl/training/snapshot.h"
@@ -79,6 +80,7 @@ class TrainingLoop {
  private:
   bool done() const;
   Metrics iterate(const TrainingTask& task);
+  Metrics probe();
   void skip(int64_t step, double loss);
   void evaluate(const TrainingTask& task, RunLog& log, Metrics& metrics);
   Snapshot save(const TrainingTask& task);
@@ -94,7 +96,7 @@ class TrainingLoop {
   Optimizer optimizer_;
   std::optional<GradScaler> scaler_;  // with a model in float16
   TrainingState state_;
-  std::optional<Snapshot> last_snapshot_;
+  GoodSnapshots snapshots_;
 };
 
 }  // namespace leash

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "rl/optim/finite.h"
 
 namespace leash {
 
@@ -81,6 +82,15 @@ void require_finite(double value, const char* name, int64_t step) {
   if (std::isfinite(value)) return;
   throw NonFinite(
       fmt::format("step {}: the {} is {}; the update was not applied", step, name, value));
+}
+
+void require_finite_update(const std::vector<at::Tensor>& trained, const char* whose, int64_t step,
+                           double rate) {
+  if (all_finite(trained)) return;
+  throw NonFinite(fmt::format(
+      "step {}: the update at a learning rate of {:g} left numbers in the {} tensors that are not "
+      "finite",
+      step, rate, whose));
 }
 
 }  // namespace leash

@@ -53,5 +53,9 @@ bool evaluates_after(const TrainingConfig& config, const BatchOrder& order, int6
 
 // NonFinite that names the step.
 void require_finite(double value, const char* name, int64_t step);
+// The same, where an optimizer step left something else than numbers in what it trains (`whose`:
+// "adapter's").
+void require_finite_update(const std::vector<at::Tensor>& trained, const char* whose, int64_t step,
+                           double rate);
 
 }  // namespace leash

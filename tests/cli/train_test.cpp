@@ -341,6 +341,72 @@ TEST(Train, ALossThatIsNotFiniteStopsWithTheLastGoodSnapshot) {
   EXPECT_THAT(fresh.err, HasSubstr("there is no snapshot of this run yet"));
 }
 
+// A step so long that the weights overflow in the next forward pass, or at once.
+TEST(Train, ADestroyedAdapterIsNotExported) {
+  const RunWorkspace work;
+  write_text(work / "texts.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\"}\n");
+  write_text(work / "sft.yaml",
+             "task: sft\nmodel: {path: model}\nlora: {r: 4, target_modules: all-linear}\n"
+             "data: {train: texts.jsonl}\nsft: {max_steps: 1}\nrun: {threads: 1}\n");
+  const auto train = [&](const std::string& recipe, const Lines& settings) {
+    Lines args = {"train", (work / recipe).string(), "--run-dir", (work / "run").string()};
+    for (const std::string& setting : settings) args.insert(args.end(), {"--set", setting});
+    std::filesystem::remove_all(work / "run");
+    return run_leash(args);
+  };
+  const std::string one_step =
+      "ppo={total_episodes: 8, batch_size: 8, num_ppo_epochs: 1, "
+      "num_mini_batches: 1, learning_rate: ";
+  const std::string no_eval = "data={train: " + (work / "prompts.jsonl").string() + "}";
+  for (const auto& [recipe, settings] :
+       {std::pair<std::string, Lines>{"sft.yaml", {"sft.learning_rate=1.0e+30"}},
+        {"sft.yaml", {"sft.learning_rate=1.0e+39"}},
+        {"sft.yaml", {"sft.learning_rate=1.0e+38", "sft.optim=sgd"}},
+        {"recipe.yaml", {no_eval, one_step + "1.0e+30}"}},
+        {"recipe.yaml", {no_eval, one_step + "1.0e+39}"}}}) {
+    const Ended ended = train(recipe, settings);
+    EXPECT_EQ(ended.code, 1) << ended.out << ended.err;
+    EXPECT_THAT(ended.err, HasSubstr("not finite")) << settings.back();
+    EXPECT_THAT(ended.err, HasSubstr("snapshot")) << settings.back();
+    EXPECT_FALSE(std::filesystem::exists(work / "run/adapter")) << settings.back();
+  }
+}
+
+// The snapshot of the step that destroyed the policy is not the good one, and did not push it out.
+TEST(Train, TheGoodSnapshotStaysUntilTheNextIsProven) {
+  const RunWorkspace work;
+  const auto settings = [&](const std::string& ppo) {
+    return Lines{
+        "--set", "data={train: " + (work / "prompts.jsonl").string() + "}",
+        "--set", "run.save_steps=1",
+        "--set", "run.save_total_limit=1",
+        "--set", "ppo={batch_size: 8, num_ppo_epochs: 1, num_mini_batches: 1, " + ppo + "}"};
+  };
+  const auto snapshots = [&] {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(work / "run/snapshots"))
+      names.insert(entry.path().filename());
+    return names;
+  };
+  expect_done(work.train("run", settings("total_episodes: 16, learning_rate: 1.0e-2")));
+  EXPECT_EQ(snapshots(), (std::set<std::string>{"step-2"})) << "the last one was proven";
+  Lines resume = settings("total_episodes: 48, learning_rate: 1.0e+30");
+  resume.push_back("--resume");
+  const Ended ended = work.train("run", resume);
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  const std::string folder = (work / "run/snapshots").string();
+  EXPECT_THAT(ended.err, HasSubstr("the last good snapshot is " + folder + "/step-2; " + folder +
+                                   "/step-3 holds the weights of this"));
+  EXPECT_EQ(snapshots(), (std::set<std::string>{"step-2", "step-3"}));
+  // As often as it is tried.
+  EXPECT_THAT(work.train("run", resume).err, HasSubstr("good snapshot is " + folder + "/step-2;"));
+  std::filesystem::remove_all(work / "run/snapshots/step-3");
+  resume = settings("total_episodes: 48, learning_rate: 1.0e-2");
+  resume.push_back("--resume");
+  expect_done(work.train("run", resume));
+  EXPECT_EQ(snapshots(), (std::set<std::string>{"step-6"}));
+}
+
 // The model is fine and only the loss is not.
 TEST(Train, ALossThatOverflowsIsNotApplied) {
   const RunWorkspace work;
