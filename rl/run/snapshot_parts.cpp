@@ -50,16 +50,52 @@ void require_equal_scaling(const Adapter& saved, const Adapter& wanted, const st
   }
 }
 
-// By the file's name; nothing where there is nothing to read: whoever reads the data says so.
-void add_data(std::map<std::string, std::string>& data, const std::filesystem::path& file) {
-  if (std::filesystem::is_regular_file(file)) data[file.filename().string()] = fingerprint(file);
+// By role; nothing where there is nothing to read: whoever reads the data says so.
+std::map<std::string, DataFingerprint> fingerprints(const DataFiles& files) {
+  std::map<std::string, DataFingerprint> data;
+  const auto add = [&](const char* role, const std::filesystem::path& file) {
+    if (!std::filesystem::is_regular_file(file)) return;
+    data[role] = {.file = file.filename().string(), .content = fingerprint(file)};
+  };
+  add("train", files.train);
+  if (files.eval) add("eval", *files.eval);
+  return data;
 }
 
-std::map<std::string, std::string> fingerprints(const DataFiles& files) {
-  std::map<std::string, std::string> data;
-  add_data(data, files.train);
-  if (files.eval) add_data(data, *files.eval);
-  return data;
+nlohmann::ordered_json data_json(const std::map<std::string, DataFingerprint>& data) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [role, was] : data) {
+    json[role] = {{"file", was.file}, {"fingerprint", was.content}};
+  }
+  return json;
+}
+
+// What the snapshot knows of a role's data. Snapshots of before have fingerprints by file name:
+// where both roles' files have one name, that is the held-out data's, and the other is unknown.
+std::optional<DataFingerprint> saved_data(const nlohmann::json& saved, const std::string& role,
+                                          const std::map<std::string, DataFingerprint>& now) {
+  const nlohmann::json data = saved.value("data", nlohmann::json::object());
+  if (const auto found = data.find(role); found != data.end() && found->is_object()) {
+    return DataFingerprint{.file = found->at("file"), .content = found->at("fingerprint")};
+  }
+  const std::string& file = now.at(role).file;
+  const auto found = data.find(file);
+  if (found == data.end() || !found->is_string()) return std::nullopt;
+  const bool hidden = role == "train" && now.contains("eval") && now.at("eval").file == file;
+  return DataFingerprint{.file = file, .content = hidden ? "unknown" : found->get<std::string>()};
+}
+
+// Another file is a change of the recipe, reported elsewhere; the same one may have changed.
+std::vector<std::string> changed_data(const nlohmann::json& saved,
+                                      const std::map<std::string, DataFingerprint>& now) {
+  std::vector<std::string> lines;
+  for (const auto& [role, is] : now) {
+    const auto was = saved_data(saved, role, now);
+    if (!was || was->file != is.file || was->content == is.content) continue;
+    lines.push_back(
+        fmt::format("{} {} (data.{}; now {})", was->file, was->content, role, is.content));
+  }
+  return lines;
 }
 
 }  // namespace
@@ -81,7 +117,7 @@ nlohmann::ordered_json environment_json(const NumericEnvironment& environment) {
   nlohmann::ordered_json json = {{"base", environment.base},
                                  {"quantize", environment.quantize},
                                  {"others", environment.others},
-                                 {"data", environment.data},
+                                 {"data", data_json(environment.data)},
                                  {"dtype", environment.dtype},
                                  {"threads", environment.threads},
                                  {"cpu_capability", environment.cpu_capability},
@@ -110,13 +146,7 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
   }
   auto numerics =
       differences(saved, now, {"dtype", "device", "threads", "cpu_capability", "build"});
-  // Another file is a change of the recipe, reported elsewhere; the same one may have changed.
-  const nlohmann::json data = saved.value("data", nlohmann::json::object());
-  for (const auto& [name, ignored] : current.data) {
-    if (!data.contains(name)) continue;
-    for (const std::string& line : differences(data, now.at("data"), {name}))
-      numerics.push_back(line);
-  }
+  for (const std::string& line : changed_data(saved, current.data)) numerics.push_back(line);
   if (numerics.empty()) return;
   if (!allow_inexact) {
     throw ConfigError(

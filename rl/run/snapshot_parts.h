@@ -25,13 +25,21 @@ struct DataFiles {
   std::optional<std::filesystem::path> eval;
 };
 
+// What a data file held.
+struct DataFingerprint {
+  std::string file;  // its name, without folders
+  std::string content;
+
+  bool operator==(const DataFingerprint&) const = default;
+};
+
 // What must not change for a resumed run to be bit-identical; compared on resume. Other weights are
 // another model; the rest decides about the last bits only.
 struct NumericEnvironment {
-  std::string base;                                // the checkpoint's fingerprint
-  std::string quantize;                            // of the base
-  std::map<std::string, std::string> others = {};  // second models' fingerprints by role
-  std::map<std::string, std::string> data = {};    // fingerprints of the files, by name
+  std::string base;                                  // the checkpoint's fingerprint
+  std::string quantize;                              // of the base
+  std::map<std::string, std::string> others = {};    // second models' fingerprints by role
+  std::map<std::string, DataFingerprint> data = {};  // by role: train, eval
   std::string dtype;
   std::string device = "cpu";  // the policy's kind
   int64_t threads = 0;         // of one operation

@@ -290,6 +290,33 @@ TEST(Resume, DataThatChangedAreNoticed) {
   EXPECT_THAT(other.err, HasSubstr("from before and from now are not of the same kind"));
 }
 
+// Files of one name in two folders.
+TEST(Resume, EachDataFileIsKnownByWhatItIsFor) {
+  const RunWorkspace work;
+  for (const char* role : {"train", "eval"}) std::filesystem::create_directory(work / role);
+  const auto file = [&](const char* role) { return work / role / "data.jsonl"; };
+  const auto restore = [&] {
+    std::filesystem::copy_file(work / "prompts.jsonl", file("train"),
+                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::copy_file(work / "held_out.jsonl", file("eval"),
+                               std::filesystem::copy_options::overwrite_existing);
+  };
+  restore();
+  const Lines recipe = {
+      "--set", "data={train: " + file("train").string() + ", eval: " + file("eval").string() + "}"};
+  Lines resume = recipe;
+  resume.push_back("--resume");
+  expect_done(work.train("run", recipe));
+  expect_done(work.train("run", resume));
+  for (const char* role : {"train", "eval"}) {
+    write_text(file(role), read_text(file(role)) + "{\"prompt\": \"k\"}\n");
+    const Ended refused = work.train("run", resume);
+    expect_error(refused, 2, "the snapshot was written with data.jsonl ");
+    EXPECT_THAT(refused.err, HasSubstr(std::string("(data.") + role + "; now "));
+    restore();
+  }
+}
+
 // Shapes do not tell 8 from 16.
 TEST(Resume, AnotherScalingOfTheAdapterIsRefused) {
   const RunWorkspace work;
