@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
 
 #include "models/errors.h"
 #include "models/lora/peft_adapter.h"
@@ -12,6 +12,7 @@
 #include "rl/policy/experience.h"
 #include "rl/policy/judging.h"
 #include "rl/policy/memory.h"
+#include "rl/ppo/best.h"
 #include "rl/ppo/critic.h"
 #include "rl/ppo/shape.h"
 #include "rl/run/memory_usage.h"
@@ -43,6 +44,10 @@ std::string pass_size(const PpoSetup& setup) {
   return fmt::format("ppo.micro_batch_tokens ({})", setup.ppo.micro_batch_tokens);
 }
 
+std::string step_text(std::optional<int64_t> step) {
+  return step ? std::to_string(*step) : std::string("none");
+}
+
 }  // namespace
 
 PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
@@ -67,6 +72,12 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
     } else {
       console_.message(
           fmt::format("the adaptive kl_coef goes on from the snapshot: {:.4g}", state_.kl_coef));
+    }
+    const auto best = state_.best_step;
+    choose_best_again(folder_.path(), setup_.ppo.best_max_kl, state_);
+    if (state_.best_step != best) {
+      console_.message(fmt::format("ppo.best_max_kl: the best step so far is {} instead of {}",
+                                   step_text(state_.best_step), step_text(best)));
     }
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
   }
@@ -238,14 +249,8 @@ void PpoTrainer::evaluate_and_log(RunLog& log, Metrics& metrics) {
                   .kl = answer.kl,
                   .stop = answer.stop});
     }
-    if (evaluation.decoding != "sampled") continue;
-    const double reward = evaluation.reward().mean;
-    const bool within = !setup_.ppo.best_max_kl || evaluation.kl().mean <= *setup_.ppo.best_max_kl;
-    if (std::isfinite(reward) && within && state_.step > 0 &&
-        (!state_.best_step || reward > state_.best_reward)) {
-      state_.best_step = state_.step;
-      state_.best_reward = reward;
-    }
+    if (evaluation.decoding == "sampled")
+      consider(evaluation, state_.step, setup_.ppo.best_max_kl, state_);
   }
 }
 
@@ -290,8 +295,11 @@ std::string PpoTrainer::compare_with_start() const {
                           /*num_samples=*/3);
 }
 
+// Those done, perhaps with another batch_size, and what the episodes left make.
 int64_t PpoTrainer::num_steps() const {
-  return (setup_.ppo.total_episodes + setup_.ppo.batch_size - 1) / setup_.ppo.batch_size;
+  const int64_t size = setup_.ppo.batch_size;
+  const int64_t left = std::max<int64_t>(setup_.ppo.total_episodes - state_.prompts_consumed, 0);
+  return state_.step + left / size + (left % size > 0 ? 1 : 0);
 }
 
 bool PpoTrainer::evaluates_after(int64_t step) const {

@@ -198,6 +198,16 @@ TEST(Resume, ChangedSettingsCount) {
   EXPECT_TRUE(Json::parse(metrics.back()).contains("eval/greedy/reward"));
 }
 
+// What is left is counted in episodes, not in steps of another size.
+TEST(Resume, AnotherBatchSizeKeepsTheEpisodes) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  expect_done(work.train("run", {"--set", "ppo.batch_size=16", "--resume"}));
+  const Lines metrics = work.metrics("run");
+  ASSERT_EQ(metrics.size(), 5u) << "two steps of 8, two of 16, and the evaluation at the start";
+  EXPECT_EQ(Json::parse(metrics.back()).at("episode"), 48);
+}
+
 // Lanes that work at the same time change nothing.
 TEST(Resume, ConcurrentLanesAreBitIdenticalToOneWorker) {
   const RunWorkspace work;

@@ -514,6 +514,14 @@ TEST(Train, TheBestSnapshotWithinTheKlBoundIsExported) {
   ASSERT_NE(second, 0);
   EXPECT_TRUE(exported_is("bounded", second)) << second;
   EXPECT_NE(second, 6) << "choose another recipe: the last step has to lose";
+  // A bound that came later counts for what was evaluated before.
+  Lines stricter = bounded;
+  stricter.push_back("--resume");
+  const Ended again = work.train("free", stricter);
+  expect_done(again);
+  EXPECT_THAT(again.err,
+              HasSubstr(fmt::format("the best step so far is {} instead of {}", second, best)));
+  EXPECT_TRUE(exported_is("free", second)) << second;
   // A resumed run that will end with it looks at it first.
   const auto spoilt = work / "bounded/snapshots" / ("step-" + std::to_string(second));
   std::filesystem::remove(spoilt / "adapter_model.safetensors");

@@ -1,0 +1,22 @@
+// Which step's policy a run ends with: the best by held-out reward within ppo.best_max_kl.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+
+#include "rl/policy/evaluation.h"
+#include "rl/policy/snapshot.h"
+
+namespace leash {
+
+// Takes the step as the best so far if its sampled answers say so.
+void consider(const Evaluation& sampled, int64_t step, std::optional<double> max_kl,
+              PolicyState& state);
+
+// On resuming, when the bound may be another one: the best among the snapshots up to state.step
+// whose evaluations are there. Unchanged where the evaluation of the best so far is gone.
+void choose_best_again(const std::filesystem::path& run_dir, std::optional<double> max_kl,
+                       PolicyState& state);
+
+}  // namespace leash
