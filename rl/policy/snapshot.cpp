@@ -65,16 +65,18 @@ PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRole
                                  PolicyOptimizers& optimizers, bool allow_inexact,
                                  Console& console) {
   const nlohmann::json json = read_json_file(folder / "state.json");
+  const std::string origin = (folder / "state.json").string();
   PolicyState state;
   try {
     check_environment(json.at("environment"), roles.environment, allow_inexact, console);
-    state.step = json.at("step");
-    state.prompts_consumed = json.at("prompts_consumed");
+    state.step = saved_step(json, folder);
+    state.prompts_consumed = saved_count(json, "prompts_consumed", origin);
     state.kl_coef = json.at("kl_coef");
-    if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
+    if (!json.at("best_step").is_null())
+      state.best_step = saved_count(json, "best_step", origin, state.step);
     state.best_reward = json.at("best_reward");
   } catch (const nlohmann::json::exception& error) {
-    throw FormatError((folder / "state.json").string() + ": " + error.what());
+    throw FormatError(origin + ": " + error.what());
   }
   read_policy(folder, roles);
   if (roles.critic) {

@@ -4,11 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <system_error>
 #include <utility>
 
+#include "models/io/atomic_file.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -90,13 +88,6 @@ void spell_out(const Tokenizer& tokenizer, KlReportText& text) {
   for (const int64_t id : ids.subspan(begin)) text.tokens.push_back(tokenizer.decode({&id, 1}));
 }
 
-void write_file(const std::filesystem::path& file, const std::string& text) {
-  std::ofstream stream(file, std::ios::binary);
-  stream << text;
-  stream.close();
-  if (!stream) throw std::system_error(errno, std::generic_category(), file.string());
-}
-
 }  // namespace
 
 bool any_sampled(const KlReport& report) {
@@ -131,8 +122,8 @@ KlReport make_kl_report(const KlReportRequest& request) {
 
 void write_kl_report(const KlReport& report, const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder);
-  write_file(folder / "report.json", kl_report_json(report) + "\n");
-  write_file(folder / "report.html", kl_report_page(report));
+  write_text_file(folder / "report.json", kl_report_json(report) + "\n");
+  write_text_file(folder / "report.html", kl_report_page(report));
 }
 
 }  // namespace leash

@@ -160,6 +160,23 @@ void check_environment(const nlohmann::json& saved, const NumericEnvironment& cu
                   fmt::join(numerics, ", ")));
 }
 
+int64_t saved_count(const nlohmann::json& state, const char* key, const std::string& origin,
+                    int64_t most) {
+  const auto found = state.find(key);
+  const bool whole = found != state.end() && found->is_number_integer();
+  const int64_t count = whole ? found->get<int64_t>() : -1;
+  if (count >= 0 && count <= most) return count;
+  throw FormatError(fmt::format("{}: {} is {}, not a whole number from 0 to {}", origin, key,
+                                shown(state, key), most));
+}
+
+int64_t saved_step(const nlohmann::json& state, const std::filesystem::path& folder) {
+  const std::string origin = (folder / "state.json").string();
+  const int64_t step = saved_count(state, "step", origin);
+  if (folder.filename() == fmt::format("step-{}", step)) return step;
+  throw FormatError(fmt::format("{}: step is {}, not that of the folder's name", origin, step));
+}
+
 void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std::string& origin) {
   const c10::AutoGradMode no_grad(false);
   std::map<std::string, at::Tensor> by_name(saved.begin(), saved.end());

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -60,6 +61,13 @@ nlohmann::ordered_json environment_json(const NumericEnvironment& environment);
 // `allow_inexact`, which is then said on the console.
 void check_environment(const nlohmann::json& saved, const NumericEnvironment& current,
                        bool allow_inexact, Console& console);
+
+// A number of steps, prompts or the like in a snapshot's state.json. FormatError, beginning with
+// `origin`, where it is not a whole number from 0 to `most`.
+int64_t saved_count(const nlohmann::json& state, const char* key, const std::string& origin,
+                    int64_t most = std::numeric_limits<int64_t>::max());
+// The step that it says it was taken at, which is its folder's.
+int64_t saved_step(const nlohmann::json& state, const std::filesystem::path& folder);
 
 // Copies values into tensors that exist, so that optimizers and roles keep their leaves.
 // FormatError when names or shapes differ.

@@ -48,21 +48,23 @@ void write_training_snapshot(const std::filesystem::path& folder, const Training
 TrainingState read_training_snapshot(const std::filesystem::path& folder, TrainedModel& model,
                                      Optimizer& optimizer, bool allow_inexact, Console& console) {
   const nlohmann::json json = read_json_file(folder / "state.json");
+  const std::string origin = (folder / "state.json").string();
   TrainingState state;
   try {
     check_environment(json.at("environment"), model.environment, allow_inexact, console);
-    state.step = json.at("step");
-    if (!json.at("best_step").is_null()) state.best_step = json.at("best_step").get<int64_t>();
+    state.step = saved_step(json, folder);
+    if (!json.at("best_step").is_null())
+      state.best_step = saved_count(json, "best_step", origin, state.step);
     state.best_loss = json.at("best_loss");
-    state.evaluations_without_gain = json.at("evaluations_without_gain");
+    state.evaluations_without_gain = saved_count(json, "evaluations_without_gain", origin);
     if (json.contains("grad_scaler")) {  // of a run in float16
       const nlohmann::json& scaler = json["grad_scaler"];
-      state.skipped_steps = json.at("skipped_steps");
+      state.skipped_steps = saved_count(json, "skipped_steps", origin, state.step);
       state.grad_scaler = {.scale = scaler.at("scale"),
                            .growth_tracker = scaler.at("growth_tracker")};
     }
   } catch (const nlohmann::json::exception& error) {
-    throw FormatError((folder / "state.json").string() + ": " + error.what());
+    throw FormatError(origin + ": " + error.what());
   }
   read_adapter_into(folder, model.adapter);
   optimizer.load_state(read_safetensors(folder / "optimizer.safetensors"));

@@ -1,6 +1,7 @@
 // A run that was interrupted ends exactly as one that was not.
 #include <csignal>
 
+#include "models/io/snapshot.h"
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {
@@ -354,6 +355,30 @@ TEST(Resume, AnotherScalingOfTheAdapterIsRefused) {
   expect_error(
       run_leash({"evaluate", (work / "sft.yaml").string(), "--run-dir", (work / "wide").string()}),
       2, "is the folder of another task (task: ppo -> sft)");
+}
+
+// A snapshot that verifies and says nonsense.
+TEST(Resume, ImpossibleStepsAreRefused) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "ppo.total_episodes=16"}));
+  const auto snapshot = work / "run/snapshots/step-2";
+  const std::string before = read_text(snapshot / "state.json");
+  for (const auto& [key, value] : {std::pair<const char*, Json>{"step", -1},
+                                   {"step", 1},
+                                   {"step", 2.5},
+                                   {"prompts_consumed", -8},
+                                   {"best_step", 3}}) {
+    SnapshotWriter writer(work / "run", 2);
+    std::filesystem::copy(snapshot, writer.folder(),
+                          std::filesystem::copy_options::recursive |
+                              std::filesystem::copy_options::overwrite_existing);
+    auto state = nlohmann::ordered_json::parse(before);
+    state[key] = value;
+    write_text(writer.folder() / "state.json", state.dump(1));
+    writer.commit();
+    expect_error(work.train("run", {"--resume"}), 3,
+                 (snapshot / "state.json").string() + ": " + key + " is ");
+  }
 }
 
 TEST(Resume, ADamagedSnapshotIsPassedOverAndChangesAreNamed) {

@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <regex>
+
+#include "tests/support/files.h"
 
 namespace leash {
 namespace {
@@ -137,6 +140,22 @@ TEST(KlReportPage, TokensAreColouredByTheirLogRatio) {
   EXPECT_THAT(page, HasSubstr("token 1  id 8\nlog p    -1.0000  policy\nlog q    -2.0000  reference"
                               "\nlog p/q   1.0000\nKL        0.5000"));
   EXPECT_THAT(page, HasSubstr("<span class=muted>↵</span>"));
+}
+
+// Who reads the old report meanwhile reads it to its end.
+TEST(KlReport, AFileThatIsThereIsReplacedAndNotWrittenInto) {
+  const testing::ScratchFolder scratch;
+  for (const char* name : {"report.json", "report.html"}) {
+    testing::write_text(scratch / name, "old");
+    std::filesystem::create_hard_link(scratch / name, scratch / ("held-" + std::string(name)));
+  }
+  write_kl_report(report(), scratch.path());
+  for (const std::string name : {"report.json", "report.html"}) {
+    EXPECT_EQ(testing::read_text(scratch / ("held-" + name)), "old");
+    EXPECT_NE(testing::read_text(scratch / name), "old");
+  }
+  const std::filesystem::directory_iterator files(scratch.path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 4);
 }
 
 }  // namespace

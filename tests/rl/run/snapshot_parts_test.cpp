@@ -55,5 +55,22 @@ TEST(SnapshotData, OfBeforeIsReadWhereItIsUnambiguous) {
   EXPECT_THAT(refusal(saved, environment("1", "9")), HasSubstr("data.jsonl 2 (data.eval; now 9)"));
 }
 
+TEST(SnapshotCounts, AreWholeAndInTheirRange) {
+  const auto count = [](const char* value, int64_t most = 9) {
+    return saved_count(nlohmann::json::parse(std::string("{\"n\": ") + value + "}"), "n", "f",
+                       most);
+  };
+  EXPECT_EQ(count("0"), 0);
+  EXPECT_EQ(count("9"), 9);
+  EXPECT_EQ(count("9223372036854775807", std::numeric_limits<int64_t>::max()),
+            std::numeric_limits<int64_t>::max());
+  for (const char* bad : {"-1", "10", "1.0", "\"1\"", "null", "18446744073709551615"}) {
+    EXPECT_THROW((void)count(bad), FormatError) << bad;
+  }
+  EXPECT_THROW((void)saved_count(nlohmann::json::object(), "n", "f"), FormatError);
+  EXPECT_EQ(saved_step({{"step", 4}}, "run/snapshots/step-4"), 4);
+  EXPECT_THROW((void)saved_step({{"step", 4}}, "run/snapshots/step-5"), FormatError);
+}
+
 }  // namespace
 }  // namespace leash
