@@ -268,7 +268,8 @@ int train(const Arguments& args) {
         "--resume needs the run's folder: --run-dir, or run.output_dir in the recipe");
   }
   set_threads(threads_of(run, launch));
-  const auto communicator = make_communicator(run.ddp_backend, run.ddp_timeout, launch);
+  const auto communicator =
+      make_communicator(run.ddp_backend, run.ddp_timeout, launch, run.ddp_meeting_timeout);
   try {
     return train_rank(experiment, *values, *communicator);
   } catch (const std::exception& error) {

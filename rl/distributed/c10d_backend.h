@@ -15,9 +15,9 @@ using C10dBackend = c10::intrusive_ptr<c10d::Backend>;
 
 // Connects this rank with all others; returns when every rank did so. Gloo listens at the address
 // from which this machine reaches rank 0's (where that is itself: from which it reaches the
-// others), or on the interface GLOO_SOCKET_IFNAME.
+// others), or on the interface GLOO_SOCKET_IFNAME. `meeting_timeout` is that of connecting.
 C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
-                      std::chrono::milliseconds timeout);
+                      std::chrono::milliseconds meeting_timeout, std::chrono::milliseconds timeout);
 // In builds with NCCL. The GPU is number local_rank.
 C10dBackend make_nccl(const C10dStore& store, const Launch& launch,
                       std::chrono::milliseconds timeout);

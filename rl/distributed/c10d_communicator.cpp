@@ -12,12 +12,12 @@
 #include <chrono>
 #include <map>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
 #include "rl/distributed/c10d_backend.h"
 #include "rl/distributed/c10d_gatherer.h"
 #include "rl/distributed/c10d_waits.h"
+#include "rl/distributed/meeting.h"
 #include "rl/distributed/peer_watch.h"
 #include "rollout/timeline.h"
 
@@ -45,15 +45,18 @@ struct Span {
 class C10dCommunicator final : public Communicator {
  public:
   C10dCommunicator(C10dStore store, CommunicationBackend kind, at::Device device,
-                   const Launch& launch, milliseconds timeout)
+                   const Launch& launch, milliseconds meeting_timeout, milliseconds timeout)
       : launch_(launch),
         kind_(kind),
         device_(device),
+        meeting_timeout_(meeting_timeout),
         timeout_(timeout),
         store_(std::move(store)),
         backend_(open_backend("group")),
         watch_(std::make_shared<PeerWatch>(store_->clone(), launch, timeout)),
-        waits_(watch_, launch, kLongestPause) {}
+        waits_(watch_, launch, kLongestPause) {
+    store_->setTimeout(timeout);
+  }
 
   // An unfinished collective would be waited for until its timeout.
   ~C10dCommunicator() override {
@@ -113,7 +116,7 @@ class C10dCommunicator final : public Communicator {
           kind_ == CommunicationBackend::gloo
               ? parts
               : make_gloo(c10::make_intrusive<c10d::PrefixStore>("words", store_), launch_,
-                          timeout_);
+                          meeting_timeout_, timeout_);
       gatherer = c10d_gatherer({.parts = parts, .words = words}, device_, watch_, launch_);
     });
     return gatherer;
@@ -202,12 +205,13 @@ class C10dCommunicator final : public Communicator {
     if (kind_ == CommunicationBackend::nccl) return make_nccl(store, launch_, timeout_);
 #endif
     TORCH_CHECK(kind_ == CommunicationBackend::gloo, "a backend that this build lacks");
-    return make_gloo(store, launch_, timeout_);
+    return make_gloo(store, launch_, meeting_timeout_, timeout_);
   }
 
   Launch launch_;
   CommunicationBackend kind_;
   at::Device device_;
+  milliseconds meeting_timeout_;
   milliseconds timeout_;
   C10dStore store_;
   C10dBackend backend_;
@@ -217,27 +221,19 @@ class C10dCommunicator final : public Communicator {
   C10dWaits waits_;
 };
 
-C10dStore open_store(const Launch& launch, milliseconds timeout) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<std::uint16_t>(launch.port);
-  options.isServer = launch.rank == 0 && !launch.store_is_there;
-  options.timeout = timeout;
-  if (!launch.store_is_there) options.numWorkers = static_cast<std::size_t>(launch.size);
-  return c10::make_intrusive<c10d::PrefixStore>(
-      "leash/" + launch.attempt, c10::make_intrusive<c10d::TCPStore>(launch.address, options));
-}
-
 }  // namespace
 
 std::unique_ptr<Communicator> meet(CommunicationBackend backend, const Launch& launch,
-                                   int64_t timeout_seconds) {
+                                   int64_t meeting_seconds, int64_t timeout_seconds) {
   const milliseconds timeout = std::chrono::seconds(timeout_seconds);
+  const milliseconds meeting =
+      std::min<milliseconds>(std::chrono::seconds(meeting_seconds), timeout);
   const bool on_gpu = backend == CommunicationBackend::nccl;
   const at::Device device(on_gpu ? at::kCUDA : at::kCPU,
                           static_cast<c10::DeviceIndex>(on_gpu ? launch.local_rank : -1));
   try {
-    return std::make_unique<C10dCommunicator>(open_store(launch, timeout), backend, device, launch,
-                                              timeout);
+    return std::make_unique<C10dCommunicator>(meet_at_store(launch, meeting), backend, device,
+                                              launch, meeting, timeout);
   } catch (const std::exception& error) {
     throw CommunicationError(fmt::format("rank {} of {} did not meet the others at {}:{}: {}",
                                          launch.rank, launch.size, launch.address, launch.port,

@@ -74,11 +74,14 @@ std::shared_ptr<gloo::transport::Device> listening_device(c10d::Store& store,
 }  // namespace
 
 C10dBackend make_gloo(const C10dStore& store, const Launch& launch,
+                      std::chrono::milliseconds meeting_timeout,
                       std::chrono::milliseconds timeout) {
-  const auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+  const auto options = c10d::ProcessGroupGloo::Options::create(meeting_timeout);
   options->devices.push_back(listening_device(*store, launch));
-  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(launch.rank),
-                                                     static_cast<int>(launch.size), options);
+  auto group = c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(launch.rank),
+                                                           static_cast<int>(launch.size), options);
+  group->setTimeout(timeout);
+  return group;
 }
 
 }  // namespace leash

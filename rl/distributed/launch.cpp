@@ -183,14 +183,15 @@ std::string first_host(const std::string& node_list) {
 }
 
 std::unique_ptr<Communicator> make_communicator(CommunicationBackend backend,
-                                                int64_t timeout_seconds, const Launch& launch) {
+                                                int64_t timeout_seconds, const Launch& launch,
+                                                int64_t meeting_seconds) {
   if (launch.size == 1) return single_communicator();
 #ifndef LEASH_NCCL
   if (backend == CommunicationBackend::nccl) {
     throw ConfigError("run.ddp_backend: nccl needs a build with CUDA and NCCL (`make cuda`)");
   }
 #endif
-  return meet(backend, launch, timeout_seconds);
+  return meet(backend, launch, meeting_seconds, timeout_seconds);
 }
 
 }  // namespace leash

@@ -22,6 +22,10 @@ struct EnumNames<CommunicationBackend> {
       {CommunicationBackend::gloo, "gloo"}, {CommunicationBackend::nccl, "nccl"}};
 };
 
+// Ranks that a launcher starts together are there within seconds; a machine that was asleep, or an
+// image that has to be fetched, may take a minute.
+inline constexpr int64_t kMeetingSeconds = 120;
+
 struct Launch {
   int64_t rank = 0;
   int64_t size = 1;
@@ -47,10 +51,11 @@ Launch read_launch(const Environment& environment);
 // "node[003-007,9],x1" -> "node003".
 std::string first_host(const std::string& node_list);
 
-// Meets the other processes; a run of one process needs none. Waits of all kinds end after
-// `timeout_seconds`. ConfigError when this build lacks the backend; CommunicationError when not all
-// came in time.
+// Meets the other processes, within `meeting_seconds`; a run of one process needs none. Waits of
+// all kinds end after `timeout_seconds`. ConfigError when this build lacks the backend;
+// CommunicationError when not all came in time.
 std::unique_ptr<Communicator> make_communicator(CommunicationBackend backend,
-                                                int64_t timeout_seconds, const Launch& launch);
+                                                int64_t timeout_seconds, const Launch& launch,
+                                                int64_t meeting_seconds = kMeetingSeconds);
 
 }  // namespace leash

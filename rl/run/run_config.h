@@ -48,6 +48,7 @@ struct RunConfig {
   int64_t threads = 0;
   CommunicationBackend ddp_backend = CommunicationBackend::gloo;
   int64_t ddp_timeout = 1800;
+  int64_t ddp_meeting_timeout = kMeetingSeconds;
   Fsdp fsdp = Fsdp::no_shard;
   bool gather_for_generation = true;
 };
@@ -79,6 +80,8 @@ void visit_fields(Config& c, Visitor&& visit) {
         "how several processes talk: gloo, or nccl (builds with CUDA and NCCL)");
   visit("ddp_timeout", c.ddp_timeout,
         "seconds that a process waits for the others before it gives up", at_least(1));
+  visit("ddp_meeting_timeout", c.ddp_meeting_timeout,
+        "seconds within which all processes have to have begun", at_least(1));
   visit("fsdp", c.fsdp,
         "full_shard: each process keeps its part of every frozen block and gathers a block just "
         "before its use; results are those of no_shard");

@@ -1,4 +1,5 @@
 // leash train with ranks on different networks: what the ranks of one machine do, bit for bit.
+#include <algorithm>
 #include <csignal>
 
 #include "tests/cli/run_workspace.h"
@@ -33,6 +34,8 @@ class Networks : public ::testing::Test {
     const auto size = static_cast<int64_t>(places.size());
     auto environment = rank_environment(rank, size, /*port=*/29500);
     environment["MASTER_ADDR"] = places[rank].first;
+    const auto here = std::ranges::count(places, places[rank].network, &Place::network);
+    environment["LOCAL_WORLD_SIZE"] = std::to_string(here);
     return std::make_unique<Process>(
         networks.inside(places[rank].network, leash_command(args)),
         ProcessOptions{.environment = environment, .timeout_seconds = 300});

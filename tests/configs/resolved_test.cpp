@@ -76,7 +76,7 @@ ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5,
 devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}
 lanes: {concurrent: false, threads_per_lane: 3, timeline: true}
 run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5,
-      report_to: [tensorboard], grace_seconds: 6, threads: 2, ddp_backend: nccl, ddp_timeout: 60,
+      report_to: [tensorboard], grace_seconds: 6, threads: 2, ddp_backend: nccl, ddp_timeout: 60, ddp_meeting_timeout: 30,
       fsdp: full_shard, gather_for_generation: false}
 )";
 

@@ -15,7 +15,8 @@ namespace {
 TEST(CudaNccl, AGroupOfOneRank) {
   LEASH_NEEDS_GPU();
   const Launch launch{.address = "127.0.0.1", .port = testing::free_port()};
-  const auto communicator = meet(CommunicationBackend::nccl, launch, /*timeout_seconds=*/60);
+  const auto communicator =
+      meet(CommunicationBackend::nccl, launch, /*meeting_seconds=*/60, /*timeout_seconds=*/60);
   const at::Tensor there = at::arange(1000, at::TensorOptions(testing::kGpu).dtype(at::kFloat));
   const at::Tensor here = at::full({3}, 2.5, at::kDouble);
   communicator->all_reduce_sum({there, here});

@@ -146,7 +146,8 @@ TEST(CudaSharded, TwoProcessesOnOneGpuOverGloo) {
 TEST(CudaSharded, NcclWithOneRank) {
   LEASH_NEEDS_GPU();
   const Launch launch{.address = "127.0.0.1", .port = testing::free_port()};
-  const auto communicator = meet(CommunicationBackend::nccl, launch, /*timeout_seconds=*/60);
+  const auto communicator =
+      meet(CommunicationBackend::nccl, launch, /*meeting_seconds=*/60, /*timeout_seconds=*/60);
   EXPECT_TRUE(communicator->sums_beside_gathers());
   communicator->shard_weights();
   EXPECT_FALSE(communicator->sums_beside_gathers());
