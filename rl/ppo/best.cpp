@@ -1,10 +1,20 @@
 #include "rl/ppo/best.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
+#include <string>
 
 #include "models/io/snapshot.h"
 
 namespace leash {
+namespace {
+
+std::string step_text(std::optional<int64_t> step) {
+  return step ? std::to_string(*step) : std::string("none");
+}
+
+}  // namespace
 
 void consider(const Evaluation& sampled, int64_t step, std::optional<double> max_kl,
               PolicyState& state) {
@@ -18,8 +28,12 @@ void consider(const Evaluation& sampled, int64_t step, std::optional<double> max
 }
 
 void choose_best_again(const std::filesystem::path& run_dir, std::optional<double> max_kl,
-                       PolicyState& state) {
-  if (state.best_step && !has_evaluation(run_dir, *state.best_step)) return;
+                       PolicyState& state, Console& console) {
+  const auto before = state.best_step;
+  if (before && !(has_evaluation(run_dir, *before) &&
+                  std::filesystem::exists(snapshot_of(run_dir, *before).path))) {
+    return;
+  }
   state.best_step.reset();
   state.best_reward = 0;
   for (const Snapshot& snapshot : list_snapshots(run_dir)) {
@@ -28,6 +42,9 @@ void choose_best_again(const std::filesystem::path& run_dir, std::optional<doubl
       if (evaluation.decoding == "sampled") consider(evaluation, snapshot.step, max_kl, state);
     }
   }
+  if (state.best_step == before) return;
+  console.message(fmt::format("ppo.best_max_kl: the best step so far is {} instead of {}",
+                              step_text(state.best_step), step_text(before)));
 }
 
 }  // namespace leash

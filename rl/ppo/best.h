@@ -7,6 +7,7 @@
 
 #include "rl/policy/evaluation.h"
 #include "rl/policy/snapshot.h"
+#include "rl/run/console.h"
 
 namespace leash {
 
@@ -15,8 +16,9 @@ void consider(const Evaluation& sampled, int64_t step, std::optional<double> max
               PolicyState& state);
 
 // On resuming, when the bound may be another one: the best among the snapshots up to state.step
-// whose evaluations are there. Unchanged where the evaluation of the best so far is gone.
+// whose evaluations are there; says on the console when it is another one. Unchanged where the
+// evaluation or the snapshot of the best so far is gone.
 void choose_best_again(const std::filesystem::path& run_dir, std::optional<double> max_kl,
-                       PolicyState& state);
+                       PolicyState& state, Console& console);
 
 }  // namespace leash

@@ -44,10 +44,6 @@ std::string pass_size(const PpoSetup& setup) {
   return fmt::format("ppo.micro_batch_tokens ({})", setup.ppo.micro_batch_tokens);
 }
 
-std::string step_text(std::optional<int64_t> step) {
-  return step ? std::to_string(*step) : std::string("none");
-}
-
 }  // namespace
 
 PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
@@ -73,12 +69,7 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
       console_.message(
           fmt::format("the adaptive kl_coef goes on from the snapshot: {:.4g}", state_.kl_coef));
     }
-    const auto best = state_.best_step;
-    choose_best_again(folder_.path(), setup_.ppo.best_max_kl, state_);
-    if (state_.best_step != best) {
-      console_.message(fmt::format("ppo.best_max_kl: the best step so far is {} instead of {}",
-                                   step_text(state_.best_step), step_text(best)));
-    }
+    choose_best_again(folder_.path(), setup_.ppo.best_max_kl, state_, console_);
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
   }
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
