@@ -13,6 +13,7 @@
 #include "configs/scalars.h"
 #include "configs/sections.h"
 #include "configs/yaml_source.h"
+#include "models/errors.h"
 
 namespace leash {
 namespace {
@@ -151,6 +152,19 @@ std::string resolved_yaml(const Experiment& experiment) {
   return fmt::format(
       "task: {}\n{}", task_name(experiment.setup),
       std::visit([](const auto& held) { return resolved_setup(held); }, experiment.setup));
+}
+
+void check_meanings(const std::string& resolved, const std::string& origin) {
+  const auto settings = flattened(resolved);
+  const auto target = settings.find("ppo.target_kl");
+  // Until 30 November 2026 target_kl was the target of the adaptive coefficient.
+  if (target == settings.end() || target->second == "null") return;
+  if (!settings.contains("ppo.kl_horizon") || settings.contains("ppo.kl_target")) return;
+  throw ConfigError(
+      fmt::format("{}: this run began when ppo.target_kl was what kl_coef adapts to, which is "
+                  "ppo.kl_target now; "
+                  "write `kl_target: {}` there and in the recipe instead of target_kl to go on",
+                  origin, target->second));
 }
 
 std::vector<std::string> changed_settings(const std::string& resolved_before,

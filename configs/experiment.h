@@ -41,4 +41,8 @@ std::string settings_markdown();
 std::vector<std::string> changed_settings(const std::string& resolved_before,
                                           const std::string& resolved_after);
 
+// ConfigError where the resolved.yaml of an earlier part of a run holds a setting that means
+// something else today. `origin` names the file.
+void check_meanings(const std::string& resolved, const std::string& origin);
+
 }  // namespace leash

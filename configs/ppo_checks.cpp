@@ -59,7 +59,25 @@ void check_schedule(const PpoConfig& ppo, Checker& check) {
   check.require(known, "ppo.lr_scheduler_type",
                 fmt::format("{} needs numbers that only sft.lr_scheduler_kwargs has",
                             enum_name(ppo.lr_scheduler_type)));
-  check.no_effect_unless(ppo.target_kl.has_value(), "ppo.kl_horizon", "without ppo.target_kl");
+}
+
+void check_adaptive_kl(const PpoConfig& ppo, const Written& written, Checker& check) {
+  // Until 30 November 2026 target_kl was the target of the adaptive coefficient.
+  const bool old_meaning = written.contains("ppo.target_kl") && ppo.target_kl &&
+                           written.contains("ppo.kl_horizon") && ppo.kl_horizon && !ppo.kl_target;
+  check.require(!old_meaning, "ppo.target_kl",
+                "ends an update's epochs early; what kl_coef adapts to with ppo.kl_horizon is "
+                "ppo.kl_target");
+  if (!old_meaning) {
+    check.no_effect_unless(ppo.kl_target.has_value(), "ppo.kl_horizon", "without ppo.kl_target");
+  }
+  check.require(!ppo.kl_target || ppo.kl_coef > 0, "ppo.kl_target",
+                "kl_coef: 0 stays 0 whatever it is multiplied with; begin above 0");
+  check.require(!ppo.kl_target || kl_horizon_of(ppo) >= static_cast<double>(ppo.batch_size),
+                "ppo.kl_horizon",
+                fmt::format("is below ppo.batch_size ({}): one iteration would change kl_coef by "
+                            "more than a fifth",
+                            ppo.batch_size));
 }
 
 void check_data(const PpoSetup& s, Checker& check) {
@@ -93,10 +111,13 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
                   "float16 is for the supervised tasks: PPO's update has no loss scale here; take "
                   "bfloat16 where it is fast (a run measures that), or float32");
   check_lora(setup.lora, checker);
+  checker.require(setup.lora.task_type == TaskType::CAUSAL_LM, "lora.task_type",
+                  "task: ppo trains CAUSAL_LM adapters");
   check_reference(setup, checker);
   check_critic(setup.critic, checker);
   check_sizes(setup, checker);
   check_schedule(setup.ppo, checker);
+  check_adaptive_kl(setup.ppo, written, checker);
   check_data(setup, checker);
   check_devices(setup, checker);
   check_saving(setup.run, checker);
@@ -122,6 +143,11 @@ std::vector<std::string> warnings(const PpoSetup& setup, const Written& written)
     lines.emplace_back(
         "lora.lora_dropout: PPO runs every pass without dropout (otherwise the first probability "
         "ratio would not be 1)");
+  }
+  if (written.contains("ppo.vf_coef") && !setup.critic.backprop_to_policy) {
+    lines.emplace_back(
+        "ppo.vf_coef: the critic has an optimizer of its own, so this factor changes only what "
+        "max_grad_norm clips; critic.learning_rate is what it learns by");
   }
   const RolloutConfig& rollout = setup.rollout;
   if (rollout.top_k > 0 || rollout.top_p < 1 || rollout.min_p > 0 ||

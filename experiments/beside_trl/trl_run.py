@@ -43,7 +43,7 @@ def check_settings(settings: dict) -> None:
     assert reward["kind"] == "model" and reward["weight"] == 1, reward
     assert rollout["stop_token"] == "eos" and rollout["top_k"] == 0 and rollout["top_p"] == 1 and rollout["min_p"] == 0, rollout
     assert rollout["repetition_penalty"] == 1 and rollout["min_new_tokens"] == 0 and not rollout["stop_texts"], rollout
-    assert ppo["max_grad_norm"] == 0 and ppo["num_mini_batches"] == 1 and ppo["target_kl"] is None, ppo
+    assert ppo["max_grad_norm"] == 0 and ppo["num_mini_batches"] == 1 and ppo["kl_target"] is None, ppo
     assert ppo["lr_scheduler_type"] == "linear" and ppo["warmup_ratio"] == 0 and ppo["warmup_steps"] == 0, ppo
     assert settings["data"]["shuffle"] is False and not settings["model"]["gradient_checkpointing"], settings
 

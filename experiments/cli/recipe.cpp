@@ -47,13 +47,18 @@ Experiment load_recipe(const po::variables_map& values, bool says_warnings,
   return std::move(loaded.experiment);
 }
 
+std::string read_resolved(const std::filesystem::path& run_dir) {
+  std::ifstream stream(run_dir / "resolved.yaml", std::ios::binary);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  return stream ? text.str() : "";
+}
+
 std::vector<std::string> changed_since(const std::filesystem::path& run_dir,
                                        const Experiment& experiment) {
-  std::ifstream stream(run_dir / "resolved.yaml", std::ios::binary);
-  std::ostringstream before;
-  before << stream.rdbuf();
-  if (!stream || before.view().empty()) return {};
-  return changed_settings(before.str(), resolved_yaml(experiment));
+  const std::string before = read_resolved(run_dir);
+  if (before.empty()) return {};
+  return changed_settings(before, resolved_yaml(experiment));
 }
 
 }  // namespace leash::cli

@@ -22,6 +22,9 @@ Experiment load_recipe(const boost::program_options::variables_map& values,
                        bool says_warnings = true,
                        const std::optional<std::filesystem::path>& otherwise = std::nullopt);
 
+// resolved.yaml of a run; empty where there is none.
+std::string read_resolved(const std::filesystem::path& run_dir);
+
 // What this recipe has differently from a run's resolved.yaml, a line each; nothing where there is
 // no such file.
 std::vector<std::string> changed_since(const std::filesystem::path& run_dir,

@@ -80,6 +80,7 @@ fs::path run_dir(const po::variables_map& values, const RunConfig& run) {
 // What differs from an earlier part of the run.
 void say_changes(const Experiment& experiment, const RunFolder& folder, Console& console) {
   if (!folder.snapshot()) return;
+  check_meanings(read_resolved(folder.path()), (folder.path() / "resolved.yaml").string());
   bool judges = false;
   for (const std::string& change : changed_since(folder.path(), experiment)) {
     console.message("changed since the run began: " + change);
@@ -170,7 +171,7 @@ void require_equal_recipes(Communicator& communicator, const Experiment& experim
 }
 
 int finish(const RunOutcome& outcome, const fs::path& folder, const std::string& command) {
-  const fs::path report = write_run_report(folder);
+  const fs::path report = write_run_report(folder, outcome.exported_step);
   if (outcome.end == RunEnd::interrupted) {
     std::cerr << fmt::format("interrupted after step {}; {}\ngo on with: {}\n", outcome.step,
                              outcome.last_snapshot

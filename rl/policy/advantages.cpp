@@ -34,6 +34,8 @@ at::Tensor masked_var(const at::Tensor& values, const at::Tensor& mask, bool unb
 }
 
 at::Tensor masked_whiten(const at::Tensor& values, const at::Tensor& mask, bool shift_mean) {
+  // One number has no spread to be measured by; its sign is all that there is to learn from.
+  if (mask.sum().item<int64_t>() == 1) return at::where(mask, values, 0.0);
   const at::Tensor mean = masked_mean(values, mask);
   at::Tensor whitened = (values - mean) * at::rsqrt(masked_var(values, mask) + 1e-8);
   if (!shift_mean) whitened = whitened + mean;

@@ -10,7 +10,8 @@ at::Tensor masked_mean(const at::Tensor& values, const at::Tensor& mask);
 at::Tensor masked_var(const at::Tensor& values, const at::Tensor& mask, bool unbiased = true);
 
 // (x - mean) / sqrt(var + 1e-8) over masked entries; `shift_mean` false adds the mean back, as TRL
-// and verl (torchtune's flag of that name means the opposite). Entries outside the mask become 0.
+// and verl (torchtune's flag of that name means the opposite). Entries outside the mask become
+// 0. A single entry stays as it is.
 at::Tensor masked_whiten(const at::Tensor& values, const at::Tensor& mask, bool shift_mean = true);
 
 struct Advantages {

@@ -56,7 +56,9 @@ class Judging::Group {
                                         [this, &roles] { return roles.reward->score(samples_); })) {
     if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
-      return score_texts(*roles.decoder, &roles.policy, texts_, scoring_);
+      ScoringOptions again = scoring_;
+      again.value_head = roles.value_head();
+      return score_texts(*roles.decoder, &roles.policy, texts_, again);
     });
   }
 
@@ -80,7 +82,12 @@ class Judging::Group {
       one.answer = std::move(answers_[i]);
       one.reference_logprobs = std::move(references[i].logprobs);
       if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
-      one.values = values.empty() ? one.answer.values : std::move(values[i]);
+      // A shared critic's values are those of the states that the update will see.
+      if (!policies.empty() && !policies[i].values.empty()) {
+        one.values = std::move(policies[i].values);
+      } else {
+        one.values = values.empty() ? one.answer.values : std::move(values[i]);
+      }
       if (!states.empty()) one.critic_states = std::move(states[i]);
       one.score = scores[i];
     }

@@ -28,7 +28,7 @@ at::Tensor kl_estimate(const at::Tensor& logprobs, const at::Tensor& reference_l
 
 void AdaptiveKl::update(double kl, int64_t episodes) {
   const double error = std::clamp(kl / target - 1.0, -0.2, 0.2);
-  coefficient *= 1.0 + error * static_cast<double>(episodes) / horizon;
+  coefficient *= 1.0 + error * std::min(static_cast<double>(episodes) / horizon, 1.0);
 }
 
 }  // namespace leash

@@ -26,7 +26,8 @@ at::Tensor kl_estimate(const at::Tensor& logprobs, const at::Tensor& reference_l
                        KlEstimator estimator);
 
 // Adaptive coefficient (Ziegler et al. 2019, section 2.2): β ← β (1 + clip(kl/target - 1, ±0.2) n /
-// horizon).
+// horizon). More episodes than the horizon count as the horizon: the factor stays within
+// [0.8, 1.2], so the price keeps its sign.
 struct AdaptiveKl {
   double coefficient = 0.05;
   double target = 6.0;       // nats per sequence

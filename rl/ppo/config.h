@@ -25,7 +25,7 @@ struct CriticConfig {
   CriticKind kind = CriticKind::shared;
   std::optional<ModelPath> path;
   CriticTrain train = CriticTrain::lora;
-  double learning_rate = 1e-4;
+  std::optional<double> learning_rate = {};
   bool backprop_to_policy = false;
 };
 template <class Config, class Visitor>
@@ -37,7 +37,10 @@ void visit_fields(Config& c, Visitor&& visit) {
         "separate (a model of its own)");
   visit("path", c.path, "separate: the checkpoint (default: model.path)");
   visit("train", c.train, "separate: head, lora or all");
-  visit("learning_rate", c.learning_rate, "of the critic's own optimizer", above(0));
+  visit("learning_rate", c.learning_rate,
+        "of the critic's own optimizer (null: by what trains: 1e-3 for a head alone, 1e-4 with "
+        "LoRA, 1e-5 for all weights)",
+        above(0));
   visit("backprop_to_policy", c.backprop_to_policy,
         "shared: let the value loss change the policy's adapter");
 }
@@ -46,8 +49,9 @@ struct PpoConfig : PolicyConfig {
   int64_t num_ppo_epochs = 4;
   double kl_coef = 0.05;
   KlEstimator kl_estimator = KlEstimator::k1;
+  std::optional<double> kl_target = {};
+  std::optional<double> kl_horizon = {};
   std::optional<double> target_kl = {};
-  double kl_horizon = 10000;
   double cliprange = 0.2;
   double cliprange_value = 0.2;
   double vf_coef = 0.1;
@@ -62,9 +66,17 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("num_ppo_epochs", c.num_ppo_epochs, "passes over an iteration's answers", at_least(1));
   visit("kl_coef", c.kl_coef, "price of one nat of KL to the reference", at_least(0));
   visit("kl_estimator", c.kl_estimator, "of a token's KL, in the reward: k1, k2 or k3");
-  visit("target_kl", c.target_kl,
+  visit("kl_target", c.kl_target,
         "adapt kl_coef towards this objective/kl per answer (null: fixed)", above(0));
-  visit("kl_horizon", c.kl_horizon, "episodes over which kl_coef adapts", above(0));
+  visit("kl_horizon", c.kl_horizon,
+        "episodes over which kl_coef adapts, batch_size or more (null: a tenth of total_episodes, "
+        "over which kl_coef can change e^0.2 times)",
+        above(0));
+  visit(
+      "target_kl", c.target_kl,
+      "an update ends after an epoch whose mean ½ (log ratio)² per token is above 1.5 times this, "
+      "as in stable-baselines3 and Spinning Up (null: never)",
+      above(0));
   visit("cliprange", c.cliprange, "of the probability ratio", above(0));
   visit("cliprange_value", c.cliprange_value, "of a value's change", above(0));
   visit("vf_coef", c.vf_coef, "factor of the value loss", at_least(0));
@@ -72,5 +84,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("lam", c.lam, "of generalised advantage estimation", within(0, 1));
   visit("whiten_rewards", c.whiten_rewards, "scale rewards to unit variance before advantages");
 }
+
+// critic.learning_rate, or the default for what the critic trains.
+double learning_rate_of(const CriticConfig& critic);
+// ppo.kl_horizon, or the default for a run of this length.
+double kl_horizon_of(const PpoConfig& ppo);
 
 }  // namespace leash

@@ -63,7 +63,7 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
   if (folder_.snapshot()) {
     state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_,
                                   context.allow_inexact, console_);
-    if (!setup_.ppo.target_kl) {
+    if (!setup_.ppo.kl_target) {
       state_.kl_coef = setup_.ppo.kl_coef;  // may have been changed
     } else {
       console_.message(
@@ -108,6 +108,7 @@ RunOutcome PpoTrainer::train(const std::function<bool()>& interrupted) {
           .step = state_.step,
           .last_snapshot = snapshots_.newest(),
           .best_step = state_.best_step,
+          .exported_step = finished ? std::optional(exported_step()) : std::nullopt,
           .comparison =
               finished && communicator_.leads() && !held_out_.empty() ? compare_with_start() : ""};
 }
@@ -185,10 +186,10 @@ Metrics PpoTrainer::iterate() {
   // 5. Advance the clockwork: the data cursor and the price of KL.
   state_.step = step;
   state_.prompts_consumed += setup_.ppo.batch_size;
-  if (setup_.ppo.target_kl) {
+  if (setup_.ppo.kl_target) {
     AdaptiveKl adaptive{.coefficient = state_.kl_coef,
-                        .target = *setup_.ppo.target_kl,
-                        .horizon = setup_.ppo.kl_horizon};
+                        .target = *setup_.ppo.kl_target,
+                        .horizon = kl_horizon_of(setup_.ppo)};
     const double kl =
         experience.kl.mul(experience.mask).sum(at::IntArrayRef{1}).mean().item<double>();
     adaptive.update(kl, setup_.ppo.batch_size);
@@ -264,7 +265,7 @@ Metrics PpoTrainer::probe() {
 
 // The best policy (the last one where none is known) as `adapter/`, in PEFT's format.
 void PpoTrainer::export_adapter() {
-  const int64_t best = state_.best_step.value_or(state_.step);
+  const int64_t best = exported_step();
   Adapter policy = roles_.policy;
   if (best != state_.step) {
     policy = load_adapter(snapshot_of(folder_.path(), best).path, roles_.decoder->modules());
@@ -276,11 +277,20 @@ std::string PpoTrainer::compare_with_start() const {
   // A run that was resumed with held-out prompts that it did not have before has no start.
   if (!has_evaluation(folder_.path(), 0)) return "";
   const int64_t last = state_.best_step.value_or(num_steps());
-  return fmt::format("step {} ({}) against the start\n", last,
+  int64_t choices = 0;
+  for (int64_t step = 1; step <= num_steps(); ++step) choices += evaluates_after(step) ? 1 : 0;
+  const std::string chosen =
+      state_.best_step && choices > 1
+          ? fmt::format(
+                "\nchosen among {} evaluations on these same prompts, which flatters its gain",
+                choices)
+          : "";
+  return fmt::format("step {} ({}) against the start{}\n", last,
                      state_.best_step && !setup_.ppo.best_max_kl ? "best held-out reward"
                      : state_.best_step       ? "best held-out reward within the KL bound"
                      : setup_.ppo.best_max_kl ? "the last: none was within ppo.best_max_kl"
-                                              : "the last") +
+                                              : "the last",
+                     chosen) +
          comparison_table(read_evaluation(folder_.path(), 0), read_evaluation(folder_.path(), last),
                           held_out_,
                           /*num_samples=*/3);
@@ -306,7 +316,7 @@ LearningRates PpoTrainer::learning_rates(int64_t step) const {
                           .warmup_ratio = setup_.ppo.warmup_ratio,
                           .total_steps = num_steps()};
   LearningRates rates{.policy = learning_rate_at(schedule, step)};
-  schedule.learning_rate = setup_.critic.learning_rate;
+  schedule.learning_rate = learning_rate_of(setup_.critic);
   rates.critic = learning_rate_at(schedule, step);
   return rates;
 }

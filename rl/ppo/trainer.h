@@ -38,6 +38,7 @@ class PpoTrainer {
   std::string compare_with_start() const;
 
   int64_t num_steps() const;
+  int64_t exported_step() const { return state_.best_step.value_or(state_.step); }
   bool evaluates_after(int64_t step) const;
   LearningRates learning_rates(int64_t step) const;
 

@@ -25,6 +25,9 @@
 namespace leash {
 namespace {
 
+// What stable-baselines3, Spinning Up and TRL 0.11 allow beyond target_kl.
+constexpr double kTargetKlSlack = 1.5;
+
 // Some answers in one packed batch.
 struct MicroBatch {
   PackedAnswers answers;
@@ -173,6 +176,11 @@ void require_finite(const UpdateSums& sums, int64_t step, int64_t epoch, int64_t
   }
 }
 
+// Sums are those of all ranks, so that all of them stop together.
+bool passes_target_kl(const PpoConfig& config, const UpdateSums& epoch) {
+  return config.target_kl && epoch.approx_kl / epoch.tokens > kTargetKlSlack * *config.target_kl;
+}
+
 }  // namespace
 
 std::vector<int64_t> minibatch_rows(const PpoConfig& config, uint64_t seed, int64_t step,
@@ -237,7 +245,9 @@ Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
   const PpoConfig& config = setup.ppo;
   UpdateSums total;
   UpdateSums first;  // before any parameter moved: what sampling and training disagree about
-  for (int64_t epoch = 0; epoch < config.num_ppo_epochs; ++epoch) {
+  int64_t epoch = 0;
+  for (bool went_far = false; epoch < config.num_ppo_epochs && !went_far; ++epoch) {
+    UpdateSums of_epoch;
     for (int64_t index = 0; index < config.num_mini_batches; ++index) {
       optimizers.policy.zero_grad();
       optimizers.critic.zero_grad();
@@ -254,9 +264,13 @@ Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
       require_finite_update(optimizers.critic.parameters(), "critic's", step, rates.critic);
       if (total.num_steps == 0) first = sums;
       total.add(sums);
+      of_epoch.add(sums);
     }
+    went_far = passes_target_kl(config, of_epoch);
   }
-  return update_metrics(total, first);
+  Metrics metrics = update_metrics(total, first);
+  if (config.target_kl) metrics.emplace_back("policy/num_epochs", static_cast<double>(epoch));
+  return metrics;
 }
 
 }  // namespace leash

@@ -47,7 +47,8 @@ struct UpdateParts {
   Communicator& communicator;
 };
 
-// All epochs of iteration `step`. Throws NonFinite.
+// All epochs of iteration `step`, or those until one passes ppo.target_kl (then policy/num_epochs
+// is among the metrics). Throws NonFinite.
 Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
                const UpdateParts& parts);
 

@@ -178,7 +178,8 @@ std::string draw_curves(const std::vector<MetricsRow>& rows) {
 }
 
 // Cards from the curves, for a run whose trainer gave no figures.
-std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
+std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows,
+                                     std::optional<int64_t> exported) {
   std::vector<ReportFigure> figures;
   if (rows.empty()) return figures;
   figures.push_back({"steps", fmt::format("{}", rows.back().step), ""});
@@ -196,13 +197,20 @@ std::vector<ReportFigure> figures_of(const std::vector<MetricsRow>& rows) {
     const auto found = curves.series.find(name);
     if (found == curves.series.end()) continue;
     const ChartSeries& series = found->second;
-    const auto step = static_cast<int64_t>(series.x.back());
+    size_t shown = series.x.size() - 1;
+    for (size_t i = 0; i < series.x.size(); ++i) {
+      const bool of_export = exported && series.x[i] == static_cast<double>(*exported);
+      if (of_export && std::string_view(name).starts_with("eval/")) shown = i;
+    }
+    const auto step = static_cast<int64_t>(series.x[shown]);
     if (series.y.size() == 1) {
       figures.push_back(
           {label, fmt::format("{:.4g}", series.y[0]), fmt::format("at step {} only", step)});
     } else {
-      figures.push_back({label, fmt::format("{:.4g} → {:.4g}", series.y.front(), series.y.back()),
-                         step == rows.back().step ? "" : fmt::format("up to step {}", step)});
+      figures.push_back({label, fmt::format("{:.4g} → {:.4g}", series.y.front(), series.y[shown]),
+                         step == exported ? fmt::format("step {}, whose adapter was exported", step)
+                         : step == rows.back().step ? ""
+                                                    : fmt::format("up to step {}", step)});
     }
   }
   return figures;
@@ -233,7 +241,8 @@ std::string answers_table(const std::string& rows) {
          rows + "</tbody></table></div>\n";
 }
 
-std::string draw_answers(const std::vector<SampleRecord>& samples) {
+std::string draw_answers(const std::vector<SampleRecord>& samples,
+                         std::optional<int64_t> exported) {
   struct Pair {
     const SampleRecord* before = nullptr;
     const SampleRecord* after = nullptr;
@@ -242,7 +251,11 @@ std::string draw_answers(const std::vector<SampleRecord>& samples) {
   for (const SampleRecord& sample : samples) {
     Pair& pair = pairs[{sample.index, sample.decoding}];
     if (pair.before == nullptr || sample.step < pair.before->step) pair.before = &sample;
-    if (pair.after == nullptr || sample.step > pair.after->step) pair.after = &sample;
+    const bool chosen = pair.after != nullptr && pair.after->step == exported;
+    if (pair.after == nullptr || sample.step == exported ||
+        (!chosen && sample.step > pair.after->step)) {
+      pair.after = &sample;
+    }
   }
   std::string first, rest;
   size_t shown = 0;
@@ -298,12 +311,13 @@ std::vector<LineChart> pair_charts(const std::filesystem::path& run_dir,
 
 std::string run_report_html(const RunReport& report) {
   const bool given = !report.figures.empty();
-  std::string body = draw_figures(given ? report.figures : figures_of(report.metrics));
+  std::string body =
+      draw_figures(given ? report.figures : figures_of(report.metrics, report.exported_step));
   if (report.metrics.empty()) body += "<p class=\"muted\">No step was finished yet.</p>\n";
   std::string found;
   for (const LineChart& chart : report.charts) found += svg_line_chart(chart);
   body += section("Found on held-out data", found, false) + draw_curves(report.metrics) +
-          draw_answers(report.samples);
+          draw_answers(report.samples, report.exported_step);
   if (!report.resolved_yaml.empty()) {
     body += fmt::format(
         "<details><summary>Configuration (resolved.yaml)</summary>\n<pre>{}</pre>"
@@ -314,14 +328,14 @@ std::string run_report_html(const RunReport& report) {
 }
 
 std::filesystem::path write_run_report(const std::filesystem::path& run_dir,
-                                       const std::vector<ReportFigure>& figures) {
+                                       std::optional<int64_t> exported_step) {
   const std::filesystem::path whole = std::filesystem::weakly_canonical(run_dir);
   RunReport report{.title = "leash: " + whole.filename().string(),
-                   .figures = figures,
                    .metrics = read_metrics(run_dir / "metrics.jsonl"),
                    .samples = read_samples(run_dir / "samples.jsonl"),
                    .resolved_yaml = read_if_there(run_dir / "resolved.yaml")};
   report.charts = pair_charts(run_dir, report.metrics);
+  report.exported_step = exported_step;
   const std::filesystem::path file = run_dir / "report.html";
   replace_file(file, run_report_html(report));
   return file;

@@ -1,7 +1,9 @@
 // report.html: the curves of a run and its answers before and after, on one offline page.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,9 @@ struct RunReport {
   std::vector<SampleRecord> samples{};
   std::string resolved_yaml{};
   std::vector<LineChart> charts{};  // besides the curves: what was found on held-out data
+  // Whose adapter the run exported: figures and answers of held-out data are those of this step
+  // where it was evaluated; else those of the last one.
+  std::optional<int64_t> exported_step{};
 };
 
 std::string run_report_html(const RunReport& report);
@@ -31,6 +36,6 @@ std::string run_report_html(const RunReport& report);
 // Reads metrics.jsonl, samples.jsonl, resolved.yaml and the newest evaluation of pairs of a run's
 // folder (what is missing is left out) and writes report.html there; returns its path.
 std::filesystem::path write_run_report(const std::filesystem::path& run_dir,
-                                       const std::vector<ReportFigure>& figures = {});
+                                       std::optional<int64_t> exported_step = {});
 
 }  // namespace leash

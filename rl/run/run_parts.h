@@ -24,8 +24,9 @@ struct RunOutcome {
   RunEnd end = RunEnd::finished;
   int64_t step = 0;  // steps done
   std::optional<Snapshot> last_snapshot;
-  std::optional<int64_t> best_step;  // by the task's held-out measure; none without evaluations
-  std::string comparison;            // before against after, for the console
+  std::optional<int64_t> best_step;      // by the task's held-out measure; none without evaluations
+  std::optional<int64_t> exported_step;  // whose adapter is in adapter/; none before the end
+  std::string comparison;                // before against after, for the console
 };
 
 // Seconds of each phase of a step.

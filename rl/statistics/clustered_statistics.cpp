@@ -89,8 +89,9 @@ MeanInterval clustered_share(std::span<const double> values, std::span<const int
   const GroupedError error = grouped_error(values, groups, p);
   if (error.groups < 2) return result;
   const double independent = p * (1 - p) / static_cast<double>(values.size());
-  const double effect = independent > 0 ? std::max(1.0, error.variance / independent) : 1.0;
-  const double n = static_cast<double>(values.size()) / effect;
+  const double effect = independent > 0 ? std::max(1.0, error.variance / independent) : 0.0;
+  const double n =
+      effect > 0 ? static_cast<double>(values.size()) / effect : static_cast<double>(error.groups);
   const double z2 = kNormal975 * kNormal975;
   const double centre = (p + z2 / (2 * n)) / (1 + z2 / n);
   const double half = kNormal975 * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);

@@ -16,7 +16,8 @@ MeanInterval clustered_mean(std::span<const double> values, std::span<const int6
 
 // The same for a share p of zeros and ones, by Wilson's interval (1927), which stays inside [0, 1]
 // and has a width where all are equal, with n divided by the design effect
-// max(1, s² / (p (1 - p) / n)) (Kish 1965).
+// max(1, s² / (p (1 - p) / n)) (Kish 1965). Where p is 0 or 1 nothing tells how alike the values of
+// a group are, so n is the number of groups.
 MeanInterval clustered_share(std::span<const double> values, std::span<const int64_t> groups);
 
 // Pearson's correlation; 0 where one side does not vary. The interval holds the middle 95 % of

@@ -125,6 +125,7 @@ RunOutcome TrainingLoop::train(const TrainingTask& task, const std::function<boo
           .step = state_.step,
           .last_snapshot = snapshots_.newest(),
           .best_step = state_.best_step,
+          .exported_step = done() ? std::optional(exported_step()) : std::nullopt,
           .comparison = done() && communicator_.leads() ? task.compare() : ""};
 }
 
@@ -230,12 +231,16 @@ Metrics TrainingLoop::probe() {
   return {};
 }
 
+int64_t TrainingLoop::exported_step() const {
+  return config_.load_best_model_at_end ? state_.best_step.value_or(state_.step) : state_.step;
+}
+
 // `adapter/` in PEFT's format: the last adapter, or the best one.
 void TrainingLoop::export_adapter(const TrainingTask& task) {
   Adapter adapter = model_.adapter;
-  if (config_.load_best_model_at_end && state_.best_step && *state_.best_step != state_.step) {
+  if (exported_step() != state_.step) {
     adapter =
-        load_adapter(snapshot_of(folder_.path(), *state_.best_step).path, model_.adapter.modules());
+        load_adapter(snapshot_of(folder_.path(), exported_step()).path, model_.adapter.modules());
   }
   save_adapter(folder_.path() / "adapter", adapter, model_.checkpoint.path.string());
   if (task.write_beside) task.write_beside(folder_.path() / "adapter");

@@ -84,6 +84,7 @@ class TrainingLoop {
   void skip(int64_t step, double loss);
   void evaluate(const TrainingTask& task, RunLog& log, Metrics& metrics);
   Snapshot save(const TrainingTask& task);
+  int64_t exported_step() const;
   void export_adapter(const TrainingTask& task);
 
   const TrainingConfig& config_;

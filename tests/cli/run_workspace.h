@@ -37,7 +37,7 @@ class RunWorkspace : public Workspace {
             "data: {train: prompts.jsonl, eval: held_out.jsonl}\n"
             "rollout: {response_length: 24}\n"
             "ppo: {total_episodes: 48, batch_size: 8, num_mini_batches: 2, num_ppo_epochs: 2,\n"
-            "      learning_rate: 1.0e-2, eval_steps: 3, micro_batch_tokens: 100, target_kl: 1" +
+            "      learning_rate: 1.0e-2, eval_steps: 3, micro_batch_tokens: 100, kl_target: 1" +
             (more.empty() ? "" : ", " + more) +
             "}\n"
             "lanes: {threads_per_lane: 1}\n"

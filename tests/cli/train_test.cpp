@@ -499,7 +499,7 @@ TEST(Train, TheBestSnapshotWithinTheKlBoundIsExported) {
     return read_text(work / folder / "adapter/adapter_model.safetensors") ==
            read_text(work / folder / file);
   };
-  const Lines every = {"--set", "ppo.eval_steps=1", "--set", "ppo.target_kl=null"};
+  const Lines every = {"--set", "ppo.eval_steps=1", "--set", "ppo.kl_target=null"};
   expect_done(work.train("free", every));
   const int64_t best = best_logged(work, "free", 1e300);
   EXPECT_TRUE(exported_is("free", best)) << best;

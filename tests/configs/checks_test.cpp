@@ -150,8 +150,20 @@ TEST(Checks, ScheduleSettingsThatNobodyReads) {
       {"ppo: {warmup_ratio: 0.1, warmup_steps: 3}",
        "r.yaml:4: ppo.warmup_ratio: has no effect beside ppo.warmup_steps"},
       {"ppo: {warmup_ratio: 0.1, warmup_steps: 0}", ""},
-      {"ppo: {kl_horizon: 100}", "r.yaml:4: ppo.kl_horizon: has no effect without ppo.target_kl"},
-      {"ppo: {kl_horizon: 100, target_kl: 6}", ""},
+      {"ppo: {kl_horizon: 100}", "r.yaml:4: ppo.kl_horizon: has no effect without ppo.kl_target"},
+      {"ppo: {kl_horizon: 100, kl_target: 6}", ""},
+      {"ppo: {target_kl: 0.02}", ""},
+      {"ppo: {target_kl: 0.02, kl_horizon: 100, kl_target: 6}", ""},
+      {"ppo: {kl_horizon: 100, target_kl: 6}",
+       "r.yaml:4: ppo.target_kl: ends an update's epochs early; what kl_coef adapts to with "
+       "ppo.kl_horizon is ppo.kl_target"},
+      {"ppo: {kl_horizon: 31, kl_target: 6}",
+       "r.yaml:4: ppo.kl_horizon: is below ppo.batch_size (32): one iteration would change kl_coef "
+       "by more than a fifth"},
+      {"ppo: {kl_coef: 0, kl_target: 6}",
+       "r.yaml:4: ppo.kl_target: kl_coef: 0 stays 0 whatever it is multiplied with; begin above 0"},
+      {"lora: {task_type: SEQ_CLS}",
+       "r.yaml:4: lora.task_type: task: ppo trains CAUSAL_LM adapters"},
   });
 }
 
@@ -209,7 +221,7 @@ TEST(Checks, UnknownKeysAndRulesAcrossSettingsAreReportedTogether) {
       problems_of(kLeast + "ppo: {kl_ceof: 1, kl_horizon: 2}\nreference: {kind: model}\n"),
       ElementsAre("r.yaml:4: ppo.kl_ceof: there is no such setting (did you mean `kl_coef`?)",
                   "r.yaml:5: reference.kind: model needs reference.path",
-                  "r.yaml:4: ppo.kl_horizon: has no effect without ppo.target_kl"));
+                  "r.yaml:4: ppo.kl_horizon: has no effect without ppo.kl_target"));
   // With a value that could not be read nobody knows what the rules would say.
   EXPECT_THAT(problems_of(kLeast + "ppo: {gamma: x, kl_horizon: 2}\n"),
               ElementsAre("r.yaml:4: ppo.gamma: has to be a number, not `x`"));

@@ -70,7 +70,7 @@ rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty
 ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5, micro_batch_tokens: 77,
       learning_rate: 1.1e-5, lr_scheduler_type: inverse_sqrt, warmup_steps: 2, adam_beta1: 0.5, adam_beta2: 0.7,
       adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3,
-      recompute_logprobs: true, target_kl: 6.1,
+      recompute_logprobs: true, kl_target: 6.1, target_kl: 0.3,
       kl_horizon: 33, cliprange: 0.3, cliprange_value: 0.4, vf_coef: 0.2, gamma: 0.99, lam: 0.9, whiten_rewards: true,
       missing_eos_penalty: 0.6, eval_steps: 2, eval_samples: 3, best_max_kl: 7.7}
 devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}
@@ -110,7 +110,7 @@ TEST(Resolved, HoldsNothingThatHasNoEffect) {
         std::string("critic: {kind: shared}"), std::string("critic: {kind: adapter}"),
         std::string("critic: {kind: separate}"), std::string("ppo: {lr_scheduler_type: constant}"),
         std::string("ppo: {warmup_steps: 3}"), std::string("ppo: {target_kl: 3}"),
-        std::string("rollout: {stop_token: null}")}) {
+        std::string("ppo: {kl_target: 3}"), std::string("rollout: {stop_token: null}")}) {
     expect_fixpoint(parse_experiment(kLeast + yaml, "r.yaml", "/r").experiment, yaml);
   }
   const std::string with_adapter =
@@ -137,8 +137,8 @@ TEST(Resolved, ChangedSettingsNameWhatDiffers) {
   EXPECT_THAT(changed_settings(text({}), text({})), IsEmpty());
   EXPECT_THAT(
       changed_settings(text({}), text({"ppo.total_episodes=1280", "rollout.stop_texts=[a, b]",
-                                       "reward[0].weight=2", "ppo.target_kl=6"})),
-      ElementsAre("ppo.kl_horizon: (none) -> 10000", "ppo.target_kl: null -> 6",
+                                       "reward[0].weight=2", "ppo.kl_target=6"})),
+      ElementsAre("ppo.kl_horizon: (none) -> null", "ppo.kl_target: null -> 6",
                   "ppo.total_episodes: 640 -> 1280", "reward[0].weight: 1 -> 2",
                   "rollout.stop_texts: 0 entries -> 2 entries",
                   "rollout.stop_texts[0]: (none) -> a", "rollout.stop_texts[1]: (none) -> b"));
