@@ -26,7 +26,7 @@ test: setup      ## build everything and run all tests
 
 check: setup     ## some tests of one folder of tests/: make check IN=rl T='Gae.*'
 	@[ -f build/release/build.ninja ] || cmake --preset release $(CMAKE_ARGS) >/dev/null
-	@cmake --build --preset release --target $(or $(IN),experiments)_test $(if $(filter cli,$(IN)),leash) -j $(JOBS)
+	@cmake --build --preset release --target $(or $(IN),experiments)_test $(if $(filter cli tasks,$(IN)),leash) -j $(JOBS)
 	@build/release/tests/$(or $(IN),experiments)_test --gtest_filter='$(or $(T),*)'
 
 format: setup    ## rewrite the sources with clang-format

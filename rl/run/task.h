@@ -1,7 +1,7 @@
 // What every task says about itself, once: reading recipes, training, evaluating and the docs go
 // through it; rules (configs/checks.h) and plans (rl/plan/plan.h) are overloads for its setup. A
-// new task specialises TaskTraits in its folder (task.h) and adds its setup to the list in
-// configs/tasks.h.
+// new task specialises TaskTraits in its folder (task.h), adds its setup to the list in
+// configs/tasks.h and a tiny recipe to tests/tasks/recipes.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <set>
 
 #include "models/io/safetensors.h"
 #include "tests/cli/run_workspace.h"
@@ -92,6 +93,19 @@ class DistributedWorkspace : public RunWorkspace {
     return args;
   }
 
+  // All that a run leaves but for clocks, memory, pages and the settings themselves.
+  void expect_same_run(const std::string& a, const std::string& b) const {
+    const Lines left = metrics(a), right = metrics(b);
+    ASSERT_EQ(left.size(), right.size());
+    for (size_t i = 0; i < left.size(); ++i) EXPECT_EQ(left[i], right[i]);
+    const auto files = files_of(a);
+    EXPECT_GT(files.size(), 2u);
+    EXPECT_EQ(files, files_of(b));
+    for (const auto& file : files) {
+      EXPECT_TRUE(read_text(*this / a / file) == read_text(*this / b / file)) << file;
+    }
+  }
+
   // Numbers of two runs within 1e-6 of each other, step by step, and adapters within a relative
   // Frobenius norm of 1e-4.
   void expect_near_runs(const std::string& a, const std::string& b) const {
@@ -112,6 +126,19 @@ class DistributedWorkspace : public RunWorkspace {
   }
 
  private:
+  // Tensors, snapshots' states, evaluations and answers.
+  std::set<std::string> files_of(const std::string& folder) const {
+    std::set<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(*this / folder)) {
+      const std::string name = entry.path().filename(), extension = entry.path().extension();
+      if (name == "metrics.jsonl" || !entry.is_regular_file()) continue;
+      if (extension == ".safetensors" || extension.starts_with(".json")) {
+        files.insert(std::filesystem::relative(entry.path(), *this / folder));
+      }
+    }
+    return files;
+  }
+
   static double relative_distance(const std::filesystem::path& a, const std::filesystem::path& b) {
     const NamedTensors left = read_safetensors(a), right = read_safetensors(b);
     EXPECT_EQ(left.size(), right.size());

@@ -39,7 +39,7 @@ void write_recipe_of_many_steps(const RunWorkspace& work) {
   write_text(work.recipe(), text);
 }
 
-TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
+TEST(Resume, AfterSigtermTheRunEndsAsIfNothingHadHappened) {
   const RunWorkspace work;
   expect_done(work.train("whole"));
   EXPECT_EQ(work.steps_written("whole"), 7);
@@ -56,12 +56,6 @@ TEST(Resume, AfterSigtermAndAfterSigkillTheRunEndsAsIfNothingHadHappened) {
       std::filesystem::exists(work / "terminated/snapshots" / ("step-" + std::to_string(done))));
   expect_done(work.train("terminated", {"--resume"}));
   work.expect_equal_runs("whole", "terminated");
-
-  const Ended killed = interrupted(work, "killed", 3, SIGKILL);
-  EXPECT_EQ(killed.signal, SIGKILL);
-  const Ended resumed = work.train("killed", {"--resume"});
-  expect_done(resumed);
-  work.expect_equal_runs("whole", "killed");
 }
 
 // As `timeout` does it, and as a terminal that is closed does it.

@@ -33,15 +33,6 @@ class RewardWorkspace : public RunWorkspace {
     args.insert(args.end(), more.begin(), more.end());
     return run_leash(args);
   }
-  void expect_equal_reward_runs(const std::string& a, const std::string& b) const {
-    for (const char* file :
-         {"adapter/adapter_model.safetensors", "samples.jsonl", "evaluations/step-6.json",
-          "snapshots/step-6/adapter_model.safetensors", "snapshots/step-6/optimizer.safetensors",
-          "snapshots/step-6/state.json"}) {
-      EXPECT_TRUE(read_text(*this / a / file) == read_text(*this / b / file)) << file;
-    }
-    EXPECT_EQ(metrics(a), metrics(b));
-  }
 
  private:
   static std::string pairs(int first, int count) {
@@ -61,7 +52,7 @@ class RewardWorkspace : public RunWorkspace {
   }
 };
 
-TEST(RewardCommand, TrainsResumesExactlyAndEvaluates) {
+TEST(RewardCommand, TrainsAndEvaluates) {
   const RewardWorkspace work;
   const std::string weights = read_text(work.model() / "model.safetensors");
   const Ended whole = work.train_reward("whole");
@@ -77,13 +68,6 @@ TEST(RewardCommand, TrainsResumesExactlyAndEvaluates) {
     EXPECT_TRUE(rows[6].contains(key)) << key;
   }
   EXPECT_TRUE(rows[0].contains("eval/accuracy") && rows[3].contains("eval/accuracy"));
-
-  // A run that ended after four steps, gone on with to six: the schedule is that of six.
-  expect_done(work.train_reward("parts"));
-  std::filesystem::remove_all(work / "parts/snapshots/step-6");
-  std::filesystem::remove_all(work / "parts/adapter");
-  expect_done(work.train_reward("parts", {"--resume"}));
-  work.expect_equal_reward_runs("whole", "parts");
 
   const Ended newest = work.evaluate("whole", {"--json"});
   expect_done(newest);

@@ -41,14 +41,6 @@ TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
   }
   EXPECT_GT(std::abs(steps[6]["objective/kl"].get<double>()), 1e-3);  // and now it was
 
-  // resolved.yaml reproduces the run, from another folder.
-  std::filesystem::create_directories(work / "elsewhere");
-  ProcessOptions there{.folder = work / "elsewhere"};
-  expect_done(
-      run_leash({"train", (work / "run/resolved.yaml").string(), "--run-dir", "again"}, there));
-  std::filesystem::rename(work / "elsewhere/again", work / "again");
-  work.expect_equal_runs("run", "again");
-
   // TensorBoard's events hold the same names.
   std::string events;
   for (const auto& entry : std::filesystem::directory_iterator(work / "run")) {

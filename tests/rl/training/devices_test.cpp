@@ -1,14 +1,12 @@
-// Training on a device that is not the CPU (a pretend one): every trainer's numbers are the CPU's,
-// wherever the roles are.
+// Training on a device that is not the CPU (a pretend one): numbers are the CPU's, wherever the
+// roles are. tests/tasks asks it of every task.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "models/device/out_of_memory.h"
 #include "models/errors.h"
-#include "rl/classification/trainer.h"
 #include "rl/ppo/critic.h"
 #include "rl/ppo/trainer.h"
-#include "tests/rl/reward_model/run.h"
 #include "tests/rl/sft/run.h"
 #include "tests/support/pretend_device.h"
 #include "tests/support/tiny_folder.h"
@@ -93,47 +91,6 @@ TEST_F(Devices, SupervisedTraining) {
     expect_equal_runs(here, there, 2e-4);
     EXPECT_LT(distance(folder_, name + "-there", name + "-here"), 1e-3);
   }
-}
-
-TEST_F(Devices, RewardTraining) {
-  std::string text;
-  for (int i = 0; i < 8; ++i) {
-    const std::string body(1 + i % 3, static_cast<char>('A' + i));
-    text += "{\"prompt\": \"SAY " + std::to_string(i) + ":\", \"chosen\": \"" + body +
-            "X\", \"rejected\": \"" + body + "YY\"}\n";
-  }
-  write_text(folder_ / "train.jsonl", text);
-  RewardSetup setup;
-  make_supervised(setup);
-  setup.reward.per_device_train_batch_size = 4;
-  setup.reward.max_steps = 3;
-  setup.reward.learning_rate = 1e-3;
-  const SftRun here = testing::run_reward(setup, folder_ / "here");
-  setup.devices.policy = "pretend";
-  const SftRun there = testing::run_reward(setup, folder_ / "there");
-  expect_equal_runs(here, there, 2e-4);
-  EXPECT_LT(distance(folder_, "there", "here"), 1e-3);
-}
-
-TEST_F(Devices, ClassifierTraining) {
-  std::string text;
-  for (int i = 0; i < 9; ++i) {
-    text += "{\"text\": \"" + std::string(1 + i % 4, static_cast<char>('K' + i)) +
-            (i % 3 == 0 ? "A\", \"label\": \"YES\"}\n" : "B\", \"label\": \"NO\"}\n");
-  }
-  write_text(folder_ / "train.jsonl", text);
-  ClassificationSetup setup;
-  make_supervised(setup);
-  setup.data.eval = folder_ / "train.jsonl";
-  setup.classification.per_device_train_batch_size = 4;
-  setup.classification.max_steps = 3;
-  setup.classification.learning_rate = 1e-3;
-  setup.classification.eval_strategy = EvalStrategy::steps;
-  const SftRun here = testing::run_with<ClassificationTrainer>(setup, folder_ / "here");
-  setup.devices.policy = "pretend";
-  const SftRun there = testing::run_with<ClassificationTrainer>(setup, folder_ / "there");
-  expect_equal_runs(here, there, 2e-4);
-  EXPECT_LT(distance(folder_, "there", "here"), 1e-3);
 }
 
 class PpoDevices : public Devices {
