@@ -4,6 +4,7 @@ SHELL := /bin/bash
 export LEASH_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leash
 SEED ?= 1
 JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 60
 SOURCES = git ls-files '*.h' '*.cpp' '*.cu'
 
 help:            ## this list
@@ -43,6 +44,11 @@ lint:            ## clang-tidy with the short list in .clang-tidy
 asan tsan: setup ## the unit tests under AddressSanitizer with UBSan, or ThreadSanitizer
 	@cmake --preset $@ $(CMAKE_ARGS) && cmake --build --preset $@ -j $(JOBS) && ctest --preset $@
 
+fuzz: build      ## every reader of files from outside under libFuzzer, ASan and UBSan (FUZZ_SECONDS each; docs/fuzzing.md)
+	@.ci/setup clang-14 libclang-rt-14-dev
+	@cmake --preset fuzz $(CMAKE_ARGS) && cmake --build --preset fuzz -j $(JOBS)
+	@JOBS=$(JOBS) FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run
+
 cuda: setup      ## compile and link against the CUDA LibTorch (running needs the wheel's full dependencies; TARGETS: some of it)
 	@cmake --preset cuda $(CMAKE_ARGS) && cmake --build --preset cuda -j $(JOBS) $(if $(TARGETS),--target $(TARGETS))
 
@@ -56,4 +62,4 @@ bench: build     ## timings; with PEERS=PYTHON those of the peers in turn (exper
 clean:           ## remove the build folders (the cache stays)
 	rm -rf build
 
-.PHONY: help setup build demo test check format format-check lint asan tsan cuda mutants bench clean
+.PHONY: help setup build demo test check format format-check lint asan tsan fuzz cuda mutants bench clean
