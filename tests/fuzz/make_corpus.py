@@ -245,7 +245,7 @@ def make_recipes():
 # ---- snapshots
 
 def make_snapshots():
-    environment = {"base": "base", "quantize": "none", "others": {}, "data": {"train.jsonl": "data"}, "dtype": "Float",
+    environment = {"base": "base", "quantize": "none", "others": {}, "data": {"train": "data"}, "dtype": "Float",
                    "threads": 1, "cpu_capability": "AVX2", "build": "2.11.0"}
     parameters = {0: [2, 8], 1: [8, 2]}
     adamw, small, factored = {}, {}, {}

@@ -32,13 +32,14 @@ Adapter tiny_adapter() {
 }
 
 NumericEnvironment environment() {
-  return {.base = "base",
-          .quantize = "none",
-          .data = {{"train.jsonl", "data"}},
-          .dtype = "Float",
-          .threads = 1,
-          .cpu_capability = "AVX2",
-          .build = "2.11.0"};
+  NumericEnvironment known{.base = "base",
+                           .quantize = "none",
+                           .dtype = "Float",
+                           .threads = 1,
+                           .cpu_capability = "AVX2",
+                           .build = "2.11.0"};
+  known.data["train"] = {"data"};
+  return known;
 }
 
 void read_supervised(const std::filesystem::path& folder, OptimizerKind kind) {
