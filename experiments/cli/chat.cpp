@@ -14,6 +14,7 @@
 #include "experiments/cli/sampling_options.h"
 #include "models/errors.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/line_reader.h"
 #include "rollout/engine.h"
 
 namespace leash::cli {
@@ -116,10 +117,11 @@ int chat(const Arguments& args) {
                             given<std::string>(*values, "system"));
   const bool terminal = isatty(STDIN_FILENO) != 0;
   if (terminal) std::cerr << "/reset forgets the conversation, /exit or Ctrl-D ends.\n";
+  LineReader lines = LineReader::standard_input();
+  std::string line;
   while (true) {
     if (terminal) std::cerr << "\n> " << std::flush;
-    std::string line;
-    if (!std::getline(std::cin, line) || line == "/exit") return 0;
+    if (!lines.next(line) || line == "/exit") return 0;
     if (line == "/reset") {
       conversation.reset();
     } else if (line.find_first_not_of(" \t\r") != std::string::npos) {

@@ -43,6 +43,8 @@ po::options_description options() {
   add("input", po::value<std::string>()->value_name("FILE"),
       "prompts as JSONL (-: standard input)");
   add("chat", po::bool_switch(), "a prompt is one user message of the chat template");
+  add("continue-final-message", po::bool_switch(),
+      "go on with the last message of conversations that end with the assistant");
   add("json", po::bool_switch(), "print JSON lines");
   add_sampling_options(options, /*max_new_tokens=*/64);
   return options;
@@ -52,6 +54,7 @@ std::vector<Input> read_prompts(const po::variables_map& values, const LoadedMod
   const InputRules rules{.kinds = {InputKind::prompt, InputKind::messages, InputKind::token_ids},
                          .chat = values["chat"].as<bool>(),
                          .continued = true,
+                         .continue_final_message = values["continue-final-message"].as<bool>(),
                          .vocab_size = model.config().vocab_size,
                          .max_positions = model.config().max_positions};
   if (const auto file = given<std::string>(values, "input")) {

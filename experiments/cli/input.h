@@ -3,17 +3,18 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/cut_text.h"
+#include "rl/data/line_reader.h"
 
 namespace leash::cli {
 
 enum class InputKind {
-  prompt,     // {"prompt": "…"}: raw text, or one user message when `chat`
+  prompt,     // {"prompt": "…"}: raw text, or one user message when `chat`; a list is `messages`
   messages,   // {"messages": [{"role", "content"}, …]}: the checkpoint's chat template
   text,       // {"text": "…"}: raw text
   token_ids,  // {"token_ids": [1, 2, …]}
@@ -38,14 +39,18 @@ struct InputRules {
   bool chat = false;
   bool whole = false;      // messages are a whole conversation, and every line needs a token
   bool continued = false;  // token_ids are prompts: at least one token, and room for one more
+  bool continue_final_message = false;  // of prompts that end with the assistant
   int64_t vocab_size = 0;
   int64_t max_positions = 0;
   std::optional<TextLimit> limit = {};  // cut text and whole messages; token_ids are as they are
 };
 
-// Reads a file ("-": standard input). FormatError names up to 20 bad lines at once. Every line is
-// an object; only empty lines at the very end are passed over.
-std::vector<Input> read_inputs(const std::filesystem::path& file, const InputRules& rules,
+// What --input names ("-": standard input).
+LineReader open_lines(const std::string& input);
+
+// Reads what --input names. FormatError names up to 20 bad lines at once. Every line is an object;
+// only empty lines at the very end are passed over.
+std::vector<Input> read_inputs(const std::string& input, const InputRules& rules,
                                const Tokenizer& tokenizer);
 
 // What --prompt says, under the same rules (as line 1 of "--prompt").

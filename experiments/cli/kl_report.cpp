@@ -24,9 +24,10 @@ constexpr CommandHelp kHelp{
     "Exact KL(policy || reference) per position and per text, with estimates k1 and k3 and 95 %\n"
     "intervals. Writes report.json and report.html (one offline page) into --out. The input has "
     "one\n"
-    "object a line: {\"text\"} or {\"token_ids\"} are scored as they are, to {\"prompt\"} or "
-    "{\"messages\"}\n"
-    "each policy samples answers first. KL is in nats at temperature 1.",
+    "object a line: {\"text\"} or {\"token_ids\"} are scored as they are, of {\"prompt\", "
+    "\"completion\"}\n"
+    "the completion; to {\"prompt\"} or {\"messages\"} each policy samples answers first. KL is "
+    "in nats at\ntemperature 1.",
     "  leash kl-report --model smollm2 --policy runs/a/adapter --input held_out.jsonl --out "
     "/tmp/kl\n"
     "  leash kl-report --model smollm2 --policy runs/a/adapter --policy runs/b/adapter --chat \\\n"
@@ -43,6 +44,8 @@ po::options_description options() {
   add("input", po::value<std::string>()->value_name("FILE"), "texts or prompts as JSONL");
   add("out", po::value<std::string>()->value_name("DIR"), "folder of report.json and report.html");
   add("chat", po::bool_switch(), "a prompt is one user message of the chat template");
+  add("continue-final-message", po::bool_switch(),
+      "go on with the last message of conversations that end with the assistant");
   add("max-new-tokens", po::value<int64_t>()->value_name("N")->default_value(64),
       "length of sampled answers");
   add("temperature", po::value<double>()->value_name("T")->default_value(1.0),
@@ -79,13 +82,17 @@ KlReportRequest make_request(const po::variables_map& values, const LoadedModel&
     request.reference = *reference;
     request.reference_adapter = load_frozen_adapter(*reference, model);
   }
-  const InputRules rules{
-      .kinds = {InputKind::prompt, InputKind::messages, InputKind::text, InputKind::token_ids},
-      .chat = values["chat"].as<bool>(),
-      .vocab_size = model.config().vocab_size,
-      .max_positions = model.config().max_positions};
+  const InputRules rules{.kinds = {InputKind::prompt, InputKind::messages, InputKind::text,
+                                   InputKind::token_ids, InputKind::completion},
+                         .chat = values["chat"].as<bool>(),
+                         .continue_final_message = values["continue-final-message"].as<bool>(),
+                         .vocab_size = model.config().vocab_size,
+                         .max_positions = model.config().max_positions};
   for (Input& input : read_inputs(values["input"].as<std::string>(), rules, model.tokenizer)) {
-    request.inputs.push_back({input.index + 1, is_prompt(input.kind), std::move(input.ids)});
+    request.inputs.push_back({.line = input.index + 1,
+                              .sampled = is_prompt(input.kind),
+                              .ids = std::move(input.ids),
+                              .answer_begin = input.answer_begin});
   }
   request.generation.sampling.temperature = values["temperature"].as<double>();
   request.generation.max_new_tokens = values["max-new-tokens"].as<int64_t>();

@@ -1,5 +1,4 @@
 // leash tokenize: token ids of lines on standard input.
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -7,6 +6,7 @@
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/output.h"
+#include "rl/data/line_reader.h"
 
 namespace leash::cli {
 
@@ -26,8 +26,9 @@ int tokenize(const Arguments& args) {
   if (!values) return 0;
 
   const Tokenizer tokenizer = load_tokenizer(*values);
-  // getline drops the newline, keeps a carriage return, and passes over nothing but an empty end.
-  for (std::string line; std::getline(std::cin, line);) {
+  // A carriage return stays; nothing but an empty end is passed over.
+  LineReader lines = LineReader::standard_input();
+  for (std::string line; lines.next(line);) {
     print_json_line({{"ids", tokenizer.encode(line)}});
   }
   return 0;

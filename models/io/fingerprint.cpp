@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <fstream>
 #include <system_error>
 #include <vector>
 
+#include "models/errors.h"
 #include "models/io/crc32c.h"
 
 namespace leash {
@@ -48,8 +48,7 @@ void sample(const fs::path& file, uint64_t size, std::string& bytes) {
     stream.read(block.data(), static_cast<std::streamsize>(block.size()));
     bytes += block;
   }
-  if (!stream)
-    throw std::system_error(EIO, std::generic_category(), "cannot read " + file.string());
+  if (!stream) throw FormatError(file.string() + ": cannot be read");
 }
 
 // A single file may be renamed.
@@ -57,7 +56,9 @@ std::string fingerprint_of(const std::vector<fs::path>& files, bool named) {
   std::string bytes;
   uint64_t total = 0;
   for (const fs::path& file : files) {
-    const uint64_t size = fs::file_size(file);
+    std::error_code error;
+    const uint64_t size = fs::file_size(file, error);
+    if (error) throw FormatError(fmt::format("{}: {}", file.string(), error.message()));
     total += size;
     bytes += fmt::format("{}:{};", named ? file.filename().string() : "", size);
     sample(file, size, bytes);

@@ -10,6 +10,7 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/json_file.h"
+#include "rl/data/encode.h"
 #include "rl/data/jsonl.h"
 
 namespace leash {
@@ -51,7 +52,7 @@ CutText cut_between(std::vector<int64_t> ids, int64_t before, int64_t after,
 }  // namespace
 
 CutText cut_text(const Tokenizer& tokenizer, std::string_view text, const TextLimit& limit) {
-  std::vector<int64_t> ids = tokenizer.encode_with_special(text);
+  std::vector<int64_t> ids = encode_text(tokenizer, text);
   if (std::ssize(ids) <= limit.max_length) return {.ids = std::move(ids)};
   const AddedTokens added = added_tokens(tokenizer);
   return cut_between(std::move(ids), added.before, added.behind, limit);

@@ -19,16 +19,21 @@ struct PromptDataConfig {
   std::optional<std::filesystem::path> eval;
   bool shuffle = true;
   int64_t max_prompt_length = 512;
+  bool continue_final_message = false;
 };
 template <class Config, class Visitor>
 requires Describes<Config, PromptDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("train", c.train,
-        "JSONL; prompts have `prompt` (raw text) or `messages` (chat, templated)");
+        "JSONL; prompts have `prompt` (raw text, or a list like `messages`) or `messages` (chat, "
+        "templated)");
   visit("eval", c.eval, "held-out JSONL of the same form");
   visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
   visit("max_prompt_length", c.max_prompt_length,
         "a longer prompt (in tokens) is an error that names its line", at_least(1));
+  visit("continue_final_message", c.continue_final_message,
+        "a conversation that ends with the assistant is a prompt that goes on with that message; "
+        "false: it is an error");
 }
 
 enum class TruncationMode { keep_start, keep_end };

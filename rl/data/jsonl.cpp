@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <fstream>
-#include <iterator>
 #include <string>
+#include <utility>
+
+#include "models/io/json_file.h"
+#include "rl/data/data_warning.h"
+#include "rl/data/foreign_format.h"
 
 namespace leash {
 namespace {
@@ -14,30 +16,60 @@ namespace {
 using Json = nlohmann::json;
 constexpr size_t kMaxProblems = 20;
 
-std::string read_file(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream || std::filesystem::is_directory(file)) {
-    throw FormatError(file.string() + (std::filesystem::exists(file) ? ": cannot be read"
-                                                                     : ": there is no such file"));
-  }
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (stream.bad()) throw FormatError(file.string() + ": reading failed");
-  return text;
-}
-
 bool is_blank(std::string_view line) {
   return line.find_first_not_of(" \t\r") == std::string_view::npos;
 }
 
-Json parse(std::string_view line) {
-  try {
-    Json record = Json::parse(line);
-    if (!record.is_object()) throw FormatError("is not a JSON object");
-    return record;
-  } catch (const Json::parse_error& error) {
-    throw FormatError(fmt::format("is not valid JSON (at byte {})", error.byte));
-  }
+// The parser counts the lines of what it gets, which is one.
+std::string without_line(std::string message) {
+  constexpr std::string_view kLine = "line 1, ";
+  if (const size_t at = message.find(kLine); at != message.npos) message.erase(at, kLine.size());
+  return message;
 }
+
+// Hands records over, and keeps what is wrong with them.
+class RecordReader {
+ public:
+  RecordReader(const std::string& file, const TakeRecord& take, KnownKeys known)
+      : file_(file), take_(take), keys_(std::move(known)) {}
+
+  void read(std::string_view line, int64_t number) {
+    Json record;
+    try {
+      record = parse_json(line, place(number));
+    } catch (const FormatError& error) {
+      problems_.push_back(without_line(error.what()));
+      return;
+    }
+    if (!record.is_object()) return add(number, "is not a JSON object");
+    keys_.look_at(record, number);
+    try {
+      take_(record, number);
+    } catch (const WholeFileError& error) {
+      throw FormatError(fmt::format("{}: {}", place(number), error.what()));
+    } catch (const FormatError& error) {
+      add(number, error.what());
+    }
+  }
+  void add(int64_t number, std::string_view what) {
+    problems_.push_back(fmt::format("{}: {}", place(number), what));
+  }
+  bool full() const { return problems_.size() >= kMaxProblems; }
+  void finish() const {
+    if (!problems_.empty()) throw FormatError(fmt::format("{}", fmt::join(problems_, "\n")));
+    if (const std::string keys = keys_.text(); !keys.empty()) {
+      data_warning(fmt::format("{}: nothing here reads {}", file_, keys));
+    }
+  }
+
+ private:
+  std::string place(int64_t number) const { return fmt::format("{}:{}", file_, number); }
+
+  const std::string& file_;
+  const TakeRecord& take_;
+  UnknownKeys keys_;
+  std::vector<std::string> problems_;
+};
 
 ChatMessage message_of(const Json& entry, std::string_view name, size_t index) {
   const auto text = [&](const char* key) {
@@ -57,26 +89,32 @@ ChatMessage message_of(const Json& entry, std::string_view name, size_t index) {
 
 }  // namespace
 
-void for_each_json_line(const std::filesystem::path& file,
-                        const std::function<void(const Json&, int64_t)>& take) {
-  const std::string text = read_file(file);
-  std::string_view rest = text;
-  if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
-  std::vector<std::string> problems;
-  for (int64_t line = 1; !rest.empty() && problems.size() < kMaxProblems; ++line) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view content = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (is_blank(content)) continue;
-    try {
-      take(parse(content), line);
-    } catch (const WholeFileError& error) {
-      throw FormatError(fmt::format("{}:{}: {}", file.string(), line, error.what()));
-    } catch (const FormatError& error) {
-      problems.push_back(fmt::format("{}:{}: {}", file.string(), line, error.what()));
-    }
+void for_each_json_line(LineReader& lines, KnownKeys known, EmptyLines empty,
+                        const TakeRecord& take) {
+  if (const auto format = foreign_format(lines.head()); !format.empty()) {
+    throw FormatError(fmt::format("{}: {}", lines.name(), format));
   }
-  if (!problems.empty()) throw FormatError(fmt::format("{}", fmt::join(problems, "\n")));
+  RecordReader records(lines.name(), take, std::move(known));
+  int64_t first_empty = 0;  // of those behind the last record
+  std::string line;
+  while (!records.full() && lines.next(line)) {
+    std::string_view content = line;
+    if (lines.number() == 1 && content.starts_with("\xEF\xBB\xBF")) content.remove_prefix(3);
+    if (is_blank(content)) {
+      if (first_empty == 0) first_empty = lines.number();
+      continue;
+    }
+    if (first_empty > 0 && empty == EmptyLines::refused) records.add(first_empty, "is empty");
+    first_empty = 0;
+    records.read(content, lines.number());
+  }
+  records.finish();
+}
+
+void for_each_json_line(const std::filesystem::path& file, KnownKeys known,
+                        const TakeRecord& take) {
+  LineReader lines(file);
+  for_each_json_line(lines, std::move(known), EmptyLines::skipped, take);
 }
 
 void read_both(const std::function<void()>& train, const std::function<void()>& held_out) {

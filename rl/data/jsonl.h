@@ -10,6 +10,8 @@
 
 #include "models/errors.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/line_reader.h"
+#include "rl/data/unknown_keys.h"
 
 namespace leash {
 
@@ -18,11 +20,23 @@ class WholeFileError : public FormatError {
   using FormatError::FormatError;
 };
 
-// Calls take(object, line number from 1) for each line. Lines of white space are skipped, a
-// byte-order mark is dropped. FormatErrors of `take`, and lines that are no JSON object, are
-// collected (at most 20) and thrown together as `file:line: …`; a WholeFileError at once.
-void for_each_json_line(const std::filesystem::path& file,
-                        const std::function<void(const nlohmann::json&, int64_t)>& take);
+enum class EmptyLines {
+  skipped,
+  refused,  // but for those at the end: a command answers line by line
+};
+
+// Gets an object and its line's number, from 1 on.
+using TakeRecord = std::function<void(const nlohmann::json&, int64_t)>;
+
+// Calls `take` for each line. Lines of white space are empty, a byte-order mark is dropped. Read
+// strictly: a key given twice, a zero byte or a second record on a line are errors. FormatErrors of
+// `take`, and lines that are no JSON object, are collected (at most 20) and thrown together as
+// `file:line: …`; a WholeFileError at once, and so is a file of another format. Keys that are not
+// `known` are named in one warning.
+void for_each_json_line(LineReader& lines, KnownKeys known, EmptyLines empty,
+                        const TakeRecord& take);
+// Of a file; empty lines are skipped.
+void for_each_json_line(const std::filesystem::path& file, KnownKeys known, const TakeRecord& take);
 
 // Runs both readings and throws what is wrong with either together, so that the user sees the bad
 // lines of both files at once.

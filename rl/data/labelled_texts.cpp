@@ -178,7 +178,8 @@ class TextReader {
 LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Classes& classes,
                        bool held_out, const KnownClasses& known_before = {}) {
   const Classes* known = classes.names.empty() ? nullptr : &classes;
-  for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line, known); });
+  for_each_json_line(file, {{"text", "messages", "label"}},
+                     [&](const Json& json, int64_t line) { reader.read(json, line, known); });
   if (known == nullptr && !held_out) classes = reader.number_labels(known_before);
   LabelledData data = reader.take();
   if (data.texts.empty()) throw FormatError(file.string() + ": holds no texts");

@@ -104,7 +104,7 @@ class PairReader {
   }
 
   std::vector<int64_t> encode(const std::string& text) const {
-    std::vector<int64_t> ids = tokenizer_.encode_with_special(text);
+    std::vector<int64_t> ids = encode_text(tokenizer_, text);
     if (config_.append_eos) append_eos(tokenizer_, ids);
     if (ids.empty()) throw FormatError("a text without a token has no score");
     return ids;
@@ -237,7 +237,8 @@ std::string PreferenceCounts::text() const {
 PreferenceData read_preferences(const std::filesystem::path& file, const Tokenizer& tokenizer,
                                 const PreferenceDataConfig& config, int64_t context) {
   PairReader reader(tokenizer, config, context);
-  for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line); });
+  for_each_json_line(file, {{"prompt", "chosen", "rejected", "margin"}},
+                     [&](const Json& json, int64_t line) { reader.read(json, line); });
   PreferenceData data = reader.take();
   finish(data);
   if (data.counts.lines == 0) throw FormatError(file.string() + ": holds no pairs");

@@ -4,12 +4,15 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "models/errors.h"
 #include "models/random/random.h"
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/chat_prompt.h"
+#include "rl/data/encode.h"
 #include "rl/data/jsonl.h"
 
 namespace leash {
@@ -17,27 +20,37 @@ namespace {
 
 using Json = nlohmann::json;
 
-PromptRecord record_of(const Json& json, const Tokenizer& tokenizer) {
+PromptRecord chat_record(const std::vector<ChatMessage>& chat, const Tokenizer& tokenizer,
+                         const PromptLimits& limits) {
+  check_chat_template(tokenizer);
+  PromptRecord record;
+  record.text = render_prompt(tokenizer, chat, limits.continue_final_message);
+  for (const ChatMessage& message : chat) {
+    if (message.role == "user") record.display = message.content;
+  }
+  record.ids = tokenizer.encode(record.text);
+  return record;
+}
+
+PromptRecord record_of(const Json& json, const Tokenizer& tokenizer, const PromptLimits& limits,
+                       const TextBound& bound) {
   const auto prompt = json.find("prompt");
   const auto messages = json.find("messages");
   if ((prompt == json.end()) == (messages == json.end())) {
     throw FormatError("needs either `prompt` or `messages`");
   }
-  PromptRecord record;
-  if (prompt != json.end()) {
-    if (!prompt->is_string()) throw FormatError("`prompt` has to be a text");
-    record.text = prompt->get<std::string>();
-    record.display = record.text;
-    record.ids = tokenizer.encode_with_special(record.text);
-  } else {
-    const std::vector<ChatMessage> chat = messages_of(*messages, "messages");
-    check_chat_template(tokenizer);
-    record.text = render_chat(tokenizer.chat_template(), chat, /*add_generation_prompt=*/true);
-    for (const ChatMessage& message : chat) {
-      if (message.role == "user") record.display = message.content;
-    }
-    record.ids = encode_chat(tokenizer, chat, /*add_generation_prompt=*/true);
+  if (prompt == json.end() || prompt->is_array()) {
+    const auto chat =
+        prompt == json.end() ? messages_of(*messages, "messages") : messages_of(*prompt, "prompt");
+    bound.check(chat);
+    return chat_record(chat, tokenizer, limits);
   }
+  if (!prompt->is_string()) throw FormatError("`prompt` has to be a text, or a list of messages");
+  PromptRecord record;
+  record.text = prompt->get<std::string>();
+  bound.check(record.text);
+  record.display = record.text;
+  record.ids = encode_text(tokenizer, record.text);
   return record;
 }
 
@@ -61,8 +74,10 @@ void check_length(const PromptRecord& record, const PromptLimits& limits) {
 std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
                                        const Tokenizer& tokenizer, const PromptLimits& limits) {
   std::vector<PromptRecord> records;
-  for_each_json_line(file, [&](const Json& json, int64_t line) {
-    PromptRecord record = record_of(json, tokenizer);
+  const TextBound bound(
+      tokenizer, std::min(limits.max_prompt_length, limits.context - limits.min_answer_tokens));
+  for_each_json_line(file, {{"prompt", "messages"}}, [&](const Json& json, int64_t line) {
+    PromptRecord record = record_of(json, tokenizer, limits, bound);
     check_length(record, limits);
     record.line = line;
     records.push_back(std::move(record));

@@ -18,16 +18,17 @@ struct PromptRecord {
 };
 
 struct PromptLimits {
-  int64_t max_prompt_length = 512;  // tokens
-  int64_t context = 0;              // of the model, prompt and answer together
-  int64_t min_answer_tokens = 1;    // what a prompt has to leave free of it
+  int64_t max_prompt_length = 512;      // tokens
+  int64_t context = 0;                  // of the model, prompt and answer together
+  int64_t min_answer_tokens = 1;        // what a prompt has to leave free of it
+  bool continue_final_message = false;  // of conversations that end with the assistant
 };
 
 // Reads a JSONL file: each line is an object with `prompt` (raw text, which gets the tokenizer's
 // own special tokens) or `messages` (a list of {role, content} for the checkpoint's chat template,
-// with the generation prompt). Other keys are allowed and ignored, lines of white space are
-// skipped, a byte-order mark is dropped. FormatError lists all bad lines (at most 20) as
-// `file:line: …`; a file without prompts is one as well.
+// with the generation prompt), which `prompt` may be as well. Other keys are ignored with a
+// warning. FormatError lists all bad lines (at most 20) as `file:line: …`; a file without prompts
+// is one as well.
 std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
                                        const Tokenizer& tokenizer, const PromptLimits& limits);
 

@@ -13,6 +13,7 @@
 #include "rl/data/encode.h"
 #include "rl/data/held_out.h"
 #include "rl/data/jsonl.h"
+#include "rl/data/weighted_messages.h"
 
 namespace leash {
 namespace {
@@ -56,12 +57,9 @@ class SampleReader {
     if (kinds != 1 || (prompt == nullptr) != (completion == nullptr)) {
       throw FormatError("needs either `text`, `messages`, or `prompt` and `completion`");
     }
-    if (messages != nullptr) return chat(messages_of(*messages, "messages"), {});
+    if (messages != nullptr) return weighted_chat(*messages, nullptr);
     if (text != nullptr) return raw("", text_of(*text, "text"), /*has_prompt=*/false);
-    if (prompt->is_array() && completion->is_array()) {
-      std::vector<ChatMessage> asked = messages_of(*prompt, "prompt");
-      return chat(std::move(asked), messages_of(*completion, "completion"));
-    }
+    if (prompt->is_array() && completion->is_array()) return weighted_chat(*prompt, completion);
     const std::string asked = text_of(*prompt, "prompt");
     return raw(asked, text_of(*completion, "completion"), /*has_prompt=*/true);
   }
@@ -81,28 +79,38 @@ class SampleReader {
       throw FormatError("data.assistant_only_loss needs chat messages, and this line has none");
     }
     SftSample sample;
-    sample.ids = tokenizer_.encode_with_special(prompt + rest);
+    sample.ids = encode_text(tokenizer_, prompt + rest);
     if (config_.append_eos) append_eos(tokenizer_, sample.ids);
     train_all(sample);
     if (!has_prompt) return sample;
-    set_prompt(sample, tokenizer_.encode_with_special(prompt), prompt);
+    set_prompt(sample, encode_text(tokenizer_, prompt), prompt);
     if (config_.completion_only_loss.value_or(true)) untrain_prompt(sample);
     return sample;
   }
 
-  SftSample chat(std::vector<ChatMessage> messages, const std::vector<ChatMessage>& completion) {
+  SftSample weighted_chat(const Json& list, const Json* completion) {
+    WeightedMessages chat = weighted_messages(list, completion == nullptr ? "messages" : "prompt");
+    const size_t border = chat.messages.size();
+    if (completion != nullptr) chat.append(weighted_messages(*completion, "completion"));
+    SftSample sample = this->chat(chat.messages, border);
+    for (size_t i = 0; i < chat.messages.size(); ++i) {
+      if (!chat.trains[i]) untrain_message(sample, chat.messages, i);
+    }
+    return sample;
+  }
+
+  // Messages from `border` on are the completion.
+  SftSample chat(std::span<const ChatMessage> messages, size_t border) {
     check_chat_template(tokenizer_);
-    const auto border = messages.size();
-    messages.insert(messages.end(), completion.begin(), completion.end());
     SftSample sample;
     sample.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
     train_all(sample);
     if (config_.assistant_only_loss) train_assistant(sample, messages);
-    if (completion.empty()) {
+    if (border == messages.size()) {
       if (messages.back().role == "assistant") set_chat_prompt(sample, messages, border - 1);
       return sample;
     }
-    if (completion[0].role != "assistant") {
+    if (messages[border].role != "assistant") {
       throw FormatError(
           "completion[0] has to be the assistant's, for the prompt ends with its cue");
     }
@@ -155,6 +163,15 @@ class SampleReader {
       const int64_t end = common_prefix(sample.ids, with);
       for (int64_t token = begin; token < end; ++token) sample.trained[token] = 1;
     }
+  }
+
+  // With its role and what the template puts around it.
+  void untrain_message(SftSample& sample, std::span<const ChatMessage> messages, size_t i) const {
+    const auto until = [&](size_t count) {
+      if (count == 0) return int64_t{0};
+      return common_prefix(sample.ids, encode_chat(tokenizer_, messages.first(count), false));
+    };
+    std::fill(sample.trained.begin() + until(i), sample.trained.begin() + until(i + 1), 0);
   }
 
   void truncate(SftSample& sample) {
@@ -231,7 +248,9 @@ std::string SftDataCounts::text() const {
 SftData read_sft_data(const std::filesystem::path& file, const Tokenizer& tokenizer,
                       const SftDataConfig& config, int64_t context) {
   SampleReader reader(tokenizer, config, context);
-  for_each_json_line(file, [&](const Json& json, int64_t line) { reader.read(json, line); });
+  const KnownKeys known{.record = {"text", "messages", "prompt", "completion"},
+                        .message = {"role", "content", "weight"}};
+  for_each_json_line(file, known, [&](const Json& json, int64_t line) { reader.read(json, line); });
   SftData data = reader.take();
   if (data.counts.lines == 0) throw FormatError(file.string() + ": holds no samples");
   if (data.samples.empty()) {

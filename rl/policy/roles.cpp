@@ -70,7 +70,8 @@ PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles) {
   return {.max_prompt_length = setup.data.max_prompt_length,
           .context = std::min({policy, roles.reference.decoder->config().max_positions, critic,
                                roles.reward->context().value_or(policy)}),
-          .min_answer_tokens = setup.rollout.response_length};
+          .min_answer_tokens = setup.rollout.response_length,
+          .continue_final_message = setup.data.continue_final_message};
 }
 
 GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,

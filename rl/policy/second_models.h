@@ -10,7 +10,7 @@ namespace leash {
 
 // Fingerprints by role ("reference", "reward[0]") of what the run loads besides its base:
 // checkpoints (with the form in which a reward model is kept) and frozen adapters.
-// std::system_error when a file cannot be read.
+// FormatError when a file cannot be read.
 std::map<std::string, std::string> second_models(const PolicySetup& setup);
 
 }  // namespace leash

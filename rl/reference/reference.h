@@ -39,7 +39,7 @@ Reference load_reference(const ReferenceConfig& config, const ReferencePolicy& p
                          at::Device device, Bases& bases,
                          const std::shared_ptr<GatherQueue>& gathers);
 
-// The fingerprint of what is loaded besides the base; nullopt where nothing is. std::system_error
+// The fingerprint of what is loaded besides the base; nullopt where nothing is. FormatError
 // when a file cannot be read.
 std::optional<std::string> reference_fingerprint(const ReferenceConfig& config,
                                                  const LoraConfig& lora);

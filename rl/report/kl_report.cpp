@@ -16,6 +16,7 @@ KlReportText as_it_is(const KlInput& input) {
   KlReportText text;
   text.line = input.line;
   text.ids = input.ids;
+  text.answer_begin = input.answer_begin;
   return text;
 }
 

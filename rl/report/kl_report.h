@@ -23,6 +23,7 @@ struct KlInput {
   bool sampled =
       false;  // `ids` are a prompt that the policy answers; else a text to score as it is
   std::vector<int64_t> ids;
+  int64_t answer_begin = 1;  // of a text: its first scored token
 };
 
 struct KlReportRequest {

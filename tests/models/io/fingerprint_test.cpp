@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <system_error>
 #include <utility>
 
+#include "models/errors.h"
 #include "tests/support/files.h"
 
 namespace leash {
@@ -35,7 +35,7 @@ TEST(Fingerprint, NoticesAChangeInAnyFileOfACheckpoint) {
   EXPECT_NE(fingerprint(model), whole);
   write_text(model / "config.json", "[]");
   EXPECT_NE(fingerprint(model), whole);
-  EXPECT_THROW(fingerprint(folder / "none"), std::system_error);
+  EXPECT_THROW(fingerprint(folder / "none"), FormatError);
   write_text(model / "adapter_config.json", "{}");
   const std::string adapter = adapter_fingerprint(model);
   write_text(model / "config.json", "{}");

@@ -79,6 +79,53 @@ TEST_F(Prompts, MessagesGoThroughTheTemplateWithTheGenerationPrompt) {
   EXPECT_EQ(records[0].ids, encode_chat(tokenizer(kChatMl), chat, true));
 }
 
+TEST_F(Prompts, AListAsPromptIsAConversation) {
+  const PromptLimits limits{.max_prompt_length = 90, .context = 100};
+  const std::string list = "[{\"role\": \"user\", \"content\": \"hi\"}]";
+  EXPECT_EQ(read("{\"prompt\": " + list + "}", kChatMl, limits).at(0).ids,
+            read("{\"messages\": " + list + "}", kChatMl, limits).at(0).ids);
+}
+
+// The last message is refused or continued: "i" is in the template's own markup, too.
+TEST_F(Prompts, AConversationThatEndsWithTheAssistant) {
+  const std::string line =
+      "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}, {\"role\": \"assistant\", "
+      "\"content\": \"i\"}]}";
+  PromptLimits limits{.max_prompt_length = 90, .context = 100};
+  EXPECT_THAT(error(line, kChatMl, limits),
+              HasSubstr("p.jsonl:1: the conversation ends with a message of the assistant"));
+  limits.continue_final_message = true;
+  const std::string text = "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\ni";
+  const auto records = read(line, kChatMl, limits);
+  EXPECT_EQ(records.at(0).text, text);
+  EXPECT_EQ(records[0].ids, tokenizer(kChatMl).encode(text));
+  // Others get the generation prompt as ever.
+  const std::string asked = "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}";
+  EXPECT_TRUE(read(asked, kChatMl, limits).at(0).text.ends_with("<|im_start|>assistant\n"));
+}
+
+TEST_F(Prompts, BosIsNotGivenTwice) {
+  write_text(folder_ / "tokenizer.json", testing::byte_tokenizer_with_template_json());
+  write_text(folder_ / "tokenizer_config.json", "{\"bos_token\": \"<|im_start|>\"}");
+  write_text(folder_ / "p.jsonl",
+             "{\"prompt\": \"<|im_start|>x\"}\n{\"prompt\": \"x\"}\n"
+             "{\"prompt\": \"<|im_start|><|im_start|>x\"}\n");
+  const auto records =
+      read_prompts(folder_ / "p.jsonl", Tokenizer::load(folder_.path()), {.context = 100});
+  EXPECT_THAT(records.at(0).ids, ElementsAre(1, 3 + 'x', 2));
+  EXPECT_EQ(records.at(1).ids, records[0].ids);
+  EXPECT_THAT(records.at(2).ids, ElementsAre(1, 1, 3 + 'x', 2));  // one of them is the text's own
+}
+
+TEST_F(Prompts, ATextThatIsTooLongByFarIsNotTokenized) {
+  const std::string text(10'000'000, 'x');
+  EXPECT_THAT(error("{\"prompt\": \"" + text + "\"}"),
+              HasSubstr("p.jsonl:1: 10,000,000 bytes of text do not fit into 99 tokens"));
+  EXPECT_THAT(
+      error("{\"messages\": [{\"role\": \"user\", \"content\": \"" + text + "\"}]}", kChatMl),
+      HasSubstr("p.jsonl:1: 10,000,000 bytes of text"));
+}
+
 TEST_F(Prompts, EveryBadLineIsNamed) {
   const std::string what = error(
       "{\"prompt\": 3}\n{\"prompt\": \"fine\"}\nnot json\n[1]\n{}\n{\"prompt\": \"a\", "
@@ -88,8 +135,9 @@ TEST_F(Prompts, EveryBadLineIsNamed) {
       "{\"prompt\": \"\xFF\"}\n{\"prompt\": \"\"}\n",
       kChatMl);
   for (const char* expected :
-       {"p.jsonl:1: `prompt` has to be a text", "p.jsonl:3: is not valid JSON (at byte ",
-        "p.jsonl:4: is not a JSON object", "p.jsonl:5: needs either", "p.jsonl:6: needs either",
+       {"p.jsonl:1: `prompt` has to be a text",
+        "p.jsonl:3: is not valid JSON: parse error at column 2", "p.jsonl:4: is not a JSON object",
+        "p.jsonl:5: needs either", "p.jsonl:6: needs either",
         "p.jsonl:7: `messages` has to be a list", "p.jsonl:8: messages[0] needs a text `content`",
         "p.jsonl:9: messages[0]: role \"robot\"", "p.jsonl:10: messages[0] needs a text `role`",
         "p.jsonl:11: is not valid JSON", "p.jsonl:12: the prompt has no tokens"}) {

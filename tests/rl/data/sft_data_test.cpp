@@ -80,6 +80,39 @@ TEST_F(SftDataTest, CompletionsTrainAloneUnlessToldOtherwise) {
   EXPECT_THAT(read(line).samples[0].trained, ElementsAre(0, 1, 1, 1, 1));
 }
 
+// `weight: 0` leaves a message out of the loss, whatever else is trained on.
+TEST_F(SftDataTest, MessagesOfNoWeightDoNotTrain) {
+  const auto line = [](const char* first, const char* second) {
+    return fmt::format(
+        "{{\"messages\": [{{\"role\": \"user\", \"content\": \"a\"}}, "
+        "{{\"role\": \"assistant\", \"content\": \"b\"{}}}, "
+        "{{\"role\": \"user\", \"content\": \"c\"}}, "
+        "{{\"role\": \"assistant\", \"content\": \"d\"{}}}]}}",
+        first, second);
+  };
+  const auto trained = [&](const std::string& text) {
+    return trained_text(read(text).samples.at(0));
+  };
+  const std::string all = trained(line("", ""));
+  EXPECT_EQ(trained(line(", \"weight\": 1", ", \"weight\": 1.0")), all);
+  std::string without = all;
+  without.erase(without.find("<|im_start|>assistant\nb<|im_end|>\n"),
+                std::string("<|im_start|>assistant\nb<|im_end|>\n").size());
+  EXPECT_EQ(trained(line(", \"weight\": 0", "")), without);
+  config.assistant_only_loss = true;
+  EXPECT_EQ(trained(line(", \"weight\": 0", "")), "d<|im_end|>\n");
+  EXPECT_EQ(trained(line("", ", \"weight\": 0")), "b<|im_end|>\n");
+  config.assistant_only_loss = false;
+  const std::string completion =
+      "{\"prompt\": [{\"role\": \"user\", \"content\": \"a\"}], \"completion\": [{\"role\": "
+      "\"assistant\", \"content\": \"b\", \"weight\": 0}, {\"role\": \"user\", \"content\": "
+      "\"c\"}]}";
+  EXPECT_EQ(trained(completion), "<|im_start|>user\nc<|im_end|>\n");
+  EXPECT_THAT(error(line("", ", \"weight\": 0.5")),
+              HasSubstr("s.jsonl:1: messages[3]: `weight` has to be 0 (not trained on) or 1"));
+  EXPECT_THAT(error(line(", \"weight\": \"0\"", "")), HasSubstr("messages[1]: `weight` has to be"));
+}
+
 // "bend" is b + end, "be" is b + e: what the prompt alone would not have does train.
 TEST_F(SftDataTest, TrainingBeginsWhereAMergedBorderDiffers) {
   const Tokenizer merging = Tokenizer::load(testing::repository("tests/golden/tiny_tokenizer"));

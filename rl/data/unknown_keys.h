@@ -1,0 +1,34 @@
+// Keys of a file's records that nobody reads, for one warning.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace leash {
+
+struct KnownKeys {
+  std::vector<std::string_view> record;
+  std::vector<std::string_view> message = {"role", "content"};  // of a list's entries
+};
+
+class UnknownKeys {
+ public:
+  explicit UnknownKeys(KnownKeys known) : known_(std::move(known)) {}
+
+  void look_at(const nlohmann::json& record, int64_t line);
+  // "`id` (line 1), `messages[].name` (line 3)", the first ten; empty where there is none.
+  std::string text() const;
+
+ private:
+  void add(const std::string& path, int64_t line);
+
+  KnownKeys known_;
+  std::vector<std::pair<std::string, int64_t>> found_;  // with the first line
+  bool more_ = false;
+};
+
+}  // namespace leash

@@ -1,0 +1,27 @@
+#include "rl/data/weighted_messages.h"
+
+#include <fmt/format.h>
+
+#include "models/errors.h"
+#include "rl/data/jsonl.h"
+
+namespace leash {
+
+void WeightedMessages::append(const WeightedMessages& more) {
+  messages.insert(messages.end(), more.messages.begin(), more.messages.end());
+  trains.insert(trains.end(), more.trains.begin(), more.trains.end());
+}
+
+WeightedMessages weighted_messages(const nlohmann::json& list, std::string_view name) {
+  WeightedMessages result{.messages = messages_of(list, name), .trains = {}};
+  for (size_t i = 0; i < list.size(); ++i) {
+    const auto weight = list[i].find("weight");
+    if (weight != list[i].end() && *weight != 0 && *weight != 1) {
+      throw FormatError(fmt::format("{}[{}]: `weight` has to be 0 (not trained on) or 1", name, i));
+    }
+    result.trains.push_back(weight == list[i].end() || *weight == 1);
+  }
+  return result;
+}
+
+}  // namespace leash
