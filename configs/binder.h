@@ -66,10 +66,17 @@ void read_value(const ConfigValue& value, T& into, const std::string& path, cons
   if constexpr (std::is_same_v<T, int64_t>) parsed = parse_integer(value.scalar);
   if constexpr (std::is_same_v<T, double>) parsed = parse_number(value.scalar);
   if (!parsed) {
+    std::string_view beyond;
+    if constexpr (!std::is_same_v<T, bool>) beyond = beyond_type<T>(value.scalar);
     return context.problems.add(value.place, path,
-                                fmt::format("has to be {}, not {}", wanted, describe(value)));
+                                beyond.empty()
+                                    ? fmt::format("has to be {}, not {}", wanted, describe(value))
+                                    : fmt::format("{} {}", describe(value), beyond));
   }
-  if (const auto problem = range_problem(static_cast<double>(*parsed), range)) {
+  const auto number = static_cast<double>(*parsed);
+  auto problem = range_problem(number, range);
+  if (!problem && std::is_same_v<T, int64_t>) problem = range_problem(number, integer_range(range));
+  if (problem) {
     return context.problems.add(value.place, path, *problem);
   }
   into = *parsed;

@@ -5,8 +5,10 @@
 
 #include <charconv>
 #include <cmath>
+#include <type_traits>
 
 #include "configs/suggest.h"
+#include "models/limits.h"
 
 namespace leash {
 namespace {
@@ -50,6 +52,18 @@ std::optional<double> parse_number(std::string_view text) {
   return value && std::isfinite(*value) ? value : std::nullopt;
 }
 
+template <class T>
+std::string_view beyond_type(std::string_view text) {
+  T value{};
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc::result_out_of_range || end != text.data() + text.size()) return "";
+  return std::is_same_v<T, double> ? "is beyond what a number can hold (2.2e-308 to 1.8e308)"
+                                   : "is beyond what a whole number can hold";
+}
+template std::string_view beyond_type<int64_t>(std::string_view text);
+template std::string_view beyond_type<double>(std::string_view text);
+
 std::optional<bool> parse_boolean(std::string_view text) {
   if (text == "true") return true;
   if (text == "false") return false;
@@ -76,6 +90,13 @@ std::string yaml_string(std::string_view text) {
     }
   }
   return quoted + '"';
+}
+
+Range integer_range(Range range) {
+  constexpr auto kMost = static_cast<double>(kMostOfAnything);
+  if (!std::isfinite(range.max)) range.max = kMost;
+  if (!std::isfinite(range.min)) range.min = -kMost;
+  return range;
 }
 
 std::optional<std::string> range_problem(double value, const Range& range) {

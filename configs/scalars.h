@@ -16,12 +16,19 @@ namespace leash {
 std::optional<int64_t> parse_integer(std::string_view text);
 std::optional<double> parse_number(std::string_view text);
 std::optional<bool> parse_boolean(std::string_view text);
+// Why a text is no value of the type although it looks like one ("is beyond what a number can
+// hold": 1e400); empty where it does not.
+template <class T>
+std::string_view beyond_type(std::string_view text);
 
 // Shortest text that reads as the same value.
 std::string number_text(double value);
 // As YAML, quoted where a plain scalar would read as something else.
 std::string yaml_string(std::string_view text);
 
+// The range of a whole number: up to kMostOfAnything where it has no upper bound of its own, and
+// likewise below.
+Range integer_range(Range range);
 // What is wrong with a number outside `range` ("has to be above 0, not -1"); nullopt when nothing.
 std::optional<std::string> range_problem(double value, const Range& range);
 // "≥ 1", "0 … 1", "> 0"; empty for any number.

@@ -5,6 +5,7 @@
 #include "configs/experiment.h"
 #include "configs/sections.h"
 #include "configs/yaml_writer.h"
+#include "models/limits.h"
 
 namespace leash {
 namespace {
@@ -114,7 +115,8 @@ std::string settings_markdown() {
       "Relative paths belong to the folder of the YAML file in "
       "which they stand; those given with `--set section.key=value` belong to the working folder. "
       "Unknown keys, values out of range and settings without an effect are errors, all reported "
-      "at once with their lines.\n";
+      "at once with their lines. A whole number without an upper bound here is at most " +
+      fmt::format("{}", kMostOfAnything) + ".\n";
   for_each_task([&]<class Setup> { text += task_markdown<Setup>(); });
   return text;
 }

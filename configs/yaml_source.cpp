@@ -17,6 +17,8 @@ namespace {
 
 constexpr size_t kMaxDepth = 32;
 constexpr size_t kMaxBytes = size_t{1} << 20;
+// A recipe has some hundred; each unknown one is compared with all that are known.
+constexpr size_t kMaxKeys = 4000;
 constexpr const char* kNoAnchors = "anchors and aliases are not supported: write the value out";
 
 // Builds the tree from the parser's events. yaml-cpp's own Node would expand aliases without end.
@@ -118,6 +120,10 @@ class TreeBuilder final : public YAML::EventHandler {
       level.has_key = true;
     } else {
       level.has_key = false;
+      if (++num_keys_ > kMaxKeys) {
+        throw YAML::ParserException(YAML::Mark::null_mark(),
+                                    fmt::format("more than {} keys", kMaxKeys));
+      }
       if (level.value.find(level.key) != nullptr) {
         return problems_.add(level.key_place, path(), "stands twice");
       }
@@ -130,6 +136,7 @@ class TreeBuilder final : public YAML::EventHandler {
   Place origin_;
   Problems& problems_;
   std::vector<Level> levels_;
+  size_t num_keys_ = 0;
   ConfigValue root_;
 };
 
@@ -214,10 +221,13 @@ ConfigValue parse_yaml(const std::string& text, const Place& origin, Problems& p
   }
 }
 
-ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems) {
+std::string read_recipe_text(const std::filesystem::path& file) {
   std::error_code error;
-  if (!std::filesystem::is_regular_file(file, error)) {
+  if (!std::filesystem::exists(file, error)) {
     throw ConfigError(fmt::format("{}: there is no such recipe", file.string()));
+  }
+  if (!std::filesystem::is_regular_file(file, error)) {
+    throw ConfigError(fmt::format("{}: is no regular file, so no recipe", file.string()));
   }
   if (std::filesystem::file_size(file, error) > kMaxBytes) {
     throw ConfigError(fmt::format("{}: is too large for a recipe", file.string()));
@@ -226,7 +236,12 @@ ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems
   std::ostringstream text;
   text << stream.rdbuf();
   if (!stream) throw ConfigError(fmt::format("{}: cannot be read", file.string()));
-  return parse_yaml(text.str(), {.source = file.string(), .folder = file.parent_path()}, problems);
+  return text.str();
+}
+
+ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems) {
+  return parse_yaml(read_recipe_text(file), {.source = file.string(), .folder = file.parent_path()},
+                    problems);
 }
 
 void apply_override(ConfigValue& root, const std::string& assignment, Problems& problems) {

@@ -13,6 +13,8 @@ namespace leash {
 // A whole document. Syntax errors, keys that stand twice and what is not supported go to
 // `problems`; what could be read comes back.
 ConfigValue parse_yaml(const std::string& text, const Place& origin, Problems& problems);
+// The text of a recipe's file, which is a regular one of at most 1 MiB. ConfigError.
+std::string read_recipe_text(const std::filesystem::path& file);
 // ConfigError when the file cannot be read.
 ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems);
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "models/limits.h"
 #include "rollout/device_stream.h"
 
 namespace leash {
@@ -43,7 +44,7 @@ void visit_fields(Config& c, Visitor&& visit) {
         "run actor, reference, critic and reward at the same time where they do not depend on each "
         "other");
   visit("threads_per_lane", c.threads_per_lane,
-        "threads of one operation (0: all cores); results depend on it", at_least(0));
+        "threads of one operation (0: all cores); results depend on it", within(0, kMostThreads));
   visit("scoring_group", c.scoring_group,
         "reference, critic and reward model judge answers this many at a time, as soon as so many "
         "have ended and while others are still being sampled; 0: all together after sampling",

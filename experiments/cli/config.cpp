@@ -15,6 +15,7 @@
 #include "experiments/cli/recipe.h"
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
+#include "rl/data/line_reader.h"
 #include "rl/plan/plan.h"
 
 namespace leash::cli {
@@ -42,9 +43,11 @@ void check_files(const Setup& setup) {
       problems.emplace_back(error.what());
     }
   };
-  const auto must_exist = [&problems](const std::string& name, const std::filesystem::path& file) {
+  const auto must_exist = [&](const std::string& name, const std::filesystem::path& file) {
     if (!std::filesystem::exists(file)) {
       problems.push_back(fmt::format("{}: {} does not exist", name, file.string()));
+    } else {
+      try_to([&] { const LineReader opened(file); });
     }
   };
   must_exist("data.train", setup.data.train);

@@ -36,7 +36,8 @@ constexpr CommandHelp kHelp{
     "score\n"
     "with length. classification: loss, accuracy, macro F1, and precision, recall and F1 of each "
     "class.\n"
-    "--snapshot 0 is the model before training.",
+    "--snapshot 0 is the model before training. Reward programs of a run's own recipe start with "
+    "--run-commands alone.",
     "  leash evaluate --run-dir runs/a\n"
     "  leash evaluate --run-dir runs/a --set data.eval=other.jsonl --snapshot 10 --json"};
 
@@ -48,6 +49,8 @@ po::options_description options() {
   add("snapshot", po::value<int64_t>()->value_name("N"),
       "of step N (default: the one that the run's adapter/ holds or would hold by now; 0: before "
       "training)");
+  add("run-commands", po::bool_switch(),
+      "without a recipe: let the run's own one start its reward programs");
   add("json", po::bool_switch(), "print a JSON line per way of decoding");
   return options;
 }
@@ -118,6 +121,30 @@ void say_differences(const fs::path& run_dir, const Experiment& experiment) {
   }
 }
 
+// The shell commands of a recipe's rewards.
+std::string reward_commands(const PpoSetup& setup) {
+  std::string commands;
+  for (const RewardConfig& reward : setup.reward) {
+    if (reward.command) commands += "\n" + *reward.command;
+  }
+  return commands;
+}
+template <class Setup>
+std::string reward_commands(const Setup& /*setup*/) {
+  return "";
+}
+
+// A run's folder may come from somebody else: what it would start is not what the user named.
+void refuse_commands(const Experiment& experiment) {
+  const std::string commands =
+      std::visit([](const auto& setup) { return reward_commands(setup); }, experiment.setup);
+  if (commands.empty()) return;
+  throw ConfigError(
+      "the run's resolved.yaml starts reward programs; name a recipe, or give --run-commands to "
+      "run these with a shell:" +
+      commands);
+}
+
 }  // namespace
 
 int evaluate(const Arguments& args) {
@@ -130,6 +157,9 @@ int evaluate(const Arguments& args) {
   }
   const Experiment experiment =
       load_recipe(*values, /*says_warnings=*/true, fs::path(*run_dir) / "resolved.yaml");
+  if (values->count("recipe") == 0 && !(*values)["run-commands"].as<bool>()) {
+    refuse_commands(experiment);
+  }
   set_threads(experiment.run().threads);
   say_differences(*run_dir, experiment);
   std::visit(

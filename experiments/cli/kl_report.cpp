@@ -11,6 +11,7 @@
 #include "experiments/cli/input.h"
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
+#include "models/limits.h"
 
 namespace leash::cli {
 namespace {
@@ -61,8 +62,9 @@ void check(const po::variables_map& values) {
   for (const char* name : {"policy", "input", "out"}) {
     problems.require(values.count(name) != 0, fmt::format("--{} is missing", name));
   }
-  problems.require(values["max-new-tokens"].as<int64_t>() >= 1,
-                   "--max-new-tokens must be at least 1");
+  const int64_t new_tokens = values["max-new-tokens"].as<int64_t>();
+  problems.require(new_tokens >= 1 && new_tokens <= kMostOfAnything,
+                   fmt::format("--max-new-tokens must be 1 to {}", kMostOfAnything));
   const double temperature = values["temperature"].as<double>();
   problems.require(temperature >= 0 && std::isfinite(temperature),
                    "--temperature must be 0 (greedy) or more");

@@ -7,6 +7,7 @@
 #include "experiments/cli/options.h"
 #include "models/device/device.h"
 #include "models/errors.h"
+#include "models/limits.h"
 #include "models/lora/peft_adapter.h"
 #include "models/quant/byte_tiles.h"
 #include "rl/run/devices_config.h"
@@ -43,8 +44,8 @@ bool wants_fast(const po::variables_map& values, Quantize quantize, at::Device d
 void set_threads(const po::variables_map& values) {
   const auto threads = given<int64_t>(values, "threads");
   if (!threads) return;
-  if (*threads < 1 || *threads > 1024) {
-    throw ConfigError(fmt::format("--threads must be 1 to 1024, not {}", *threads));
+  if (*threads < 1 || *threads > kMostThreads) {
+    throw ConfigError(fmt::format("--threads must be 1 to {}, not {}", kMostThreads, *threads));
   }
   leash::set_threads(*threads);
 }

@@ -15,6 +15,7 @@
 #include "experiments/cli/plan_text.h"
 #include "experiments/cli/recipe.h"
 #include "models/errors.h"
+#include "models/limits.h"
 
 namespace leash::cli {
 namespace {
@@ -66,9 +67,10 @@ Request read_request(const po::variables_map& values) {
   problems.require(
       request.plan.ranks >= 1 && request.plan.ranks <= kMostRanks,
       fmt::format("--ranks has to be between 1 and {}, not {}", kMostRanks, request.plan.ranks));
+  const int64_t longest = request.plan.longest.value_or(1);
   problems.require(
-      request.plan.longest.value_or(1) >= 1,
-      fmt::format("--longest has to be at least 1, not {}", request.plan.longest.value_or(1)));
+      longest >= 1 && longest <= kMostOfAnything,
+      fmt::format("--longest has to be between 1 and {}, not {}", kMostOfAnything, longest));
   problems.require(
       std::isfinite(gib) && gib > 0 && gib <= kMostGib,
       fmt::format("--memory has to be above 0 and at most {} GiB, not {}", kMostGib, gib));

@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
 #include <iostream>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "configs/yaml_source.h"
 #include "experiments/cli/options.h"
 #include "models/errors.h"
 
@@ -48,10 +47,8 @@ Experiment load_recipe(const po::variables_map& values, bool says_warnings,
 }
 
 std::string read_resolved(const std::filesystem::path& run_dir) {
-  std::ifstream stream(run_dir / "resolved.yaml", std::ios::binary);
-  std::ostringstream text;
-  text << stream.rdbuf();
-  return stream ? text.str() : "";
+  const std::filesystem::path resolved = run_dir / "resolved.yaml";
+  return std::filesystem::is_regular_file(resolved) ? read_recipe_text(resolved) : "";
 }
 
 std::vector<std::string> changed_since(const std::filesystem::path& run_dir,

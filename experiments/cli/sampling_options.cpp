@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "models/limits.h"
+
 namespace leash::cli {
 namespace {
 
@@ -20,7 +22,8 @@ void check_sampling(const SamplingConfig& c, OptionProblems& problems) {
   // Written so that NaN fails.
   problems.require(c.temperature >= 0 && std::isfinite(c.temperature),
                    fmt::format("--temperature must be 0 (greedy) or more, not {}", c.temperature));
-  problems.require(c.top_k >= 0, fmt::format("--top-k must be 0 (off) or more, not {}", c.top_k));
+  problems.require(c.top_k >= 0 && c.top_k <= kMostOfAnything,
+                   fmt::format("--top-k must be 0 (off) to {}, not {}", kMostOfAnything, c.top_k));
   problems.require(c.top_p > 0 && c.top_p <= 1,
                    fmt::format("--top-p must be above 0 and at most 1 (off), not {}", c.top_p));
   problems.require(c.min_p >= 0 && c.min_p <= 1,
@@ -79,7 +82,8 @@ GenerationConfig read_sampling_options(const po::variables_map& values, OptionPr
   config.seed = static_cast<uint64_t>(seed);
   read(values, "max-new-tokens", config.max_new_tokens);
   read(values, "min-new-tokens", config.min_new_tokens);
-  problems.require(config.max_new_tokens >= 1, "--max-new-tokens must be at least 1");
+  problems.require(config.max_new_tokens >= 1 && config.max_new_tokens <= kMostOfAnything,
+                   fmt::format("--max-new-tokens must be 1 to {}", kMostOfAnything));
   problems.require(
       config.min_new_tokens >= 0 && config.min_new_tokens <= config.max_new_tokens,
       fmt::format("--min-new-tokens must be 0 to --max-new-tokens ({})", config.max_new_tokens));

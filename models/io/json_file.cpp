@@ -16,6 +16,8 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 constexpr size_t kMaxShown = 200;
+// The largest tokenizer.json has some 30 MiB; parsed, a file takes several times its size.
+constexpr size_t kMaxBytes = size_t{128} << 20;
 
 // The parser silently keeps the last of equal keys; two readers of one file may then disagree.
 class DuplicateKeys {
@@ -71,6 +73,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& origin) {
 nlohmann::json read_json_file(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
   const auto bytes = mapped->bytes();
+  if (bytes.size() > kMaxBytes) {
+    throw FormatError(fmt::format("{}: is larger than {} MiB", file.string(), kMaxBytes >> 20));
+  }
   return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string());
 }
 

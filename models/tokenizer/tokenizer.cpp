@@ -21,12 +21,21 @@ bool is_gguf(const std::filesystem::path& file) {
   return std::string_view(magic, sizeof magic) == "GGUF";
 }
 
-TokenizerParts load_parts(const std::filesystem::path& model) {
+TokenizerParts read_parts(const std::filesystem::path& model) {
   std::error_code error;  // what cannot be looked at counts as missing
   if (std::filesystem::is_directory(model, error)) return load_tokenizer_json(model);
   if (!std::filesystem::exists(model, error)) throw FormatError("there is no such file or folder");
   if (is_gguf(model)) return load_gguf_tokenizer(model);
   throw FormatError("it is neither a GGUF file nor a folder with tokenizer.json");
+}
+
+TokenizerParts load_parts(const std::filesystem::path& model) {
+  TokenizerParts parts = read_parts(model);
+  if (parts.chat_template.size() > kMaxTemplateBytes) {
+    throw FormatError(fmt::format("its chat template has {} bytes; at most {} are read",
+                                  parts.chat_template.size(), kMaxTemplateBytes));
+  }
+  return parts;
 }
 
 // The end of `text` that may become a character when more bytes come.

@@ -1,6 +1,7 @@
 // Hugging Face's tokenizer.json, as far as it describes a byte-level BPE, with the files beside it.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -167,9 +168,10 @@ std::optional<int64_t> named_token(const TokenizerParts& parts, const json& conf
   return found->second;
 }
 
-std::string read_text(const std::filesystem::path& file) {
+// One byte more than a template may have says that it is too long.
+std::string read_template(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
-  const auto bytes = mapped->bytes();
+  const auto bytes = mapped->bytes().first(std::min(mapped->bytes().size(), kMaxTemplateBytes + 1));
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
@@ -182,7 +184,7 @@ bool is_there(const std::filesystem::path& file) {
 // chat_template.jinja, or a string, or a list of named templates of which "default" counts.
 std::string read_chat_template(const std::filesystem::path& folder, const json& config) {
   if (is_there(folder / "chat_template.jinja")) {
-    return read_text(folder / "chat_template.jinja");
+    return read_template(folder / "chat_template.jinja");
   }
   const json& value = member(config, "chat_template");
   if (value.is_null()) return "";

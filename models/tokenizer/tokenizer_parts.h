@@ -1,6 +1,7 @@
 // What a loader makes of a file, whatever the format: all parts of a Tokenizer.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -18,6 +19,8 @@ namespace leash {
 
 // More than any vocabulary has; a file that claims more is damaged.
 inline constexpr int64_t kMaxVocabulary = int64_t{1} << 22;
+// The longest known has some 20 KiB; it is read for every conversation.
+inline constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
 
 struct TokenEntry {
   std::string spelling;  // as in the file; empty where the id is not used

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "models/limits.h"
 #include "rl/distributed/launch.h"
 
 namespace leash {
@@ -57,7 +58,7 @@ requires Describes<Config, RunConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("output_dir", c.output_dir,
         "the run's folder (default runs/<recipe>-<time>; --run-dir wins)");
-  visit("seed", c.seed, "key of every random draw", at_least(0));
+  visit("seed", c.seed, "key of every random draw", within(0, kMostSeed));
   visit("logging_steps", c.logging_steps,
         "a console line every so many steps (metrics.jsonl has every step)", at_least(1));
   visit("save_strategy", c.save_strategy,
@@ -75,7 +76,7 @@ void visit_fields(Config& c, Visitor&& visit) {
       at_least(0));
   visit("threads", c.threads,
         "threads of one operation (0: all cores, split between the processes of a machine)",
-        at_least(0));
+        within(0, kMostThreads));
   visit("ddp_backend", c.ddp_backend,
         "how several processes talk: gloo, or nccl (builds with CUDA and NCCL)");
   visit("ddp_timeout", c.ddp_timeout,

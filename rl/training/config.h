@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "models/fields.h"
+#include "models/limits.h"
 #include "rl/optim/optimizer.h"
 #include "rl/optim/schedule.h"
 
@@ -90,7 +91,7 @@ void visit_training_fields(Config& c, Visitor&& visit) {
         "model.dtype float16: the factor doubles after so many steps in a row without an overflow",
         at_least(1));
   visit("group_by_length", c.group_by_length, "batches of rows of similar length");
-  visit("data_seed", c.data_seed, "of the data's order (null: run.seed)", at_least(0));
+  visit("data_seed", c.data_seed, "of the data's order (null: run.seed)", within(0, kMostSeed));
   visit("eval_strategy", c.eval_strategy, "when the held-out data is evaluated");
   visit("eval_steps", c.eval_steps, "eval_strategy steps: every so many (null: run.logging_steps)",
         at_least(1));

@@ -174,6 +174,22 @@ TEST(Binder, RangesHoldInsideListsMapsAndOptionals) {
                           "f:8: inners[1].count: has to be at least 1, not 0"));
 }
 
+// Products of two settings have to fit into 64 bits.
+TEST(Binder, WholeNumbersHaveAnUpperBound) {
+  EXPECT_THAT(bind("inner:\n  count: 9223372036854775807\nlist: [1000000001]\n").problems,
+              ElementsAre("f:2: inner.count: has to be at least 1 and at most 1e+09, not "
+                          "9.223372036854776e+18",
+                          "f:3: list[0]: has to be at least 0 and at most 1e+09, not 1000000001"));
+  EXPECT_THAT(bind("list: [1000000000]\n").problems, ::testing::IsEmpty());
+  EXPECT_THAT(
+      bind("whole: 99999999999999999999\nnumber: 1e400\nmaybe: 1e-400\n").problems,
+      ElementsAre("f:1: whole: `99999999999999999999` is beyond what a whole number can hold",
+                  "f:2: number: `1e400` is beyond what a number can hold (2.2e-308 to "
+                  "1.8e308)",
+                  "f:3: maybe: `1e-400` is beyond what a number can hold (2.2e-308 to "
+                  "1.8e308)"));
+}
+
 TEST(Binder, UnknownKeysAreReportedWhereTheyStand) {
   EXPECT_THAT(bind("colr: red\ninner:\n  cuont: 1\ninners:\n  - xyzzyx: 1\nnothing_alike:\n  a: 1")
                   .problems,

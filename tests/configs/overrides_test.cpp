@@ -69,6 +69,21 @@ TEST(Overrides, BadOnesAreAllNamed) {
                   "r.yaml:4: critic: has to be a map of settings, not `5`"));
 }
 
+TEST(Overrides, NumbersNearTheirLimitsAreRefused) {
+  EXPECT_THAT(
+      problems_of(kLeast,
+                  {"ppo.total_episodes=9223372036854775800", "run.threads=1025",
+                   "lanes.threads_per_lane=100000", "lora.r=4611686018427387904",
+                   "lora.rank_pattern={q_proj: 4611686018427387904}", "ppo.learning_rate=1e400"}),
+      ::testing::UnorderedElementsAre(
+          ::testing::HasSubstr("ppo.total_episodes: has to be at least 1 and at most 1e+09"),
+          ::testing::HasSubstr("run.threads: has to be at least 0 and at most 1024, not 1025"),
+          ::testing::HasSubstr("lanes.threads_per_lane: has to be at least 0 and at most 1024"),
+          ::testing::HasSubstr("lora.r: has to be at least 1 and at most 1e+09"),
+          ::testing::HasSubstr("lora.rank_pattern.q_proj: has to be"),
+          ::testing::HasSubstr("ppo.learning_rate: `1e400` is beyond what a number can hold")));
+}
+
 TEST(Overrides, WrongValuesNameTheOverride) {
   EXPECT_THAT(problems_of(kLeast, {"ppo.gamme=1", "ppo.gamma=2", "lora.target_modules={a: b}"}),
               ElementsAre("--set lora.target_modules={a: b}: lora.target_modules: has to be a text "

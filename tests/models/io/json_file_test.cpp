@@ -84,6 +84,14 @@ TEST(JsonFile, Files) {
   EXPECT_EQ(read_json_file(folder / "x.json")["a"], 1);
 }
 
+TEST(JsonFile, AVeryLargeFileIsNotRead) {
+  const ScratchFolder folder;
+  write_text(folder / "large.json", "[]");
+  std::filesystem::resize_file(folder / "large.json", (uintmax_t{128} << 20) + 1);  // zeros
+  EXPECT_THAT(format_error([&] { read_json_file(folder / "large.json"); }),
+              HasSubstr("large.json: is larger than 128 MiB"));
+}
+
 TEST(JsonFields, TypesAreChecked) {
   const auto json = nlohmann::json::parse(
       R"({"n": 3, "x": 1.5, "s": "text", "t": true, "l": [1, 2], "o": {"n": 4}, "z": null,

@@ -251,6 +251,21 @@ TEST(Tokenizer, FolderFilesNameSpecialTokensAndTheTemplate) {
   EXPECT_EQ(other.chat_template(), "{{ x }}\n");
 }
 
+TEST(Tokenizer, AVeryLongChatTemplateIsRefused) {
+  const std::string most(size_t{1} << 20, 'x');
+  const ScratchFolder folder;
+  const auto error = [&] { return format_error([&] { Tokenizer::load(folder.path()); }); };
+  write_text(folder / "tokenizer.json", tiny_json().dump());
+  write_text(folder / "chat_template.jinja", most);
+  EXPECT_EQ(error(), "");
+  write_text(folder / "chat_template.jinja", most + "x");
+  EXPECT_NE(error().find("its chat template has 1048577 bytes"), std::string::npos);
+  std::filesystem::remove(folder / "chat_template.jinja");
+  write_text(folder / "tokenizer_config.json",
+             nlohmann::json{{"chat_template", most + "xx"}}.dump());
+  EXPECT_NE(error().find("its chat template has 1048578 bytes"), std::string::npos);
+}
+
 TEST(Tokenizer, IdsWithoutATokenAreHolesWithoutText) {
   nlohmann::json json = tiny_json();
   json["added_tokens"].push_back({{"id", 510}, {"content", "<far>"}, {"special", true}});
