@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
+
+#include "models/limits.h"
 
 namespace leash {
 namespace {
@@ -41,8 +42,8 @@ void check_schedule(const TrainingConfig& config, const std::string& section, Ch
     check.require(std::ranges::find(known, name) != known.end(), kwargs,
                   fmt::format("has a number `{}` that lr_scheduler_type: {} does not read", name,
                               enum_name(config.lr_scheduler_type)));
-    check.require(std::isfinite(value) && value >= 0, kwargs,
-                  fmt::format("`{}` has to be at least 0", name));
+    check.require(value >= 0 && value <= kMostOfAnything, kwargs,
+                  fmt::format("`{}` has to be at least 0 and at most {}", name, kMostOfAnything));
   }
   const auto has = [&](const char* name) { return config.lr_scheduler_kwargs.contains(name); };
   check.require(

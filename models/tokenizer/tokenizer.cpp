@@ -25,6 +25,7 @@ TokenizerParts read_parts(const std::filesystem::path& model) {
   std::error_code error;  // what cannot be looked at counts as missing
   if (std::filesystem::is_directory(model, error)) return load_tokenizer_json(model);
   if (!std::filesystem::exists(model, error)) throw FormatError("there is no such file or folder");
+  if (!std::filesystem::is_regular_file(model, error)) throw FormatError("it is no regular file");
   if (is_gguf(model)) return load_gguf_tokenizer(model);
   throw FormatError("it is neither a GGUF file nor a folder with tokenizer.json");
 }

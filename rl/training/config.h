@@ -54,7 +54,8 @@ struct TrainingConfig {
 // What visit_fields of a task's section begins with.
 template <class Config, class Visitor>
 void visit_training_fields(Config& c, Visitor&& visit) {
-  visit("num_train_epochs", c.num_train_epochs, "passes over the data", above(0));
+  visit("num_train_epochs", c.num_train_epochs, "passes over the data",
+        Range{.min = 0, .max = kMostOfAnything, .min_open = true});
   visit("max_steps", c.max_steps, "optimizer steps; wins over num_train_epochs when above 0",
         at_least(-1));
   visit("per_device_train_batch_size", c.per_device_train_batch_size,

@@ -64,7 +64,8 @@ critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5}
 reward:
   - {kind: model, weight: -0.1, path: smollm2, quantize: int8}
   - {kind: function, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
-data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7}
+data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7,
+       continue_final_message: true}
 rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty: 1.7, response_length: 9,
           min_new_tokens: 2, stop_token: "#", stop_texts: ["\n\n", "é\t\\"], max_batch: 3}
 ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5, micro_batch_tokens: 77,
