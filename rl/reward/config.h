@@ -23,16 +23,20 @@ struct EnumNames<RewardKind> {
       {RewardKind::command, "command"},
       {RewardKind::http, "http"}};
 };
+
+inline constexpr double kRewardTimeoutSeconds = 600;
+
 // One source of reward; the scores of all are added up with their weights.
 struct RewardConfig {
   RewardKind kind = RewardKind::function;
   double weight = 1.0;
-  std::optional<ModelPath> path;             // model: the checkpoint; adapter: its folder
-  Quantize quantize = Quantize::none;        // model: its weights
-  std::optional<std::string> name;           // function: which
-  std::map<std::string, double> parameters;  // function: its numbers
-  std::vector<std::string> words;            // function: its words
-  std::optional<std::string> command;        // command: what a shell runs
+  std::optional<ModelPath> path;                   // model: the checkpoint; adapter: its folder
+  Quantize quantize = Quantize::none;              // model: its weights
+  std::optional<std::string> name;                 // function: which
+  std::map<std::string, double> parameters;        // function: its numbers
+  std::vector<std::string> words;                  // function: its words
+  std::optional<std::string> command;              // command: what a shell runs
+  double timeout_seconds = kRewardTimeoutSeconds;  // command: of one batch
 };
 template <class Config, class Visitor>
 requires Describes<Config, RewardConfig>
@@ -50,6 +54,9 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("command", c.command,
         "command: a shell runs it for every batch; it reads JSON lines with prompt, answer and "
         "ended, and prints a number per line");
+  visit("timeout_seconds", c.timeout_seconds,
+        "command: a batch that takes longer ends the run, and the program with all that it started",
+        above(0));
 }
 
 }  // namespace leash

@@ -81,7 +81,10 @@ void check_no_effect(const RewardConfig& config, Problems& problems) {
   const bool loads = config.kind == RewardKind::model || config.kind == RewardKind::adapter;
   if (!loads) unused(config.path.has_value(), "path");
   if (config.kind != RewardKind::model) unused(config.quantize != Quantize::none, "quantize");
-  if (config.kind != RewardKind::command) unused(config.command.has_value(), "command");
+  if (config.kind != RewardKind::command) {
+    unused(config.command.has_value(), "command");
+    unused(config.timeout_seconds != kRewardTimeoutSeconds, "timeout_seconds");
+  }
   if (config.kind != RewardKind::function) {
     unused(config.name.has_value(), "name");
     unused(!config.parameters.empty(), "parameters");
@@ -120,7 +123,9 @@ Problems problems_of(const RewardConfig& config) {
 std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
                                                 const RewardContext& context) {
   if (config.kind == RewardKind::function) return std::make_unique<FunctionReward>(config);
-  if (config.kind == RewardKind::command) return std::make_unique<CommandReward>(*config.command);
+  if (config.kind == RewardKind::command) {
+    return std::make_unique<CommandReward>(*config.command, config.timeout_seconds);
+  }
   if (config.kind == RewardKind::adapter) {
     return std::make_unique<AdapterReward>(config.path->name, context);
   }

@@ -1,4 +1,6 @@
 // leash train with task: reward, from pairs to PPO's reward.
+#include <csignal>
+
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {
@@ -103,6 +105,44 @@ TEST(RewardCommand, PpoIsTrainedAgainstTheAdapter) {
   write_tiny_adapter(work / "plain", work.model());
   expect_error(wrong("{kind: adapter, path: " + (work / "plain").string() + "}"), 3,
                "has no score head");
+}
+
+// The program of step 2 (called before for the evaluation, twice, and for step 1) hangs: the run
+// ends, the snapshot of step 1 stays.
+TEST(RewardCommand, AProgramThatHangsEndsTheRunWithItsSnapshot) {
+  const RunWorkspace work;
+  write_text(work / "reward.sh",
+             "cd \"$(dirname \"$0\")\"\necho >>calls\n"
+             "[ \"$(wc -l <calls)\" -ge 4 ] && echo $$ >pid && sleep 300\n"
+             "while read -r line; do echo $((${#line} % 7)); done\n");
+  const auto with = [&](const std::string& limit) {
+    return Lines{
+        "--set",
+        "reward=[{kind: command, command: sh " + (work / "reward.sh").string() + limit + "}]",
+        "--set",
+        "data.eval=null",
+        "--set",
+        "run.save_steps=1"};
+  };
+  const Ended ended = work.train("run", with(", timeout_seconds: 2"));
+  expect_error(ended, 1, "did not end within 2 s (timeout_seconds)");
+  EXPECT_THAT(ended.err, HasSubstr("the last snapshot is "));
+  EXPECT_TRUE(std::filesystem::exists(work / "run/snapshots/step-1"));
+
+  // Killed, leash leaves no program behind.
+  std::filesystem::remove(work / "pid");
+  std::filesystem::remove(work / "calls");
+  Process process(leash_command(work.train_args("killed", with(""))));
+  EXPECT_TRUE(process.wait_until([&] { return std::filesystem::exists(work / "pid"); }));
+  std::string pid;
+  EXPECT_TRUE(process.wait_until([&] {
+    pid = read_text(work / "pid");
+    return pid.ends_with('\n');
+  }));
+  EXPECT_FALSE(ended_already(std::stoi(pid)));
+  process.signal(SIGKILL);
+  process.wait();
+  EXPECT_TRUE(ends_soon(std::stoi(pid)));
 }
 
 TEST(RewardCommand, BadDataIsNamedByLine) {

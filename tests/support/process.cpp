@@ -9,6 +9,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 
@@ -116,6 +117,21 @@ std::vector<std::string> leash_command(const std::vector<std::string>& args) {
   std::vector<std::string> command = {LEASH_BINARY};
   command.insert(command.end(), args.begin(), args.end());
   return command;
+}
+
+bool ended_already(pid_t process) {
+  std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+  std::string stat;
+  return !std::getline(file, stat) || stat.find(") Z ") != std::string::npos;
+}
+
+bool ends_soon(pid_t process) {
+  const auto begin = Clock::now();
+  while (!ended_already(process)) {
+    if (Clock::now() - begin > std::chrono::seconds(5)) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
 }
 
 Ended run_leash(const std::vector<std::string>& args, ProcessOptions options) {

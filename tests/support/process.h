@@ -54,6 +54,11 @@ class Process {
   std::optional<int> status_;
 };
 
+// Whether a process that may not be our child has ended (and perhaps waits for its parent to hear
+// of it), and whether it does within five seconds.
+bool ended_already(pid_t process);
+bool ends_soon(pid_t process);
+
 // The built binary with one thread per operation (OMP_NUM_THREADS), run to its end.
 Ended run_leash(const std::vector<std::string>& args, ProcessOptions options = {});
 std::vector<std::string> leash_command(const std::vector<std::string>& args);

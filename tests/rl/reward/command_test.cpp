@@ -1,15 +1,25 @@
 // Rewards from the user's own program.
 #include "rl/reward/command.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
 #include <stdexcept>
+
+#include "tests/support/files.h"
+#include "tests/support/process.h"
 
 namespace leash {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::read_text;
+using testing::ScratchFolder;
 
 std::vector<RewardSample> samples(size_t count, size_t length) {
   std::vector<RewardSample> result;
@@ -19,9 +29,9 @@ std::vector<RewardSample> samples(size_t count, size_t length) {
   return result;
 }
 
-std::string error_of(const std::string& command, size_t count = 3) {
+std::string error_of(const std::string& command, size_t count = 3, double timeout_seconds = 60) {
   try {
-    CommandReward(command).score(samples(count, 1));
+    CommandReward(command, timeout_seconds).score(samples(count, 1));
     return "no error";
   } catch (const std::runtime_error& error) {
     return error.what();
@@ -58,8 +68,59 @@ TEST(CommandReward, FailuresAreErrors) {
   EXPECT_THAT(error_of("cat >/dev/null; echo 1; echo nan; echo 1"), HasSubstr("printed `nan`"));
   EXPECT_THAT(error_of("sed 's/.*/0.5 points/'"), HasSubstr("printed `0.5 points`"));
   EXPECT_THAT(error_of("sed 's/.*//'"), HasSubstr("printed ``"));
+  for (const char* odd : {"0x10", "1e400", "inf", "+-1", "1,5", "1 2"}) {
+    EXPECT_THAT(error_of(std::string("sed 's/.*/") + odd + "/'"), HasSubstr("was expected")) << odd;
+  }
+  EXPECT_THAT(error_of("printf '1\\0garbage\\n1\\n1\\n'"), HasSubstr("was expected"));
   // It ends without reading, while a megabyte is on its way.
   EXPECT_THAT(error_of("exit 0", 4000), HasSubstr("printed 0 numbers for 4000 answers"));
+}
+
+TEST(CommandReward, NumbersAsProgramsWriteThem) {
+  const std::string lines = "printf ' -1.5e-3\\t\\r\\n+2\\n.25'";  // no line break at the end
+  EXPECT_THAT(CommandReward(lines).score(samples(3, 1)), ElementsAre(-1.5e-3, 2, 0.25));
+}
+
+// The process that wrote its number into the file.
+bool is_gone(const std::filesystem::path& pid_file) {
+  return testing::ends_soon(std::stoi(read_text(pid_file)));
+}
+
+// However it fails to end, and whatever it left behind.
+TEST(CommandReward, EndsInTimeWithAllThatItStarted) {
+  const ScratchFolder folder;
+  const auto file = folder / "pid";
+  const std::string leaves = "sleep 300 & echo $! >" + file.string() + "; cat >/dev/null; ";
+  const auto begin = std::chrono::steady_clock::now();
+  for (const char* way : {"sleep 300", "exec >&-; sleep 300"}) {
+    EXPECT_THAT(error_of(leaves + way, 3, 0.3),
+                HasSubstr("did not end within 0.3 s (timeout_seconds)"))
+        << way;
+    EXPECT_TRUE(is_gone(file)) << way;
+  }
+  EXPECT_THAT(error_of(leaves + "kill -STOP $$"), HasSubstr("was stopped by signal 19"));
+  EXPECT_TRUE(is_gone(file));
+  EXPECT_THAT(error_of(leaves + "exit 1"), HasSubstr("ended with 1"));
+  EXPECT_TRUE(is_gone(file));
+  // The one that it left behind has its standard output.
+  EXPECT_EQ(CommandReward(leaves + "echo 1").score(samples(1, 1)), std::vector<double>{1.0});
+  EXPECT_TRUE(is_gone(file));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
+}
+
+TEST(CommandReward, OutputIsBounded) {
+  EXPECT_THAT(error_of("yes 1"), HasSubstr("printed more than 67072 bytes"));
+  EXPECT_THAT(error_of("yes 1 & echo 1"), HasSubstr("the reward command `yes 1 & echo 1` printed"));
+}
+
+// Not a socket of the ranks', for one: whoever waits for its end would wait for the program.
+TEST(CommandReward, InheritsNoDescriptor) {
+  const int ours = ::open("/dev/null", O_RDONLY);  // without O_CLOEXEC
+  ASSERT_GT(ours, 2);
+  const std::string command = "for f in 3 4 5 6 7 8 9 " + std::to_string(ours) +
+                              "; do [ -e /proc/$$/fd/$f ] && echo $f; done; echo 0";
+  EXPECT_EQ(CommandReward(command).score(samples(1, 1)), std::vector<double>{0.0});
+  ::close(ours);
 }
 
 }  // namespace
