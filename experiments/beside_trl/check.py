@@ -71,7 +71,6 @@ def main(out_folder: str, chain: str, leash: str) -> None:
     rows.write_text("".join(json.dumps({"token_ids": row}) + "\n" for row in texts))
 
     reward = AutoModelForSequenceClassification.from_pretrained(out / "reward", dtype=torch.float32).eval()
-    reward.config.pad_token_id = None  # <|im_end|>, which is the folder's, would have it read one token too early
     with torch.no_grad():
         alone = [reward(input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row), dtype=torch.long)).logits.item()
                  for row in texts]

@@ -26,6 +26,7 @@ def merge(base: str, warm_start: pathlib.Path, reward: pathlib.Path, out: pathli
     start = without_adapter_files(PeftModel.from_pretrained(start, str(warm_start)).merge_and_unload())
     judge = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
     judge = without_adapter_files(PeftModel.from_pretrained(judge, str(reward)).merge_and_unload())
+    judge.config.pad_token_id = None  # <|im_end|>, which is the base's, would have the score read one token too early
     tokenizer = AutoTokenizer.from_pretrained(base)
     for name, model in (("start", start), ("reward", judge)):
         model.save_pretrained(out / name)

@@ -16,6 +16,7 @@
 #include "models/lora/peft_adapter.h"
 #include "rl/classification/class_labels.h"
 #include "rl/classification/update.h"
+#include "rl/data/text_ending.h"
 #include "rollout/scoring.h"
 
 namespace leash::cli {
@@ -25,6 +26,8 @@ namespace {
 struct ScoreHead {
   Adapter adapter;
   ClassNames names;
+  std::optional<TextEnding> ending = {};  // of a reward adapter
+  std::optional<int64_t> padding = {};    // what a checkpoint's own head passes over
 };
 
 // The names beside the adapter; where PEFT alone wrote it those of the checkpoint, or LABEL_0, ….
@@ -41,8 +44,14 @@ ClassNames names_of(const std::filesystem::path& adapter, const Checkpoint& chec
 
 ScoreHead head_of_adapter(const LoadedModel& model, const std::filesystem::path& folder) {
   const int64_t outputs = score_outputs(folder).value_or(1);  // none: loading says so
-  return {.adapter = load_score_adapter(folder, *model.decoder, outputs),
-          .names = names_of(folder, model.checkpoint, outputs)};
+  ScoreHead head{.adapter = load_score_adapter(folder, *model.decoder, outputs),
+                 .names = names_of(folder, model.checkpoint, outputs)};
+  if (outputs == 1) {
+    const AdapterEnding trained = read_ending(folder, model.tokenizer);
+    for (const std::string& warning : trained.warnings) std::cerr << "warning: " << warning << "\n";
+    head.ending = trained.ending;
+  }
+  return head;
 }
 
 // A checkpoint's own head, as an adapter that changes nothing else.
@@ -55,7 +64,21 @@ ScoreHead head_of_checkpoint(const LoadedModel& model) {
   adapter.set_trainable(false);
   const auto names = named_classes(model.checkpoint);
   return {.adapter = std::move(adapter),
-          .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs)};
+          .names = names && std::ssize(*names) == outputs ? *names : numbered_classes(outputs),
+          .padding = model.config().pad_token_id};
+}
+
+// As a reward model was trained. Token ids are what they are.
+void end_as_trained(std::vector<Input>& inputs, const TextEnding& ending,
+                    const LoadedModel& model) {
+  for (Input& input : inputs) {
+    if (input.kind == InputKind::text) end_text(ending, model.tokenizer, input.ids);
+    if (input.kind == InputKind::messages) end_conversation(ending, model.tokenizer, input.ids);
+    if (std::ssize(input.ids) <= model.config().max_positions) continue;
+    throw FormatError(
+        fmt::format("line {}: {} tokens, EOS included, do not fit the model's context of {}",
+                    input.index + 1, input.ids.size(), model.config().max_positions));
+  }
 }
 
 // Reports what was cut off, if anything.
@@ -85,10 +108,14 @@ void print_class(const Input& input, const ClassNames& names, std::span<const do
                            names[static_cast<size_t>(best)]);
 }
 
-void print_group(std::span<const Input> inputs, const LoadedModel& model, const Adapter& adapter,
-                 const ClassNames& names, bool json) {
+void print_group(std::span<const Input> inputs, const LoadedModel& model, const ScoreHead& head,
+                 bool json) {
+  const auto& [adapter, names, ending, padding] = head;
   std::vector<std::vector<int64_t>> sequences;
-  for (const Input& input : inputs) sequences.push_back(input.ids);
+  for (const Input& input : inputs) {
+    sequences.push_back(input.ids);
+    leave_out_padding(padding, sequences.back());
+  }
   const at::Tensor logits =
       class_logits(sequences, *model.decoder, adapter).to(at::kCPU, at::kDouble);
   const bool one = names.size() == 1;
@@ -137,16 +164,16 @@ bool scores_whole_texts(const LoadedModel& model,
 void score_classes(const LoadedModel& model, const std::optional<std::filesystem::path>& folder,
                    const std::string& input, bool json) {
   const c10::AutoGradMode no_grad(false);
-  const auto [adapter, names] =
-      folder ? head_of_adapter(model, *folder) : head_of_checkpoint(model);
-  const bool one = names.size() == 1;
+  const ScoreHead head = folder ? head_of_adapter(model, *folder) : head_of_checkpoint(model);
+  const bool one = head.names.size() == 1;
   const std::optional<TextLimit> limit = limit_of(model, folder, one);
   const InputRules rules{.kinds = {InputKind::text, InputKind::messages, InputKind::token_ids},
                          .whole = true,
                          .vocab_size = model.config().vocab_size,
                          .max_positions = model.config().max_positions,
                          .limit = limit};
-  const std::vector<Input> inputs = read_inputs(input, rules, model.tokenizer);
+  std::vector<Input> inputs = read_inputs(input, rules, model.tokenizer);
+  if (head.ending) end_as_trained(inputs, *head.ending, model);
   if (limit) report_cuts(inputs, *limit);
   if (!json) {
     std::cout << fmt::format("{:>6} {:>7} {:>12}{}\n", "line", "tokens",
@@ -155,7 +182,7 @@ void score_classes(const LoadedModel& model, const std::optional<std::filesystem
   std::vector<int64_t> lengths;
   for (const Input& line : inputs) lengths.push_back(static_cast<int64_t>(line.ids.size()));
   for (const auto& [begin, end] : micro_batches(lengths, ScoringOptions{}.micro_batch_tokens)) {
-    print_group(std::span(inputs).subspan(begin, end - begin), model, adapter, names, json);
+    print_group(std::span<const Input>(inputs).subspan(begin, end - begin), model, head, json);
   }
 }
 

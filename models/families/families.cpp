@@ -245,7 +245,9 @@ void apply_generation_config(const nlohmann::json& generation, const std::string
   const JsonFields json(generation, origin);
   if (auto ids = json.integers("eos_token_id")) config.eos_token_ids = std::move(*ids);
   if (!config.bos_token_id) config.bos_token_id = unless_negative(json.integer("bos_token_id"));
-  if (!config.pad_token_id) config.pad_token_id = unless_negative(json.integer("pad_token_id"));
+  // A sequence classifier reads its score by config.json's padding alone.
+  if (!config.pad_token_id && config.num_labels == 0)
+    config.pad_token_id = unless_negative(json.integer("pad_token_id"));
   check(config, origin);
 }
 

@@ -118,9 +118,11 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
 }
 
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter,
-                  const std::string& base_model) {
+                  const std::string& base_model, const std::map<std::string, std::string>& notes) {
   std::filesystem::create_directories(folder);
-  write_safetensors(folder / kTensorFile, adapter.named_tensors());
+  std::map<std::string, std::string> metadata = notes;
+  metadata["format"] = "pt";
+  write_safetensors(folder / kTensorFile, adapter.named_tensors(), metadata);
   const std::string text = adapter_config_text(adapter, base_model);
   AtomicFile config(folder / kConfigFile);
   config.write(text.data(), text.size());

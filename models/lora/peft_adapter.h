@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,11 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
 LoraConfig read_adapter_config(const std::filesystem::path& folder);
 LoraConfig parse_adapter_config(const std::string& text, const std::string& origin);
 
-// Writes the folder (created when missing). `base_model` becomes base_model_name_or_path.
+// Writes the folder (created when missing). `base_model` becomes base_model_name_or_path; `notes`
+// stand in the metadata of adapter_model.safetensors, which PEFT passes over.
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter,
-                  const std::string& base_model);
+                  const std::string& base_model,
+                  const std::map<std::string, std::string>& notes = {});
 // The text of adapter_config.json, byte for byte as PEFT would write it.
 std::string adapter_config_text(const Adapter& adapter, const std::string& base_model);
 

@@ -30,6 +30,7 @@ class PairReader {
   PairReader(const Tokenizer& tokenizer, const PreferenceDataConfig& config, int64_t context)
       : tokenizer_(tokenizer),
         config_(config),
+        ending_(ending_of(config)),
         max_length_(std::min(config.max_length.value_or(context), context)) {}
 
   void read(const Json& json, int64_t line) {
@@ -105,7 +106,7 @@ class PairReader {
 
   std::vector<int64_t> encode(const std::string& text) const {
     std::vector<int64_t> ids = encode_text(tokenizer_, text);
-    if (config_.append_eos) append_eos(tokenizer_, ids);
+    end_text(ending_, tokenizer_, ids);
     if (ids.empty()) throw FormatError("a text without a token has no score");
     return ids;
   }
@@ -148,11 +149,7 @@ class PairReader {
       display += (display.empty() ? "" : "\n") + message.content;
     }
     std::vector<int64_t> ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
-    const auto eos = tokenizer_.eos_token_id();
-    if (config_.end_at_eos && eos) {
-      const auto last = std::find(ids.rbegin(), ids.rend(), *eos);
-      if (last != ids.rend()) ids.erase(last.base(), ids.end());
-    }
+    end_conversation(ending_, tokenizer_, ids);
     return ids;
   }
 
@@ -181,6 +178,7 @@ class PairReader {
 
   const Tokenizer& tokenizer_;
   const PreferenceDataConfig& config_;
+  TextEnding ending_;
   int64_t max_length_;
   PreferenceData data_;
 };
@@ -214,6 +212,10 @@ PreferenceData hold_out(PreferenceData& train, double part, uint64_t seed) {
 }
 
 }  // namespace
+
+TextEnding ending_of(const PreferenceDataConfig& config) {
+  return {.append_eos = config.append_eos, .end_at_eos = config.end_at_eos};
+}
 
 std::string PreferenceCounts::text() const {
   std::string line =

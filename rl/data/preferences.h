@@ -8,6 +8,7 @@
 
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/data_config.h"
+#include "rl/data/text_ending.h"
 
 namespace leash {
 
@@ -54,6 +55,8 @@ struct PreferenceData {
   std::vector<PreferencePair> pairs;
   PreferenceCounts counts;
 };
+
+TextEnding ending_of(const PreferenceDataConfig& config);
 
 // Reads a JSONL file whose lines are, by their keys (each with an optional number `margin`):
 //   {"prompt": …, "chosen": …, "rejected": …}   texts; answers follow their prompt

@@ -24,6 +24,7 @@ PromptRecord chat_record(const std::vector<ChatMessage>& chat, const Tokenizer& 
                          const PromptLimits& limits) {
   check_chat_template(tokenizer);
   PromptRecord record;
+  record.messages = chat;
   record.text = render_prompt(tokenizer, chat, limits.continue_final_message);
   for (const ChatMessage& message : chat) {
     if (message.role == "user") record.display = message.content;

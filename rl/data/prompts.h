@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
 
 namespace leash {
@@ -15,6 +16,7 @@ struct PromptRecord {
   std::string display;       // what was asked: the raw prompt, or the last user message
   std::vector<int64_t> ids;  // at least one
   int64_t line = 0;          // 1-based, in its file
+  std::vector<ChatMessage> messages{};  // of a conversation
 };
 
 struct PromptLimits {

@@ -109,16 +109,16 @@ Evaluation evaluate_decoding(const PolicySetup& setup, const PolicyConfig& confi
           .get();
   std::vector<int64_t> places;
   std::vector<ScoredText> texts;
-  std::vector<std::string> prompt_texts;
+  std::vector<const PromptRecord*> asked;
   for (const Completion& completion : completions) {
     ScoredText text{.ids = completion.prompt_ids,
                     .answer_begin = static_cast<int64_t>(completion.prompt_ids.size())};
     text.ids.insert(text.ids.end(), completion.token_ids.begin(), completion.token_ids.end());
     texts.push_back(std::move(text));
     places.push_back(static_cast<int64_t>(completion.sample));
-    prompt_texts.push_back(records[places.back() / samples].text);
+    asked.push_back(&records[static_cast<size_t>(places.back() / samples)]);
   }
-  const auto reward_inputs = reward_samples(completions, prompt_texts);
+  const auto reward_inputs = reward_samples(completions, asked);
   const ScoringOptions options{.micro_batch_tokens = config.micro_batch_tokens};
   auto reference = lanes[Role::reference].run([&] {
     return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts, options);

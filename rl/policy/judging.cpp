@@ -36,24 +36,25 @@ bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
 // Some answers, on their way through the lanes.
 class Judging::Group {
  public:
-  Group(std::vector<Completion> answers, const std::vector<std::string>& prompts,
-        const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
-        Lanes& lanes)
+  Group(std::vector<Completion> answers, const std::vector<const PromptRecord*>& prompts,
+        const PolicySetup& setup, const PolicyConfig& config)
       : answers_(std::move(answers)),
         texts_(texts_of(answers_)),
         samples_(reward_samples(answers_, prompts)),
         scoring_{.temperature = setup.rollout.temperature,
-                 .micro_batch_tokens = config.micro_batch_tokens},
-        reference_(lanes[Role::reference].run(
-            "reference log-probs",
-            [this, &roles] {
-              return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(),
-                                 texts_, scoring_);
-            })),
-        critic_(lanes[Role::critic].run("values",
-                                        [this, &roles]() -> CriticSays { return values(roles); })),
-        reward_(lanes[Role::reward].run("scores",
-                                        [this, &roles] { return roles.reward->score(samples_); })) {
+                 .micro_batch_tokens = config.micro_batch_tokens} {}
+
+  // Not in the constructor: a lane that takes no more work throws, and only a whole group waits for
+  // the lanes that have begun.
+  void begin(const PolicyConfig& config, const PolicyRoles& roles, Lanes& lanes) {
+    reference_ = lanes[Role::reference].run("reference log-probs", [this, &roles] {
+      return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts_,
+                         scoring_);
+    });
+    critic_ =
+        lanes[Role::critic].run("values", [this, &roles]() -> CriticSays { return values(roles); });
+    reward_ =
+        lanes[Role::reward].run("scores", [this, &roles] { return roles.reward->score(samples_); });
     if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       ScoringOptions again = scoring_;
@@ -65,16 +66,16 @@ class Judging::Group {
   ~Group() { wait(); }
 
   void wait() const {
-    reference_.wait();
-    critic_.wait();
-    reward_.wait();
+    if (reference_) reference_->wait();
+    if (critic_) critic_->wait();
+    if (reward_) reward_->wait();
     if (policy_) policy_->wait();
   }
 
   void move_into(std::vector<JudgedAnswer>& judged) {
-    auto references = reference_.get();
-    auto [values, states] = critic_.get();
-    const auto scores = reward_.get();
+    auto references = reference_.value().get();
+    auto [values, states] = critic_.value().get();
+    const auto scores = reward_.value().get();
     std::vector<TextScores> policies;
     if (policy_) policies = policy_->get();
     for (size_t i = 0; i < answers_.size(); ++i) {
@@ -109,10 +110,10 @@ class Judging::Group {
   std::vector<ScoredText> texts_;
   std::vector<RewardSample> samples_;
   ScoringOptions scoring_;
-  // Last: their tasks read the others.
-  LaneResult<std::vector<TextScores>> reference_;
-  LaneResult<CriticSays> critic_;
-  LaneResult<std::vector<double>> reward_;
+  // Their tasks read the others.
+  std::optional<LaneResult<std::vector<TextScores>>> reference_;
+  std::optional<LaneResult<CriticSays>> critic_;
+  std::optional<LaneResult<std::vector<double>>> reward_;
   std::optional<LaneResult<std::vector<TextScores>>> policy_;
 };
 
@@ -134,10 +135,10 @@ void Judging::add(Completion answer) {
 }
 
 void Judging::begin_group() {
-  std::vector<std::string> texts;
-  for (const Completion& answer : waiting_) texts.push_back(prompts_[rows_[answer.sample]].text);
-  groups_.push_back(
-      std::make_unique<Group>(std::exchange(waiting_, {}), texts, setup_, config_, roles_, lanes_));
+  std::vector<const PromptRecord*> asked;
+  for (const Completion& answer : waiting_) asked.push_back(&prompts_[rows_[answer.sample]]);
+  groups_.push_back(std::make_unique<Group>(std::exchange(waiting_, {}), asked, setup_, config_));
+  groups_.back()->begin(config_, roles_, lanes_);
 }
 
 std::vector<JudgedAnswer> Judging::finish() {
@@ -162,14 +163,15 @@ std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
 }
 
 std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
-                                         const std::vector<std::string>& prompts) {
+                                         const std::vector<const PromptRecord*>& prompts) {
   std::vector<RewardSample> samples;
   for (size_t i = 0; i < answers.size(); ++i) {
-    samples.push_back({.prompt = prompts[i],
+    samples.push_back({.prompt = prompts[i]->text,
                        .answer = answers[i].text,
                        .prompt_ids = answers[i].prompt_ids,
                        .token_ids = answers[i].token_ids,
-                       .ended = ended_by_itself(answers[i])});
+                       .ended = ended_by_itself(answers[i]),
+                       .messages = prompts[i]->messages});
   }
   return samples;
 }

@@ -65,9 +65,9 @@ std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
                                 const std::vector<int64_t>& rows, const PolicySetup& setup,
                                 const PolicyConfig& config, const PolicyRoles& roles, Lanes& lanes);
 
-// The answer as a reward source sees it.
+// Each answer, to the prompt in its place, as a reward source sees it.
 std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
-                                         const std::vector<std::string>& prompts);
+                                         const std::vector<const PromptRecord*>& prompts);
 
 // Whether the policy chose to stop, and was not cut off.
 bool ended_by_itself(const Completion& answer);

@@ -74,6 +74,19 @@ PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles) {
           .continue_final_message = setup.data.continue_final_message};
 }
 
+std::vector<PromptRecord> read_policy_prompts(const std::filesystem::path& file,
+                                              const PolicySetup& setup, const PolicyRoles& roles) {
+  auto prompts = read_prompts(file, roles.tokenizer, prompt_limits(setup, roles));
+  for (const PromptRecord& prompt : prompts) {
+    try {
+      roles.reward->check_prompt(prompt);
+    } catch (const FormatError& error) {
+      throw FormatError(fmt::format("{}:{}: {}", file.string(), prompt.line, error.what()));
+    }
+  }
+  return prompts;
+}
+
 GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,
                                    int64_t step) {
   const RolloutConfig& rollout = setup.rollout;

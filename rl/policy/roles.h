@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -53,5 +54,9 @@ GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& 
 
 // What a prompt may be at most, so that an answer fits behind it.
 PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles);
+
+// The prompts of a file, each of which the reward can judge answers to. FormatError.
+std::vector<PromptRecord> read_policy_prompts(const std::filesystem::path& file,
+                                              const PolicySetup& setup, const PolicyRoles& roles);
 
 }  // namespace leash

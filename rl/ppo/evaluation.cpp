@@ -35,7 +35,7 @@ TaskEvaluation evaluate_run(const PpoSetup& setup, const std::optional<Snapshot>
   if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
   PolicyRoles roles = load_ppo_roles(setup);
   if (snapshot) read_policy(snapshot->path, roles);
-  const auto prompts = read_prompts(*setup.data.eval, roles.tokenizer, prompt_limits(setup, roles));
+  const auto prompts = read_policy_prompts(*setup.data.eval, setup, roles);
   Lanes lanes(setup.lanes, std::nullopt, 0, setup.devices.streams());
   const auto alone = single_communicator();
   const auto evaluations = evaluate(setup, setup.ppo, roles, prompts, lanes, *alone);

@@ -55,11 +55,10 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
       optimizers_(setup_.ppo, roles_),
       lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
              setup_.devices.streams()),
-      prompts_(read_prompts(setup_.data.train, roles_.tokenizer, prompt_limits(setup_, roles_))),
+      prompts_(read_policy_prompts(setup_.data.train, setup_, roles_)),
       state_({.kl_coef = setup_.ppo.kl_coef}),
       snapshots_(folder_, setup_.run.save_total_limit, communicator_.leads()) {
-  if (setup_.data.eval)
-    held_out_ = read_prompts(*setup_.data.eval, roles_.tokenizer, prompt_limits(setup_, roles_));
+  if (setup_.data.eval) held_out_ = read_policy_prompts(*setup_.data.eval, setup_, roles_);
   if (folder_.snapshot()) {
     state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_,
                                   context.allow_inexact, console_);
@@ -74,6 +73,9 @@ PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
   }
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
   communicator_.show_in(lanes_.timeline());
+  for (const std::string& warning : roles_.reward->warnings()) {
+    console_.message("warning: " + warning);
+  }
   console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
 }
 

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 
 #include "models/decoder/score_head.h"
+#include "rl/reward/sequence.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -19,6 +20,8 @@ AdapterReward::AdapterReward(const std::filesystem::path& folder, const RewardCo
     : decoder_(base_of(context)),
       adapter_(load_score_adapter(folder, *decoder_)),
       head_(score_head(adapter_)),
+      tokenizer_(context.tokenizer),
+      ending_(tokenizer_ ? read_ending(folder, *tokenizer_) : AdapterEnding{}),
       micro_batch_tokens_(context.micro_batch_tokens) {}
 
 std::vector<double> AdapterReward::score(const std::vector<RewardSample>& samples) const {
@@ -26,9 +29,8 @@ std::vector<double> AdapterReward::score(const std::vector<RewardSample>& sample
   std::vector<std::vector<int64_t>> sequences;
   sequences.reserve(samples.size());
   for (const RewardSample& sample : samples) {
-    sequences.push_back(sample.prompt_ids);
-    sequences.back().insert(sequences.back().end(), sample.token_ids.begin(),
-                            sample.token_ids.end());
+    sequences.push_back(policy_sequence(sample, tokenizer_, ending_.ending));
+    cut_to_context(decoder_->config(), sequences.back());
   }
   const at::Tensor scores =
       score_sequences(*decoder_, &adapter_, head_, sequences, micro_batch_tokens_)  // [samples, 1]

@@ -7,6 +7,7 @@
 
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
+#include "rl/reward/sequence.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -21,17 +22,24 @@ LinearHead load_head(const Checkpoint& checkpoint) {
   return head;
 }
 
+// A checkpoint without a template does not say that it wants another one.
+bool renders_as(const Tokenizer& own, const Tokenizer& policy) {
+  return own.chat_template().empty() || own.chat_template() == policy.chat_template() ||
+         (!chat_fingerprint(own).empty() && chat_fingerprint(own) == chat_fingerprint(policy));
+}
+
 }  // namespace
 
 ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext& context,
                          Quantize quantize)
-    : path_(path), micro_batch_tokens_(context.micro_batch_tokens) {
+    : path_(path),
+      tokenizer_(Tokenizer::load(path)),
+      policy_tokenizer_(context.tokenizer),
+      same_vocabulary_(policy_tokenizer_ && same_vocabulary(tokenizer_, *policy_tokenizer_)),
+      same_chat_(policy_tokenizer_ && renders_as(tokenizer_, *policy_tokenizer_)),
+      micro_batch_tokens_(context.micro_batch_tokens) {
   const Checkpoint checkpoint = open_checkpoint(path);
   head_ = load_head(checkpoint);  // before the large part
-  Tokenizer tokenizer = Tokenizer::load(path);
-  if (!context.tokenizer || !same_vocabulary(tokenizer, *context.tokenizer)) {
-    tokenizer_ = std::move(tokenizer);
-  }
   // What is quantised is small already, and stays whole.
   decoder_ = Decoder::load(checkpoint,
                            {.dtype = context.dtype,
@@ -41,22 +49,25 @@ ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext&
   head_ = head_.to(context.device);
 }
 
-std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
-  std::vector<int64_t> ids;
-  if (tokenizer_) {
-    ids = tokenizer_->encode_with_special(sample.prompt + sample.answer);
-    const auto eos = tokenizer_->eos_token_id();
-    if (sample.ended && eos && (ids.empty() || ids.back() != *eos)) ids.push_back(*eos);
-  } else {
-    ids = sample.prompt_ids;
-    ids.insert(ids.end(), sample.token_ids.begin(), sample.token_ids.end());
+std::vector<int64_t> ModelReward::whole_ids_of(const RewardSample& sample) const {
+  const bool reads_policy_ids = same_vocabulary_ && (sample.messages.empty() || same_chat_);
+  const Tokenizer& tokenizer = reads_policy_ids ? *policy_tokenizer_ : tokenizer_;
+  const TextEnding ending{.append_eos = tokenizer.eos_token_id().has_value()};
+  try {
+    return reads_policy_ids ? policy_sequence(sample, policy_tokenizer_, ending)
+                            : foreign_sequence(sample, tokenizer, ending);
+  } catch (const FormatError& error) {
+    throw FormatError(fmt::format("reward model {}: {}", path_.string(), error.what()));
   }
+}
+
+std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
   const DecoderConfig& config = decoder_->config();
-  const auto length = static_cast<int64_t>(ids.size());
-  if (length == 0 || length > config.max_positions) {
-    throw FormatError(
-        fmt::format("reward model {}: a text of {} tokens does not fit its context of {}",
-                    path_.string(), length, config.max_positions));
+  std::vector<int64_t> ids = whole_ids_of(sample);
+  cut_to_context(config, ids);
+  leave_out_padding(config.pad_token_id, ids);
+  if (ids.empty()) {
+    throw FormatError(fmt::format("reward model {}: a text has no tokens", path_.string()));
   }
   const auto [least, most] = std::minmax_element(ids.begin(), ids.end());
   if (*least < 0 || *most >= config.vocab_size) {
@@ -66,8 +77,18 @@ std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
   return ids;
 }
 
+void ModelReward::check_prompt(const PromptRecord& prompt) const {
+  const auto ids =
+      whole_ids_of({.prompt = prompt.text, .prompt_ids = prompt.ids, .messages = prompt.messages});
+  if (std::ssize(ids) < decoder_->config().max_positions) return;
+  throw FormatError(fmt::format(
+      "reward model {}: the prompt has {} of its tokens and leaves no room for an answer in its "
+      "context of {}",
+      path_.string(), ids.size(), decoder_->config().max_positions));
+}
+
 std::optional<int64_t> ModelReward::context() const {
-  if (!uses_policy_ids()) return std::nullopt;
+  if (!same_vocabulary_) return std::nullopt;
   return decoder_->config().max_positions;
 }
 

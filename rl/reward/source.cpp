@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <stdexcept>
 #include <utility>
 
 #include "models/errors.h"
@@ -36,40 +37,80 @@ class FunctionReward final : public RewardSource {
   RewardFunction function_;
 };
 
+// In float32 its square is finite, and so is the sum of a batch of them.
+constexpr double kLargestScore = 1e12;
+
+// What the losses cannot work with is an error here, where it is known whose it is.
+void check_scores(const std::string& source, double weight, const std::vector<double>& scores) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (std::abs(weight * scores[i]) <= kLargestScore) continue;  // false for NaN
+    throw std::runtime_error(fmt::format(
+        "{} gave answer {} of {} the score {:g}{}; a score has to be a finite number of at most "
+        "{:g}",
+        source, i + 1, scores.size(), scores[i],
+        weight == 1 ? "" : fmt::format(" (times its weight, {:g})", weight), kLargestScore));
+  }
+}
+
 class WeightedReward final : public RewardSource {
  public:
-  void add(double weight, std::unique_ptr<const RewardSource> source) {
-    parts_.emplace_back(weight, std::move(source));
+  void add(std::string name, double weight, std::unique_ptr<const RewardSource> source) {
+    parts_.push_back({std::move(name), weight, std::move(source)});
   }
   std::vector<double> score(const std::vector<RewardSample>& samples) const override {
     std::vector<double> total(samples.size(), 0.0);
-    for (const auto& [weight, source] : parts_) {
+    for (const auto& [name, weight, source] : parts_) {
       const std::vector<double> scores = source->score(samples);
       TORCH_CHECK(scores.size() == samples.size(), "a reward source has to score every sample");
+      check_scores(name, weight, scores);
       for (size_t i = 0; i < total.size(); ++i) total[i] += weight * scores[i];
     }
     return total;
   }
   std::optional<int64_t> context() const override {
     std::optional<int64_t> least;
-    for (const auto& [weight, source] : parts_) {
+    for (const auto& [name, weight, source] : parts_) {
       const auto limit = source->context();
       if (limit) least = std::min(*limit, least.value_or(*limit));
     }
     return least;
   }
 
+  void check_prompt(const PromptRecord& prompt) const override {
+    for (const Part& part : parts_) part.source->check_prompt(prompt);
+  }
+  std::vector<std::string> warnings() const override {
+    std::vector<std::string> all;
+    for (const Part& part : parts_) {
+      for (std::string& warning : part.source->warnings()) all.push_back(std::move(warning));
+    }
+    return all;
+  }
   std::vector<MemoryUse> memory() const override {
     std::vector<MemoryUse> all;
-    for (const auto& [weight, source] : parts_) {
-      for (MemoryUse& use : source->memory()) all.push_back(std::move(use));
+    for (const Part& part : parts_) {
+      for (MemoryUse& use : part.source->memory()) all.push_back(std::move(use));
     }
     return all;
   }
 
  private:
-  std::vector<std::pair<double, std::unique_ptr<const RewardSource>>> parts_;
+  struct Part {
+    std::string name;
+    double weight;
+    std::unique_ptr<const RewardSource> source;
+  };
+  std::vector<Part> parts_;
 };
+
+// For messages.
+std::string name_of(const RewardConfig& config) {
+  std::string name(enum_name(config.kind));
+  if (config.name) name += " " + *config.name;
+  if (config.path) name += " " + config.path->name;
+  if (config.command) name += fmt::format(" `{}`", *config.command);
+  return name;
+}
 
 // Keys that a kind does not read.
 void check_no_effect(const RewardConfig& config, Problems& problems) {
@@ -155,8 +196,10 @@ std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>&
   const Problems problems = reward_problems(configs);
   if (!problems.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems, "\n")));
   auto reward = std::make_unique<WeightedReward>();
-  for (const RewardConfig& config : configs) {
-    reward->add(config.weight, make_source(config, context));
+  for (size_t i = 0; i < configs.size(); ++i) {
+    const RewardConfig& config = configs[i];
+    reward->add(fmt::format("reward[{}] ({})", i, name_of(config)), config.weight,
+                make_source(config, context));
   }
   return reward;
 }

@@ -11,7 +11,9 @@
 
 #include "models/decoder/decoder.h"
 #include "models/device/out_of_memory.h"
+#include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
+#include "rl/data/prompts.h"
 #include "rl/reward/config.h"
 
 namespace leash {
@@ -21,8 +23,9 @@ struct RewardSample {
   std::string prompt{};  // as the policy read it, chat markup included
   std::string answer{};  // without the token or text that ended it
   std::vector<int64_t> prompt_ids{};
-  std::vector<int64_t> token_ids{};  // of the answer, with the token that ended it
-  bool ended = false;                // by itself, not by the length
+  std::vector<int64_t> token_ids{};     // of the answer, with the token that ended it
+  bool ended = false;                   // by itself, not by the length
+  std::vector<ChatMessage> messages{};  // the prompt's, where it is a conversation
 };
 
 // The seam for all that can judge an answer.
@@ -30,11 +33,15 @@ class RewardSource {
  public:
   virtual ~RewardSource() = default;
   // One score per sample, in their order. Pure in the samples: a score does not depend on its
-  // neighbours.
+  // neighbours. std::runtime_error where one cannot be had.
   virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
   // Tokens of the policy's that a prompt and its answer may have together; nullopt where the source
   // sets no limit, or counts in tokens of its own.
   virtual std::optional<int64_t> context() const { return std::nullopt; }
+  // FormatError where no answer to this prompt can be scored, so that a run ends before it begins.
+  virtual void check_prompt(const PromptRecord&) const {}
+  // What the user should know before its scores are used.
+  virtual std::vector<std::string> warnings() const { return {}; }
   // What the source holds on devices besides the roles' own.
   virtual std::vector<MemoryUse> memory() const { return {}; }
 };
@@ -53,8 +60,9 @@ struct RewardContext {
 // file.
 std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs);
 
-// The sum of all sources' scores times their weights. ConfigError with all problems; FormatError
-// when a reward model or adapter cannot be loaded.
+// The sum of all sources' scores times their weights; a score that is not finite, or absurdly
+// large, is an error that names its source. ConfigError with all problems; FormatError when a
+// reward model or adapter cannot be loaded.
 std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
                                                 const RewardContext& context);
 

@@ -30,15 +30,25 @@ nlohmann::ordered_json pairs_json(const RewardEvaluation& evaluation,
 
 }  // namespace
 
-TaskEvaluation evaluate_run(const RewardSetup& setup, const std::optional<Snapshot>& snapshot) {
+TaskEvaluation evaluate_run(const RewardSetup& recipe, const std::optional<Snapshot>& snapshot) {
+  RewardSetup setup = recipe;
   TrainedModel model = load_reward_model(setup);
-  if (snapshot) read_adapter_into(snapshot->path, model.adapter);
+  std::string warnings;
+  if (snapshot) {
+    read_adapter_into(snapshot->path, model.adapter);
+    const AdapterEnding trained = read_ending(snapshot->path, model.tokenizer);
+    if (trained.said) {  // else by an older leash, as the recipe had it
+      setup.data.append_eos = trained.ending.append_eos;
+      setup.data.end_at_eos = trained.ending.end_at_eos;
+      for (const std::string& warning : trained.warnings) warnings += "warning: " + warning + "\n";
+    }
+  }
   const PreferenceDataSets data = read_preferences_for(setup, model);
   if (data.eval.pairs.empty()) throw ConfigError(kNothingHeldOut);
   const RewardEvaluation evaluation =
       evaluate_pairs(data.eval, setup, model, *single_communicator());
   const RewardLossOptions options = loss_options(setup.reward);
-  return {.text = "held-out data: " + data.eval.counts.text() + "\n" +
+  return {.text = warnings + "held-out data: " + data.eval.counts.text() + "\n" +
                   reward_evaluation_table(evaluation, options),
           .lines = {pairs_json(evaluation, options)}};
 }

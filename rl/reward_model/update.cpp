@@ -97,13 +97,15 @@ TrainedModel load_reward_model(const RewardSetup& setup,
                                                   .quantize = setup.model.quantize,
                                                   .device = device,
                                                   .gathers = gathers});
+  const Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
   return {.checkpoint = checkpoint,
           .decoder = decoder,
-          .tokenizer = Tokenizer::load(checkpoint.path),
+          .tokenizer = tokenizer,
           .adapter = start_score_adapter(setup.lora, *decoder, checkpoint,
                                          static_cast<uint64_t>(setup.run.seed)),
           .environment = NumericEnvironment::current(checkpoint, setup.model, device,
-                                                     {setup.data.train, setup.data.eval})};
+                                                     {setup.data.train, setup.data.eval}),
+          .notes = {{kEndingKey, ending_text(ending_of(setup.data), tokenizer)}}};
 }
 
 std::vector<const PreferencePair*> pair_refs(const std::vector<PreferencePair>& pairs) {

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "models/decoder/decoder.h"
@@ -28,6 +30,7 @@ struct TrainedModel {
   Tokenizer tokenizer;
   Adapter adapter;  // what trains
   NumericEnvironment environment{};
+  std::map<std::string, std::string> notes{};  // in the adapter's file, see save_adapter
 
   AdaptedDecoder adapted() const { return {*decoder, adapter}; }
 };

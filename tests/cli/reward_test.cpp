@@ -107,6 +107,46 @@ TEST(RewardCommand, PpoIsTrainedAgainstTheAdapter) {
                "has no score head");
 }
 
+// Trained at the line break behind EOS: `leash score` reads there, too.
+TEST(RewardCommand, ScoresAreReadWhereTheAdapterWasTrained) {
+  const RewardWorkspace work;
+  expect_done(work.train_reward("run", {"--set", "data.end_at_eos=false"}));
+  std::string conversations;
+  std::vector<double> trained;
+  for (const Json& sample : json_lines(read_text(work / "run/samples.jsonl"))) {
+    if (sample["step"] != 6) continue;
+    conversations += Json{{"messages",
+                           {{{"role", "user"}, {"content", sample["prompt"]}},
+                            {{"role", "assistant"}, {"content", sample["answer"]}}}}}
+                         .dump() +
+                     "\n";
+    trained.push_back(sample["score"]);
+  }
+  ASSERT_EQ(trained.size(), 4u);
+  const auto score = [&] {
+    return work.run("score",
+                    {"--adapter", (work / "run/adapter").string(), "--input", "-", "--json"},
+                    {.input = conversations + "{\"text\": \"plain\"}\n"});
+  };
+  const Ended ended = score();
+  expect_done(ended);
+  EXPECT_EQ(ended.err, "");
+  const auto lines = json_lines(ended.out);
+  for (size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(lines[i]["score"].get<double>(), trained[i], 1e-5);
+    EXPECT_EQ(lines[i]["token_ids"].back(), ids_of("\n")[0]);
+  }
+  EXPECT_EQ(lines[4]["token_ids"].back(), 2) << "EOS, as data.append_eos has it";
+
+  // One that does not say.
+  const auto file = work / "run/adapter/adapter_model.safetensors";
+  write_safetensors(file, read_safetensors(file));
+  const Ended unsaid = score();
+  expect_done(unsaid);
+  EXPECT_THAT(unsaid.err, HasSubstr("does not say what texts ended with"));
+  EXPECT_EQ(json_lines(unsaid.out).at(0)["token_ids"].back(), 2);
+}
+
 // The program of step 2 (called before for the evaluation, twice, and for step 1) hangs: the run
 // ends, the snapshot of step 1 stays.
 TEST(RewardCommand, AProgramThatHangsEndsTheRunWithItsSnapshot) {

@@ -120,6 +120,29 @@ TEST_F(ThreadsJudging, SamplingThatFailsLeavesNoLaneAtWork) {
   EXPECT_TRUE(done);
 }
 
+// A stream that takes no work.
+struct BrokenStream final : DeviceStream {
+  std::function<void()> behind_caller(std::string_view, std::function<void()> task) override {
+    return task;
+  }
+  std::shared_ptr<TaskEnd> task_end() override { throw std::runtime_error("no memory"); }
+};
+
+// The last of a group's lanes takes no work while the others are at it.
+TEST_F(ThreadsJudging, AGroupThatCannotBeginWaitsForWhatHasBegun) {
+  std::atomic<bool> done = false;
+  const PolicyRoles roles = this->roles(std::make_unique<SlowReward>(&done));
+  PpoSetup setup;
+  setup.ppo.recompute_logprobs = true;
+  Lanes lanes({.threads_per_lane = 1}, std::nullopt, 0,
+              [](Role role) -> std::shared_ptr<DeviceStream> {
+                return role == Role::actor ? std::make_shared<BrokenStream>() : nullptr;
+              });
+  EXPECT_THROW(judge(answers(1), std::vector<PromptRecord>(1), {0}, setup, setup.ppo, roles, lanes),
+               std::runtime_error);
+  EXPECT_TRUE(done);
+}
+
 TEST_F(ThreadsJudging, AGroupIsJudgedBeforeTheLastAnswerIsThere) {
   auto reward = std::make_unique<CountingReward>();
   const CountingReward& counts = *reward;

@@ -55,6 +55,26 @@ TEST(RewardSource, AddsUpWeightedScoresInTheOrderOfTheSamples) {
   EXPECT_THAT(reward->score({}), ElementsAre());
 }
 
+TEST(RewardSource, AScoreThatIsTooLargeNamesItsSource) {
+  RewardConfig command;
+  command.kind = RewardKind::command;
+  command.command = "printf '1\\n1e308\\n'";
+  const auto error_of = [&](double weight) -> std::string {
+    command.weight = weight;
+    try {
+      make_reward({bigrams(1), command}, {})->score({sample("a"), sample("b")});
+      return "no error";
+    } catch (const std::runtime_error& error) {
+      return error.what();
+    }
+  };
+  EXPECT_THAT(error_of(1),
+              HasSubstr("reward[1] (command `printf '1\\n1e308\\n'`) gave answer 2 of 2 "
+                        "the score 1e+308;"));
+  EXPECT_THAT(error_of(1e3), HasSubstr("(times its weight, 1000)"));
+  EXPECT_EQ(error_of(1e-300), "no error");
+}
+
 TEST(RewardSource, AllProblemsAreNamedWithTheirPlace) {
   RewardConfig model_without_path = model("x");
   model_without_path.path.reset();
@@ -65,12 +85,14 @@ TEST(RewardSource, AllProblemsAreNamedWithTheirPlace) {
   wrong.path = "there";
   wrong.weight = std::numeric_limits<double>::quiet_NaN();
   wrong.parameters["tarjet"] = 1;
+  wrong.timeout_seconds = 5;
   EXPECT_THAT(reward_problems({model_without_path, http, length(1), wrong}),
               ElementsAre(HasSubstr("reward[0].path: kind: model needs a checkpoint"),
                           HasSubstr("reward[0].name: has no effect with kind: model"),
                           HasSubstr("reward[1].kind: http is not built yet"),
                           HasSubstr("reward[3].weight"), HasSubstr("reward[3].parameters.tarjet"),
-                          HasSubstr("reward[3].path: has no effect with kind: function")));
+                          HasSubstr("reward[3].path: has no effect with kind: function"),
+                          HasSubstr("reward[3].timeout_seconds: has no effect")));
   EXPECT_THAT(reward_problems({}), ElementsAre(HasSubstr("at least one")));
   EXPECT_THROW(make_reward({http}, {}), ConfigError);
 }
@@ -167,10 +189,123 @@ TEST_F(GoldenRewardModel, RefusesWhatItCannotRead) {
   const ModelReward reward(folder_ / "model",
                            {.tokenizer = write_tokenizer(folder_ / "policy", 0)});
   EXPECT_THROW(reward.ids_of({}), FormatError);
-  EXPECT_THROW(reward.ids_of({.token_ids = std::vector<int64_t>(49, 5)}), FormatError);
-  EXPECT_EQ(reward.ids_of({.token_ids = std::vector<int64_t>(48, 5)}).size(), 48u);
   EXPECT_THROW(reward.ids_of({.token_ids = {259}}), FormatError);
   EXPECT_THROW(reward.ids_of({.token_ids = {-1}}), FormatError);
+}
+
+// What is over the context is left out at the end, whichever ids are read, and no run ends.
+TEST_F(GoldenRewardModel, ALongAnswerIsCutToItsContext) {
+  for (const int rotation : {0, 5}) {
+    const ModelReward reward(folder_ / "model",
+                             {.tokenizer = write_tokenizer(folder_ / "policy", rotation)});
+    const std::vector<int64_t> sixty(60, 3 + 'x');
+    const RewardSample sample{
+        .prompt = "", .answer = std::string(60, 'x'), .token_ids = sixty, .ended = true};
+    EXPECT_EQ(reward.ids_of(sample), std::vector<int64_t>(48, 3 + 'x'));
+    EXPECT_NO_THROW(reward.check_prompt(
+        {.text = std::string(47, 'x'), .ids = {sixty.begin(), sixty.begin() + 47}}));
+    EXPECT_THROW(reward.check_prompt(
+                     {.text = std::string(48, 'x'), .ids = {sixty.begin(), sixty.begin() + 48}}),
+                 FormatError);
+  }
+}
+
+// pad = EOS, as in many a checkpoint: the score of the token before EOS, as in transformers.
+TEST_F(GoldenRewardModel, PaddingIsNotRead) {
+  const RewardContext context{.tokenizer = write_tokenizer(folder_ / "policy", 0)};
+  std::vector<RewardSample> ended, bare;
+  for (RewardSample sample : samples()) {
+    if (!sample.ended) continue;
+    ended.push_back(sample);
+    sample.ended = false;
+    sample.token_ids.pop_back();
+    bare.push_back(sample);
+  }
+  ASSERT_FALSE(ended.empty());
+  const auto at_eos = make_reward({model(folder_ / "model")}, context)->score(ended);
+  auto config = nlohmann::json::parse(testing::read_text(folder_ / "model/config.json"));
+  config["pad_token_id"] = 2;
+  write_text(folder_ / "model/config.json", config.dump());
+  const auto reward = make_reward({model(folder_ / "model")}, context);
+  EXPECT_EQ(reward->score(ended), reward->score(bare));
+  EXPECT_NE(reward->score(ended), at_eos);
+}
+
+// ChatML as both checkpoints' template; and as SmolLM2 has it, with a system message of its own.
+constexpr const char* kChatMl =
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' "
+    "}}{% endif %}";
+const std::string kWithSystem =
+    std::string(
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' "
+        "%}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}") +
+    std::string(kChatMl).substr(std::string("{% for message in messages %}").size());
+
+class ConversationsForARewardModel : public GoldenRewardModel {
+ protected:
+  void SetUp() override {
+    GoldenRewardModel::SetUp();
+    auto config = nlohmann::json::parse(testing::read_text(folder_ / "model/config.json"));
+    config["max_position_embeddings"] = 200;
+    write_text(folder_ / "model/config.json", config.dump());
+  }
+  Tokenizer with_template(const std::string& folder, int rotation, const std::string& chat) const {
+    write_tokenizer(folder_ / folder, rotation);
+    write_text(folder_ / folder / "tokenizer_config.json",
+               nlohmann::json{{"eos_token", "<|im_end|>"}, {"chat_template", chat}}.dump());
+    return Tokenizer::load(folder_ / folder);
+  }
+  // As the policy's tokenizer has it.
+  static RewardSample chat_sample(const Tokenizer& policy, bool ended) {
+    RewardSample sample{.answer = "yes", .ended = ended, .messages = {{"user", "well?"}}};
+    sample.prompt = render_chat(policy.chat_template(), sample.messages, true);
+    sample.prompt_ids = policy.encode(sample.prompt);
+    sample.token_ids = policy.encode(ended ? "yes<|im_end|>" : "yes");
+    return sample;
+  }
+};
+
+TEST_F(ConversationsForARewardModel, GoThroughItsOwnTemplate) {
+  const Tokenizer own = with_template("model", 0, kWithSystem);
+  for (const int rotation : {0, 5}) {  // its vocabulary, or another
+    const Tokenizer policy = with_template("policy", rotation, kChatMl);
+    const ModelReward reward(folder_ / "model", {.tokenizer = policy});
+    const std::vector<ChatMessage> whole = {{"user", "well?"}, {"assistant", "yes"}};
+    std::vector<int64_t> expected = encode_chat(own, whole, false);
+    expected.pop_back();  // the line break behind EOS
+    EXPECT_EQ(reward.ids_of(chat_sample(policy, true)), expected);
+    expected.pop_back();
+    EXPECT_EQ(reward.ids_of(chat_sample(policy, false)), expected);
+    RewardSample stopped = chat_sample(policy, true);  // by a stop text
+    stopped.token_ids = policy.encode("yes##");
+    EXPECT_EQ(reward.ids_of(stopped), reward.ids_of(chat_sample(policy, true)));
+  }
+}
+
+TEST_F(ConversationsForARewardModel, StayAsTheyAreWhereItsTemplateIsThePolicys) {
+  for (const char* chat : {"", kChatMl}) {
+    with_template("model", 0, chat);
+    const Tokenizer policy = with_template("policy", 0, kChatMl);
+    const ModelReward reward(folder_ / "model", {.tokenizer = policy});
+    RewardSample sample = chat_sample(policy, true);
+    std::vector<int64_t> expected = sample.prompt_ids;
+    expected.insert(expected.end(), sample.token_ids.begin(), sample.token_ids.end());
+    EXPECT_EQ(reward.ids_of(sample), expected);
+    sample.token_ids = policy.encode("yes##");
+    EXPECT_EQ(reward.ids_of(sample), expected);
+  }
+}
+
+TEST_F(ConversationsForARewardModel, AreRefusedWhereItsTemplateIsUnknown) {
+  const Tokenizer policy = with_template("policy", 5, kChatMl);
+  for (const char* chat : {"", "{{ messages }}"}) {
+    with_template("model", 0, chat);
+    const auto reward = make_reward({model(folder_ / "model")}, {.tokenizer = policy});
+    EXPECT_THROW(reward->check_prompt({.text = "t", .ids = {1}, .messages = {{"user", "well?"}}}),
+                 FormatError);
+    EXPECT_NO_THROW(reward->check_prompt({.text = "t", .ids = {1}}));
+  }
 }
 
 TEST_F(GoldenRewardModel, NeedsAHeadATokenizerAndAFolder) {
