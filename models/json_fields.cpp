@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "models/printable.h"
 
 namespace leash {
 
@@ -14,9 +15,7 @@ namespace {
 // Long values are cut in messages.
 std::string shown(const nlohmann::json& value) {
   constexpr size_t kMaxShown = 60;
-  std::string text = value.dump(-1, ' ', true);
-  if (text.size() > kMaxShown) text = text.substr(0, kMaxShown) + "…";
-  return text;
+  return printable(value.dump(-1, ' ', true), kMaxShown);
 }
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "models/io/gguf_config.h"
 #include "models/io/gguf_rope.h"
 #include "models/io/name_map.h"
+#include "models/printable.h"
 
 namespace leash {
 
@@ -48,8 +49,9 @@ class GgufTensors : public TensorSource {
       if (name == kRopeDivisors) continue;
       const auto known = hugging_face_name(name);
       if (!known) {
-        throw FormatError(fmt::format(
-            "{}: tensor '{}' belongs to no part of a decoder that is supported", origin(), name));
+        throw FormatError(
+            fmt::format("{}: tensor '{}' belongs to no part of a decoder that is supported",
+                        origin(), printable(name)));
       }
       tensors_.emplace(*known, Place{name, permuted_qk ? permuted_heads(*known, config) : 0});
     }

@@ -9,6 +9,7 @@
 
 #include "models/errors.h"
 #include "models/io/byte_reader.h"
+#include "models/printable.h"
 #include "models/quant/block_formats.h"
 
 namespace leash {
@@ -103,7 +104,7 @@ void read_metadata(ByteReader& reader, uint64_t count, GgufHeader& header) {
     const GgufType type = read_type(reader);
     const GgufValue value = read_value(reader, type);
     if (!header.metadata.emplace(key, value).second) {
-      reader.fail(fmt::format("the metadata key '{}' occurs twice", key));
+      reader.fail(fmt::format("the metadata key '{}' occurs twice", printable(key)));
     }
     header.keys.push_back(std::move(key));
   }
@@ -135,7 +136,8 @@ TensorEntry read_tensor_entry(ByteReader& reader) {
   GgufTensor& tensor = entry.tensor;
   const auto num_dimensions = reader.number<uint32_t>();
   if (num_dimensions > kMaxDimensions) {
-    reader.fail(fmt::format("tensor '{}' has {} dimensions", entry.name, num_dimensions));
+    reader.fail(
+        fmt::format("tensor '{}' has {} dimensions", printable(entry.name), num_dimensions));
   }
   // Zeros count as one here: strides multiply the other dimensions and must not overflow either.
   uint64_t product = 1;
@@ -144,7 +146,7 @@ TensorEntry read_tensor_entry(ByteReader& reader) {
     const auto size = reader.number<uint64_t>();
     if (__builtin_mul_overflow(product, std::max<uint64_t>(size, 1), &product) ||
         product > static_cast<uint64_t>(INT64_MAX) / 8) {
-      reader.fail(fmt::format("the size of tensor '{}' overflows", entry.name));
+      reader.fail(fmt::format("the size of tensor '{}' overflows", printable(entry.name)));
     }
     num_values *= size;
     tensor.shape.push_back(static_cast<int64_t>(size));
@@ -157,7 +159,7 @@ TensorEntry read_tensor_entry(ByteReader& reader) {
     if (row % format->values != 0) {
       reader.fail(
           fmt::format("tensor '{}' of type {} has rows of {} values, not whole blocks of {}",
-                      entry.name, format->name, row, format->values));
+                      printable(entry.name), format->name, row, format->values));
     }
     // A block never takes more than 8 bytes a value, so the check above covers this product.
     entry.size = num_values / format->values * format->bytes;
@@ -171,13 +173,13 @@ void check_places(const ByteReader& reader, std::vector<TensorEntry>& entries, u
   for (const auto& entry : entries) {
     if (entry.offset % alignment != 0) {
       reader.fail(fmt::format("tensor '{}' lies at offset {}, which is not aligned to {}",
-                              entry.name, entry.offset, alignment));
+                              printable(entry.name), entry.offset, alignment));
     }
     if (entry.offset > data_size || entry.size > data_size - entry.offset) {
       reader.fail(
           fmt::format("tensor '{}' ({} bytes at offset {}) reaches past the {} bytes of data "
                       "(truncated file?)",
-                      entry.name, entry.size, entry.offset, data_size));
+                      printable(entry.name), entry.size, entry.offset, data_size));
     }
   }
   std::vector<const TensorEntry*> order;
@@ -188,7 +190,8 @@ void check_places(const ByteReader& reader, std::vector<TensorEntry>& entries, u
             [](const TensorEntry* a, const TensorEntry* b) { return a->offset < b->offset; });
   for (size_t i = 1; i < order.size(); ++i) {
     if (order[i]->offset < order[i - 1]->offset + order[i - 1]->size) {
-      reader.fail(fmt::format("tensors '{}' and '{}' overlap", order[i - 1]->name, order[i]->name));
+      reader.fail(fmt::format("tensors '{}' and '{}' overlap", printable(order[i - 1]->name),
+                              printable(order[i]->name)));
     }
   }
 }
@@ -244,7 +247,7 @@ GgufHeader parse_gguf_header(const MappedFile& file) {
       entry.tensor.bytes = bytes.subspan(data_begin + entry.offset, entry.size);
     }
     if (!header.tensors.emplace(entry.name, std::move(entry.tensor)).second) {
-      reader.fail(fmt::format("the tensor '{}' occurs twice", entry.name));
+      reader.fail(fmt::format("the tensor '{}' occurs twice", printable(entry.name)));
     }
   }
   return header;

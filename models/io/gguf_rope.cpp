@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/errors.h"
+#include "models/printable.h"
 
 namespace leash {
 
@@ -26,8 +27,8 @@ void read_metadata_scaling(const GgufFile& file, const std::string& prefix, Rope
   const auto type = file.string_value(prefix + "rope.scaling.type").value_or("linear");
   if (type == "none") return;
   if (type != "linear") {
-    fail(file,
-         fmt::format("rope scaling '{}' is not supported (none, linear, and Llama 3's)", type));
+    fail(file, fmt::format("rope scaling '{}' is not supported (none, linear, and Llama 3's)",
+                           printable(type)));
   }
   auto factor = file.float_value(prefix + "rope.scaling.factor");
   if (!factor) factor = file.float_value(prefix + "rope.scale_linear");

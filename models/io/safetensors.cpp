@@ -140,7 +140,7 @@ void check_places(const Header& header, const std::string& origin) {
       throw FormatError(
           fmt::format("{}: tensor '{}' begins at byte {} of the data, but the one "
                       "before it ends at {} (overlap or hole)",
-                      origin, entry->first, entry->second.begin, position));
+                      origin, brief(entry->first), entry->second.begin, position));
     }
     position = entry->second.end;
   }
@@ -151,10 +151,11 @@ void check_places(const Header& header, const std::string& origin) {
 }
 
 void read_metadata(const nlohmann::json& json, const std::string& origin, Header& header) {
+  if (json.is_null()) return;  // none, to the reference implementation
   if (!json.is_object()) throw FormatError(origin + ": __metadata__ is no object");
   for (const auto& [key, value] : json.items()) {
     if (!value.is_string()) {
-      throw FormatError(fmt::format("{}: __metadata__ '{}' is no string", origin, key));
+      throw FormatError(fmt::format("{}: __metadata__ '{}' is no string", origin, brief(key)));
     }
     header.metadata[key] = value.get<std::string>();
   }
@@ -218,7 +219,7 @@ class SafetensorsFile : public TensorSource {
     const Entry& found = entry(name);
     if (const auto type = dtype_of(found.dtype)) return *type;
     throw FormatError(fmt::format("{}: tensor '{}' has dtype {}, which is not supported", origin(),
-                                  name, found.dtype));
+                                  brief(name), brief(found.dtype)));
   }
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
@@ -226,7 +227,7 @@ class SafetensorsFile : public TensorSource {
   const Entry& entry(std::string_view name) const {
     const auto found = header_.entries.find(name);
     if (found == header_.entries.end()) {
-      throw FormatError(fmt::format("{}: there is no tensor '{}'", origin(), name));
+      throw FormatError(fmt::format("{}: there is no tensor '{}'", origin(), brief(name)));
     }
     return found->second;
   }

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+
 #include "models/json_fields.h"
 #include "tests/models/io/damage.h"
 
@@ -116,6 +118,24 @@ TEST(JsonFields, TypesAreChecked) {
   EXPECT_NE(format_error([&] { fields.object("l"); }), "");
   EXPECT_THAT(format_error([&] { fields.required_integer("q"); }), HasSubstr("'q' is missing"));
   EXPECT_NE(format_error([&] { JsonFields(nlohmann::json::array(), "f"); }), "");
+}
+
+// An object's members are many where a checkpoint has many tensors.
+TEST(JsonFile, TimeGrowsWithTheSize) {
+  std::string text = "{";
+  for (int i = 0; i < 60'000; ++i) {
+    text += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) + R"(":{"shape":[1,2],"o":{}})";
+  }
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(parse_json(text + "}", "origin").size(), 60'000u);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+}
+
+TEST(JsonFile, KeysInTheOrderWritten) {
+  const std::string text = R"({"b":{"z":1,"a":{"x":1},"m":[{"y":2}]},"a":{"q":1},"c":3})";
+  EXPECT_EQ(keys_in_order(text, "b"), (std::vector<std::string>{"z", "a", "m"}));
+  EXPECT_EQ(keys_in_order(text, "c"), std::vector<std::string>{});
+  EXPECT_EQ(keys_in_order(text, "x"), std::vector<std::string>{});
 }
 
 }  // namespace

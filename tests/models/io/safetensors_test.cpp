@@ -328,5 +328,23 @@ TEST(Safetensors, FullDiskLeavesTheOldFileAndNothingElse) {
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
 }
 
+// The reference implementation takes null for none.
+TEST(Safetensors, MetadataMayBeNull) {
+  const ScratchFolder folder;
+  write_text(folder / "x", safetensors_text(R"({"__metadata__":null})"));
+  EXPECT_TRUE(read_safetensors_metadata(folder / "x").empty());
+  write_text(folder / "x", safetensors_text(R"({"__metadata__":{"a":null}})"));
+  EXPECT_THAT(format_error([&] { open_safetensors(folder / "x"); }), HasSubstr("'a' is no string"));
+}
+
+TEST(Safetensors, NamesInMessagesAreEscapedAndShort) {
+  const ScratchFolder folder;
+  const std::string name = "\\u001b[2J" + std::string(100'000, 'n');
+  write_text(folder / "x", safetensors_text("{\"" + name + R"(":{"dtype":"F32"}})"));
+  const std::string error = format_error([&] { open_safetensors(folder / "x"); });
+  EXPECT_THAT(error, HasSubstr("tensor '\\x1b[2Jnnn"));
+  EXPECT_LT(error.size(), 1000u);
+}
+
 }  // namespace
 }  // namespace leash::testing
