@@ -45,6 +45,7 @@ std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::split(std::string_view t
   std::vector<Part> parts;
   size_t done = 0;  // everything before it is in `parts`
   size_t from = 0;
+  size_t spaces_end = 0;  // of the white space behind a token that was looked through last
   while (true) {
     const Found found = find(text, from);
     if (found.token == nullptr) break;
@@ -54,8 +55,15 @@ std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::split(std::string_view t
     if (found.token->single_word && (ends_with_word(before) || starts_with_word(behind))) continue;
     size_t begin = found.begin;
     size_t end = found.end;
-    if (found.token->lstrip) begin = std::max(begin - trailing_white_space(before), done);
-    if (found.token->rstrip) end += leading_white_space(behind);
+    // Only what was not looked at yet: white space may itself be full of tokens.
+    if (found.token->lstrip) {
+      begin = begin > done ? begin - trailing_white_space(text.substr(done, begin - done)) : done;
+    }
+    if (found.token->rstrip) {
+      if (end >= spaces_end) spaces_end = end + leading_white_space(behind);
+      end = spaces_end;
+    }
+    if (end < begin) continue;  // it lies in white space that another token took
     if (begin > done) parts.push_back({text.substr(done, begin - done)});
     parts.push_back({text.substr(begin, end - begin), found.token});
     done = end;

@@ -27,6 +27,21 @@ std::string pcre2_message(int error) {
   return reinterpret_cast<const char*>(text);
 }
 
+// Steps of one match, and KiB of its memory: no pattern of a tokenizer that people use comes near,
+// while a hostile one may want years.
+constexpr uint32_t kMaxSteps = 1'000'000;
+constexpr uint32_t kMaxHeap = 128 * 1024;
+
+using Context = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;
+
+Context limits() {
+  Context context(pcre2_match_context_create(nullptr), &pcre2_match_context_free);
+  if (context == nullptr) throw std::bad_alloc();
+  pcre2_set_match_limit(context.get(), kMaxSteps);
+  pcre2_set_heap_limit(context.get(), kMaxHeap);
+  return context;
+}
+
 using MatchData = std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)>;
 
 // A part of the text, and whether it separates.
@@ -124,13 +139,14 @@ Regex Regex::literal(const std::string& text) {
 std::vector<TextSpan> Regex::matches(std::string_view text) const {
   const MatchData data(pcre2_match_data_create(1, nullptr), &pcre2_match_data_free);
   if (data == nullptr) throw std::bad_alloc();
+  const Context context = limits();
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
   std::vector<TextSpan> found;
   size_t start = 0;
   while (start < text.size()) {
     const auto match = [&](uint32_t options) {
       return pcre2_match(code_->code.get(), subject, text.size(), start,
-                         PCRE2_NO_UTF_CHECK | options, data.get(), nullptr);
+                         PCRE2_NO_UTF_CHECK | options, data.get(), context.get());
     };
     int rc = match(0);
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT) rc = match(PCRE2_NO_JIT);  // that one uses the heap

@@ -9,11 +9,14 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "models/printable.h"
 #include "models/tokenizer/tokenizer_parts.h"
 #include "models/tokenizer/utf8.h"
 
 namespace leash {
 namespace {
+
+constexpr size_t kMaxShown = 500;  // tokens in messages come from the file
 
 bool is_gguf(const std::filesystem::path& file) {
   char magic[4] = {};
@@ -93,7 +96,8 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model) {
   try {
     tokenizer.state_ = std::make_shared<const State>(State{load_parts(model)});
   } catch (const FormatError& error) {
-    throw FormatError(fmt::format("{}: tokenizer: {}", model.string(), error.what()));
+    throw FormatError(
+        fmt::format("{}: tokenizer: {}", model.string(), printable(error.what(), kMaxShown)));
   }
   return tokenizer;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/errors.h"
+#include "models/families/token_id.h"
 #include "models/io/gguf.h"
 #include "models/tokenizer/bpe.h"
 #include "models/tokenizer/tokenizer_parts.h"
@@ -70,7 +71,7 @@ std::vector<AddedToken> read_added_tokens(const GgufFile& file,
 }
 
 std::optional<int64_t> read_token_id(const GgufFile& file, const char* key, size_t vocabulary) {
-  const auto id = file.int_value(key);
+  const auto id = unless_none(file.int_value(key));
   if (id && (*id < 0 || *id >= static_cast<int64_t>(vocabulary))) {
     throw FormatError(fmt::format("{} is {}, but there are {} tokens", key, *id, vocabulary));
   }

@@ -168,6 +168,55 @@ std::optional<int64_t> named_token(const TokenizerParts& parts, const json& conf
   return found->second;
 }
 
+// Classes that put their own template in the place of the post_processor as soon as one of the two
+// settings is written (transformers' update_post_processor).
+bool obeys_settings(const json& config) {
+  const std::string name = string_member(config, "tokenizer_class").value_or("");
+  for (const char* known : {"LlamaTokenizer", "GemmaTokenizer", "CodeLlamaTokenizer"}) {
+    if (name == known || name == std::string(known) + "Fast") return true;
+  }
+  return false;
+}
+
+int64_t named(std::optional<int64_t> id, const char* setting, const char* token) {
+  if (!id) throw FormatError(fmt::format("{} is true, but there is no {}", setting, token));
+  return *id;
+}
+
+// Other classes pass over the settings, or obey them, as transformers' version is: only where both
+// come to the same is it known what text gets.
+void require_agreement(const json& config, const char* setting, std::optional<int64_t> token,
+                       const std::vector<int64_t>& added) {
+  if (member(config, setting).is_null()) return;
+  const bool wanted = bool_member(config, setting, false);
+  const bool there = token && std::ranges::find(added, *token) != added.end();
+  if (wanted == there) return;
+  throw FormatError(fmt::format(
+      "tokenizer_config.json says {}: {}, but the post_processor of tokenizer.json {} that token, "
+      "and versions of transformers follow one or the other; make them agree",
+      setting, wanted, there ? "adds" : "does not add"));
+}
+
+// add_bos_token and add_eos_token of tokenizer_config.json.
+void apply_settings(const json& config, TokenizerParts& parts) {
+  const char* const add_bos = "add_bos_token";
+  const char* const add_eos = "add_eos_token";
+  if (!obeys_settings(config)) {
+    require_agreement(config, add_bos, parts.bos, parts.prefix);
+    require_agreement(config, add_eos, parts.eos, parts.suffix);
+    return;
+  }
+  if (member(config, add_bos).is_null() && member(config, add_eos).is_null()) return;
+  parts.prefix.clear();
+  parts.suffix.clear();
+  if (bool_member(config, add_bos, true)) {
+    parts.prefix.push_back(named(parts.bos, add_bos, "bos_token"));
+  }
+  if (bool_member(config, add_eos, false)) {
+    parts.suffix.push_back(named(parts.eos, add_eos, "eos_token"));
+  }
+}
+
 // One byte more than a template may have says that it is too long.
 std::string read_template(const std::filesystem::path& file) {
   const auto mapped = MappedFile::open(file);
@@ -239,6 +288,7 @@ TokenizerParts load_tokenizer_json(const std::filesystem::path& folder) {
   parts.bos = named_token(parts, config, map, "bos_token");
   parts.eos = named_token(parts, config, map, "eos_token");
   parts.pad = named_token(parts, config, map, "pad_token");
+  apply_settings(config, parts);
   parts.chat_template = read_chat_template(folder, config);
   return parts;
 }

@@ -4,9 +4,9 @@
 #include <c10/util/Exception.h>
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
+#include <vector>
 
 namespace leash {
 namespace {
@@ -49,6 +49,39 @@ size_t first_invalid(std::string_view text) {
     i += c.length;
   }
   return i;
+}
+
+constexpr auto kComposed = static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+
+bool is_ascii(char c) { return static_cast<uint8_t>(c) < 0x80; }
+
+// The canonical decomposition, character by character.
+std::vector<utf8proc_int32_t> decomposed(std::string_view text) {
+  constexpr utf8proc_ssize_t kMost = 32;  // of one character; Unicode's longest is 4
+  std::vector<utf8proc_int32_t> chars;
+  chars.reserve(text.size());
+  while (!text.empty()) {
+    const Utf8Char c = first_char(text);
+    utf8proc_int32_t parts[kMost];
+    const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c.value), parts, kMost,
+                                               kComposed, nullptr);
+    TORCH_CHECK(count >= 0 && count <= kMost, "normalisation failed: ", utf8proc_errmsg(count));
+    chars.insert(chars.end(), parts, parts + count);
+    text.remove_prefix(c.length);
+  }
+  return chars;
+}
+
+// Marks behind one letter by their class (Unicode's canonical ordering). utf8proc's own exchanges
+// neighbours, which for thousands of marks takes minutes.
+void order_marks(std::vector<utf8proc_int32_t>& chars) {
+  const auto mark = [](utf8proc_int32_t c) { return utf8proc_get_property(c)->combining_class; };
+  for (auto begin = chars.begin(); begin != chars.end();) {
+    begin = std::find_if(begin, chars.end(), [&](auto c) { return mark(c) != 0; });
+    const auto end = std::find_if(begin, chars.end(), [&](auto c) { return mark(c) == 0; });
+    std::stable_sort(begin, end, [&](auto a, auto b) { return mark(a) < mark(b); });
+    begin = end;
+  }
 }
 
 }  // namespace
@@ -140,15 +173,19 @@ bool ends_with_word(std::string_view text) {
 }
 
 std::string normalize_nfc(std::string_view text) {
-  if (text.empty()) return {};
-  utf8proc_uint8_t* result = nullptr;
-  const utf8proc_ssize_t size =
-      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                   static_cast<utf8proc_ssize_t>(text.size()), &result,
-                   static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  if (std::ranges::all_of(text, is_ascii)) return std::string(text);
+  std::vector<utf8proc_int32_t> chars = decomposed(text);
+  order_marks(chars);
+  const auto size = utf8proc_normalize_utf32(
+      chars.data(), static_cast<utf8proc_ssize_t>(chars.size()), kComposed);
   TORCH_CHECK(size >= 0, "normalisation failed: ", utf8proc_errmsg(size));
-  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
-  return std::string(reinterpret_cast<const char*>(result), static_cast<size_t>(size));
+  std::string result;
+  for (utf8proc_ssize_t i = 0; i < size; ++i) {
+    utf8proc_uint8_t bytes[4];
+    const auto length = utf8proc_encode_char(chars[static_cast<size_t>(i)], bytes);
+    result.append(reinterpret_cast<const char*>(bytes), static_cast<size_t>(length));
+  }
+  return result;
 }
 
 }  // namespace leash

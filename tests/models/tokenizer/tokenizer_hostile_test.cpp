@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "models/tokenizer/regex_split.h"
 #include "models/tokenizer/tokenizer.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
@@ -212,6 +214,63 @@ TEST(TokenizerHostile, TruncatedGguf) {
     write_text(folder / "x.gguf", whole.substr(0, size));
     EXPECT_NE(format_error([&] { Tokenizer::load(folder / "x.gguf"); }), "") << size;
   }
+}
+
+// transformers' Llama classes put their own template in the place of the post_processor.
+TEST(TokenizerHostile, SettingsOfBosAndEosAreObeyedOrAgreedOn) {
+  const char* const names = R"("bos_token": "<|user|>", "eos_token": "<|end|>")";
+  const auto ids = [&](const std::string& config) {
+    return load_patched(json::object(), "{" + std::string(names) + config + "}")
+        .encode_with_special("a");
+  };
+  const auto error = [&](const std::string& config) { return format_error([&] { ids(config); }); };
+  const std::vector<int64_t> plain = ids("");
+  const std::string llama = R"(, "tokenizer_class": "LlamaTokenizerFast")";
+  std::vector<int64_t> with_bos = plain, with_both = plain;
+  with_bos.insert(with_bos.begin(), 1);
+  with_both = with_bos;
+  with_both.push_back(0);
+  EXPECT_EQ(ids(llama), plain);
+  EXPECT_EQ(ids(llama + R"(, "add_bos_token": true)"), with_bos);
+  EXPECT_EQ(ids(llama + R"(, "add_bos_token": false)"), plain);
+  EXPECT_EQ(ids(llama + R"(, "add_eos_token": true)"), with_both);
+  const std::string other = R"(, "tokenizer_class": "PreTrainedTokenizerFast")";
+  EXPECT_EQ(ids(other + R"(, "add_bos_token": false, "add_eos_token": false)"), plain);
+  EXPECT_THAT(error(other + R"(, "add_bos_token": true)"),
+              HasSubstr("add_bos_token: true, but the post_processor of tokenizer.json does not"));
+  EXPECT_THAT(error(R"(, "add_eos_token": true)"), HasSubstr("add_eos_token: true"));
+}
+
+class Quickly : public ::testing::Test {
+ protected:
+  ~Quickly() override {
+    EXPECT_LT(std::chrono::steady_clock::now() - start_, std::chrono::seconds(2));
+  }
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+using TokenizerHostileQuickly = Quickly;
+
+TEST_F(TokenizerHostileQuickly, CombiningMarks) {
+  const Tokenizer tokenizer = load_patched(json::parse(R"({"normalizer": {"type": "NFC"}})"));
+  std::string text;
+  for (int i = 0; i < 100'000; ++i) text += "\xcc\x81\xcc\xa3";  // above, below
+  EXPECT_GE(tokenizer.encode("e" + text).size(), 100'000u);
+}
+
+TEST_F(TokenizerHostileQuickly, TokensThatTakeWhiteSpaceAround) {
+  for (const char* side : {"lstrip", "rstrip"}) {
+    json document = tiny_json();
+    document["added_tokens"].push_back({{"id", 600}, {"content", " "}, {side, true}});
+    document["added_tokens"].push_back({{"id", 601}, {"content", "<s>"}, {"lstrip", true}});
+    const Tokenizer tokenizer = load_text(document.dump());
+    EXPECT_GE(tokenizer.encode(std::string(80'000, ' ') + "<s>").size(), 1u);
+  }
+}
+
+TEST_F(TokenizerHostileQuickly, BacktrackingEndsInARefusal) {
+  const Regex regex("(?:a|a)+(?=[0-9])");
+  EXPECT_THAT(format_error([&] { regex.matches(std::string(16'384, 'a') + " 1"); }),
+              HasSubstr("'(?:a|a)+(?=[0-9])' failed"));
 }
 
 }  // namespace

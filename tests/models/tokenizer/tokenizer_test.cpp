@@ -308,5 +308,23 @@ TEST(Tokenizer, GgufUserDefinedTokensAreFoundButNotSpecial) {
   EXPECT_GT(tokenizer.encode("<unused>").size(), 1U);
 }
 
+TEST(Utf8, NormalisationFormC) {
+  EXPECT_EQ(normalize_nfc("plain"), "plain");
+  EXPECT_EQ(normalize_nfc(""), "");
+  EXPECT_EQ(normalize_nfc("e\xcc\x81"), "\xc3\xa9");  // e and acute
+  // Marks are ordered by class (dot below before acute), equal classes stay as they are.
+  EXPECT_EQ(normalize_nfc("q\xcc\x81\xcc\xa3"), "q\xcc\xa3\xcc\x81");
+  EXPECT_EQ(normalize_nfc("q\xcc\x81\xcc\x88"), "q\xcc\x81\xcc\x88");
+  EXPECT_EQ(normalize_nfc("e\xcc\x81\xcc\xa3"), "\xe1\xba\xb9\xcc\x81");
+  EXPECT_EQ(normalize_nfc("\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8"), "\xea\xb0\x81");  // Hangul
+  EXPECT_EQ(normalize_nfc("\xe2\x84\xab"), "\xc3\x85");  // the Angstrom sign is a letter
+}
+
+TEST(Tokenizer, GgufNamesNoTokenByMinusOne) {
+  TinyGguf gguf;
+  gguf.more.add("tokenizer.ggml.padding_token_id", uint32_t{0xffffffff});
+  EXPECT_EQ(gguf.load().pad_token_id(), std::nullopt);
+}
+
 }  // namespace
 }  // namespace leash::testing
