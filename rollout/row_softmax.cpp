@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "models/errors.h"
+#include "models/vocabulary/temperature.h"
 
 // Resolving clones runs before a sanitizer's runtime is ready, so instrumented builds have none.
 #if defined(__x86_64__) && !defined(LEASH_SANITIZED)
@@ -121,8 +122,7 @@ std::vector<float> block_maxima(std::span<const float> logits) {
 RowSoftmax::RowSoftmax(std::span<const float> logits, double temperature)
     : logits_(logits), temperature_(temperature) {
   TORCH_CHECK(!logits.empty() && temperature > 0, "softmax of an empty row, or temperature <= 0");
-  scale_ =
-      static_cast<float>(std::min<double>(1.0 / temperature, std::numeric_limits<float>::max()));
+  scale_ = inverse_temperature(temperature);
   const std::vector<float> maxima = block_maxima(logits);
   largest_ = *std::max_element(maxima.begin(), maxima.end());
   block_sums_.resize(maxima.size());

@@ -13,6 +13,7 @@
 #include "models/device/device.h"
 #include "models/kernels/kernels.h"
 #include "models/kernels/node.h"
+#include "models/vocabulary/temperature.h"
 #include "models/vocabulary/vocabulary_chunks.h"
 
 #ifdef LEASH_CUDA
@@ -50,7 +51,7 @@ ChunkScores score_chunk(const at::Tensor& logits, const at::Tensor& targets, dou
     scores.log_normalizers.copy_(scaled.logsumexp(at::IntArrayRef{-1}));
     return scores;
   }
-  const float inverse = static_cast<float>(1.0 / temperature);
+  const float inverse = inverse_temperature(temperature);
   const float* pl = logits.const_data_ptr<float>();
   const int64_t* pt = targets.const_data_ptr<int64_t>();
   float* logprobs = scores.logprobs.mutable_data_ptr<float>();
@@ -84,7 +85,7 @@ at::Tensor logits_gradient(at::Tensor logits, const at::Tensor& targets, double 
     return p.mul(g.neg()).scatter_add_(1, targets.unsqueeze(1), g);
   }
   const int64_t vocab = logits.size(1);
-  const float inverse = static_cast<float>(1.0 / temperature);
+  const float inverse = inverse_temperature(temperature);
   float* pl = logits.mutable_data_ptr<float>();
   const int64_t* pt = targets.const_data_ptr<int64_t>();
   const double* pn = log_normalizers.const_data_ptr<double>();
@@ -232,7 +233,7 @@ at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
       for (int64_t i = begin; i < end; ++i) {
         out[i] = kernels::row_kl(
             p.const_data_ptr<float>() + i * vocab, q.const_data_ptr<float>() + i * vocab, vocab,
-            static_cast<float>(1.0 / temperature), p_normalizers.const_data_ptr<double>()[i],
+            inverse_temperature(temperature), p_normalizers.const_data_ptr<double>()[i],
             q_normalizers.const_data_ptr<double>()[i]);
       }
     });

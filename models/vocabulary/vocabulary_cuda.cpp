@@ -9,6 +9,7 @@
 
 #include "models/device/device.h"
 #include "models/vocabulary/running_softmax.h"
+#include "models/vocabulary/temperature.h"
 #include "models/vocabulary/vocabulary_kernels.h"
 
 namespace leash::cuda {
@@ -18,8 +19,6 @@ void check_logits(const at::Tensor& logits) {
   TORCH_CHECK(logits.is_cuda() && logits.scalar_type() == at::kFloat && logits.dim() == 2,
               "rows of logits on a GPU are fp32 [rows, vocab]");
 }
-
-float inverse_of(double temperature) { return static_cast<float>(1.0 / temperature); }
 
 Draws parts_of(const at::Tensor& all) {
   return {.tokens = all.select(0, 0).view(at::kLong),
@@ -48,7 +47,7 @@ RowScores score_rows(const at::Tensor& given, const at::Tensor& targets, double 
                    .log_normalizers = at::empty({rows}, logits.options().dtype(at::kDouble))};
   launch_score_rows(
       logits.const_data_ptr<float>(), wanted.const_data_ptr<int64_t>(), rows, logits.size(1),
-      inverse_of(temperature), scores.logprobs.mutable_data_ptr<float>(),
+      inverse_temperature(temperature), scores.logprobs.mutable_data_ptr<float>(),
       scores.entropies.mutable_data_ptr<float>(), scores.log_normalizers.mutable_data_ptr<double>(),
       c10::cuda::getCurrentCUDAStream().stream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -63,7 +62,7 @@ void logprob_backward(const at::Tensor& logits, const at::Tensor& targets, doubl
   const at::Tensor wanted = targets.contiguous(), normalizers = log_normalizers.contiguous();
   const at::Tensor g = gradient.to(at::kFloat).contiguous();
   launch_logprob_backward(logits.mutable_data_ptr<float>(), wanted.const_data_ptr<int64_t>(),
-                          logits.size(0), logits.size(1), inverse_of(temperature),
+                          logits.size(0), logits.size(1), inverse_temperature(temperature),
                           normalizers.const_data_ptr<double>(), g.const_data_ptr<float>(),
                           c10::cuda::getCurrentCUDAStream().stream());
   C10_CUDA_KERNEL_LAUNCH_CHECK();
@@ -81,7 +80,7 @@ Draws sample_rows(const at::Tensor& given, double temperature, std::span<const d
                                        logits.options().dtype(at::kDouble));
   const DrawMemory draws(logits);
   launch_sample_rows(logits.const_data_ptr<float>(), drawn.const_data_ptr<double>(), rows, vocab,
-                     inverse_of(temperature), scratch.mutable_data_ptr<double>(),
+                     inverse_temperature(temperature), scratch.mutable_data_ptr<double>(),
                      draws.parts.tokens.mutable_data_ptr<int64_t>(),
                      draws.parts.logprobs.mutable_data_ptr<double>(),
                      draws.parts.entropies.mutable_data_ptr<double>(),

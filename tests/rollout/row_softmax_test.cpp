@@ -129,5 +129,14 @@ TEST(RowSoftmax, RefusesWhatIsNotFinite) {
   EXPECT_THROW(RowSoftmax(std::vector<float>{1.0f}, 0.0), std::exception);
 }
 
+// 1 / 1e300 is no fp32 number but 0, and 0 times the distance of an impossible token no number.
+TEST(RowSoftmax, AnyTemperatureAboveZeroIsOne) {
+  std::vector<float> row(600, 1.0f);
+  row[5] = -kInfinity;
+  const RowSoftmax hot(row, 1e300);
+  EXPECT_NEAR(hot.entropy(), std::log(599.0), 1e-6);
+  EXPECT_NEAR(hot.logprob(7), -std::log(599.0), 1e-9);
+}
+
 }  // namespace
 }  // namespace leash
