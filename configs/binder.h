@@ -20,6 +20,7 @@
 #include "configs/suggest.h"
 #include "models/fields.h"
 #include "models/list_hint.h"
+#include "models/ordered_map.h"
 
 namespace leash {
 
@@ -170,6 +171,18 @@ void read_value(const ConfigValue& value, std::map<std::string, T>& into, const 
     if (entry.kind == ConfigValue::Kind::refused) continue;
     context.written.emplace(path + "." + key, entry.place);
     read_value(entry, into[key], path + "." + key, range, context);
+  }
+}
+
+// As it is written.
+template <class T>
+void read_value(const ConfigValue& value, OrderedMap<T>& into, const std::string& path,
+                const Range& range, ReadContext context) {
+  std::map<std::string, T> values;
+  read_value(value, values, path, range, context);
+  into.clear();
+  for (const auto& [key, ignored] : value.fields) {
+    if (const auto read = values.find(key); read != values.end()) into.add(key, read->second);
   }
 }
 

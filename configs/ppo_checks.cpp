@@ -1,11 +1,10 @@
 // The rules of `task: ppo`.
-#include "configs/checks.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 
 #include "configs/checker.h"
+#include "configs/checks.h"
 #include "rl/reward/source.h"
 
 namespace leash {
@@ -112,7 +111,8 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
                   "bfloat16 where it is fast (a run measures that), or float32");
   check_lora(setup.lora, checker);
   checker.require(setup.lora.task_type == TaskType::CAUSAL_LM, "lora.task_type",
-                  "task: ppo trains CAUSAL_LM adapters");
+                  "task: ppo trains CAUSAL_LM adapters; a score head belongs to task: reward or "
+                  "classification");
   check_reference(setup, checker);
   check_critic(setup.critic, checker);
   check_sizes(setup, checker);

@@ -42,6 +42,10 @@ template <class T>
 std::string type_text(const std::map<std::string, T>*, const Range& range) {
   return "map to: " + type_text(static_cast<const T*>(nullptr), range);
 }
+template <class T>
+std::string type_text(const OrderedMap<T>*, const Range& range) {
+  return "map to: " + type_text(static_cast<const T*>(nullptr), range);
+}
 
 class TableWriter {
  public:

@@ -15,6 +15,7 @@
 #include "configs/binder.h"
 #include "configs/scalars.h"
 #include "models/fields.h"
+#include "models/ordered_map.h"
 
 namespace leash {
 
@@ -41,13 +42,21 @@ std::string flow_text(const std::vector<T>& values) {
   for (const T& value : values) text += (text.empty() ? "" : ", ") + flow_text(value);
   return "[" + text + "]";
 }
-template <class T>
-std::string flow_text(const std::map<std::string, T>& values) {
+template <class Map>
+std::string flow_map(const Map& values) {
   std::string text;
   for (const auto& [key, value] : values) {
     text += (text.empty() ? "" : ", ") + yaml_string(key) + ": " + flow_text(value);
   }
   return "{" + text + "}";
+}
+template <class T>
+std::string flow_text(const std::map<std::string, T>& values) {
+  return flow_map(values);
+}
+template <class T>
+std::string flow_text(const OrderedMap<T>& values) {
+  return flow_map(values);
 }
 inline std::string flow_text(const StringOrList& value) {
   return std::visit([](const auto& held) { return flow_text(held); }, value);

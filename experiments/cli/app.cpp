@@ -6,12 +6,12 @@
 
 #include <csignal>
 #include <iostream>
-#include <new>
 #include <string_view>
 
 #include "configs/suggest.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/version.h"
+#include "models/device/out_of_memory.h"
 #include "models/errors.h"
 
 namespace leash::cli {
@@ -122,12 +122,10 @@ int run_app(const std::vector<std::string>& args) {
     return report(error.what(), kBadConfiguration);
   } catch (const FormatError& error) {
     return report(error.what(), kBadFile);
-  } catch (const c10::Error& error) {
-    return report(error.what_without_backtrace(), kRunFailed);  // what() would add a stack trace
-  } catch (const std::bad_alloc&) {
-    return report("out of memory", kRunFailed);
   } catch (const std::exception& error) {
-    return report(error.what(), kRunFailed);
+    if (const auto said = shortage(error)) return report(shortage_text(*said), kRunFailed);
+    const auto* torch = dynamic_cast<const c10::Error*>(&error);  // what() would add a stack trace
+    return report(torch != nullptr ? torch->what_without_backtrace() : error.what(), kRunFailed);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "configs/experiment.h"
 #include "configs/tasks.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/output.h"
 #include "experiments/cli/recipe.h"
@@ -52,6 +53,7 @@ po::options_description options() {
   add("run-commands", po::bool_switch(),
       "without a recipe: let the run's own one start its reward programs");
   add("json", po::bool_switch(), "print a JSON line per way of decoding");
+  add_other_base_option(options);
   return options;
 }
 

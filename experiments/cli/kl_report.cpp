@@ -54,6 +54,7 @@ po::options_description options() {
   add("seed", po::value<int64_t>()->value_name("S")->default_value(0), "key of all draws");
   add("samples", po::value<int64_t>()->value_name("N")->default_value(1), "answers per prompt");
   add("json", po::bool_switch(), "print a JSON line per policy instead of tables");
+  add_other_base_option(options);
   return options;
 }
 

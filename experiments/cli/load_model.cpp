@@ -8,6 +8,7 @@
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/limits.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "models/quant/byte_tiles.h"
 #include "rl/run/devices_config.h"
@@ -76,6 +77,12 @@ void add_fast_option(po::options_description& options) {
 void add_adapter_option(po::options_description& options) {
   options.add_options()("adapter", po::value<std::string>()->value_name("DIR"),
                         "a LoRA adapter in PEFT's format");
+  add_other_base_option(options);
+}
+
+void add_other_base_option(po::options_description& options) {
+  options.add_options()("allow-other-base", po::bool_switch()->notifier(waive_base_check),
+                        "take adapters that were trained on another base");
 }
 
 std::vector<int64_t> LoadedModel::eos_token_ids() const {
@@ -114,6 +121,7 @@ LoadedModel load_model(const po::variables_map& values) {
 }
 
 Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedModel& model) {
+  require_same_base(folder, model.decoder->identity());
   Adapter adapter = load_adapter(folder, model.decoder->modules()).to(model.decoder->device());
   adapter.set_trainable(false);
   return adapter;

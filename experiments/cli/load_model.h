@@ -21,7 +21,9 @@ namespace leash::cli {
 void add_model_options(boost::program_options::options_description& options);
 // --fast.
 void add_fast_option(boost::program_options::options_description& options);
-// --adapter.
+// --allow-other-base, which holds for the process as soon as it is read.
+void add_other_base_option(boost::program_options::options_description& options);
+// --adapter and the former.
 void add_adapter_option(boost::program_options::options_description& options);
 
 struct LoadedModel {

@@ -18,6 +18,7 @@
 #include "configs/tasks.h"
 #include "experiments/cli/app.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/recipe.h"
 #include "models/device/device.h"
@@ -62,6 +63,7 @@ po::options_description options() {
       "model)");
   add("profile", po::bool_switch(),
       "print where the time went, by phase and operator, and write profile.json");
+  add_other_base_option(options);
   return options;
 }
 
@@ -119,6 +121,7 @@ std::string resume_command(const po::variables_map& values, const fs::path& fold
   if (const auto threads = given<int64_t>(values, "threads")) {
     command += fmt::format(" --threads {}", *threads);
   }
+  if (values["allow-other-base"].as<bool>()) command += " --allow-other-base";
   return command + " --run-dir " + shell_quoted(folder.string()) + " --resume";
 }
 

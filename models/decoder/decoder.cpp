@@ -162,6 +162,7 @@ const DecoderConfig& Decoder::config() const { return state_->config; }
 at::ScalarType Decoder::dtype() const { return state_->dtype; }
 at::Device Decoder::device() const { return state_->device; }
 const std::vector<ModuleInfo>& Decoder::modules() const { return state_->modules; }
+const BaseIdentity& Decoder::identity() const { return state_->identity; }
 int64_t Decoder::num_parameters() const { return state_->num_parameters; }
 
 int64_t Decoder::weight_bytes() const { return state_->bytes(); }

@@ -18,6 +18,7 @@
 #include "models/families/decoder_config.h"
 #include "models/families/model_config.h"
 #include "models/lora/adapter_rows.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/lora.h"
 #include "models/vocabulary/cross_entropy.h"
 #include "models/vocabulary/vocabulary.h"
@@ -80,6 +81,8 @@ class Decoder {
   // is not tied.
   const std::vector<ModuleInfo>& modules() const;
   int64_t num_parameters() const;
+  // What its adapters say about their base.
+  const BaseIdentity& identity() const;
   // Memory of all frozen weights; of this rank's part where they are sharded.
   int64_t weight_bytes() const;
   // True if weights are sharded: gathered on demand by a background thread, at a new address each

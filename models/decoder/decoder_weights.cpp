@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "models/decoder/base_fingerprint.h"
+#include "models/decoder/read_tensors.h"
 #include "models/errors.h"
 #include "models/families/decoder_modules.h"
 #include "models/quant/byte_tiles.h"
@@ -175,6 +177,7 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
     throw FormatError(checkpoint.path.string() +
                       ": layer normalisation and plain MLPs are not supported yet");
   }
+  require_all_read(checkpoint);
   if (options.quantize == Quantize::keep) {
     if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
   }
@@ -215,6 +218,8 @@ DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOpti
       weights.head.parts = {{.module = begin, .num_columns = first.out_features}};
     }
   }
+  weights.identity = {.path = checkpoint.path.string(),
+                      .fingerprint = base_fingerprint(checkpoint)};
   weights.num_parameters = loader.num_parameters;
   return weights;
 }

@@ -13,6 +13,7 @@
 #include "models/decoder/load_weight.h"
 #include "models/io/checkpoint.h"
 #include "models/lora/adapted_linear.h"
+#include "models/lora/base_identity.h"
 #include "models/weights/weight_source.h"
 
 namespace leash {
@@ -37,6 +38,7 @@ struct BlockWeights {
 
 struct DecoderWeights {
   std::vector<ModuleInfo> modules;
+  BaseIdentity identity;
   int64_t num_parameters = 0;
   std::shared_ptr<const WeightSource> embedding;  // [vocab, hidden]
   int64_t embedding_module = 0;

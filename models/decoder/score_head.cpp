@@ -2,15 +2,15 @@
 
 #include <c10/util/Exception.h>
 
+#include "models/decoder/start_adapter.h"
 #include "models/errors.h"
 #include "models/io/safetensors.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "models/random/random.h"
 
 namespace leash {
 namespace {
-
-constexpr double kInitializerRange = 0.02;  // transformers' default of config.initializer_range
 
 at::Tensor fresh_head(const Decoder& decoder, const Checkpoint& checkpoint, uint64_t seed,
                       int64_t outputs) {
@@ -20,7 +20,7 @@ at::Tensor fresh_head(const Decoder& decoder, const Checkpoint& checkpoint, uint
     if (head.weight.size(0) == outputs) return head.weight;
   }
   return normal_tensor({.seed = seed, .purpose = Purpose::head_init}, {outputs, hidden}, 0.0,
-                       kInitializerRange);
+                       decoder.config().initializer_range);
 }
 
 int64_t score_index(const Adapter& adapter) {
@@ -66,12 +66,14 @@ Adapter start_score_adapter(const LoraConfig& config, const Decoder& decoder,
     return module == score ? fresh_head(decoder, checkpoint, seed, outputs)
                            : decoder.base_value(module, bias);
   };
+  if (config.path) require_same_base(*config.path, decoder.identity());
   Adapter adapter = config.path ? load_adapter(*config.path, modules)
                                 : Adapter::create(config, modules, seed, base_values);
   if (adapter.weight_copy(score) == nullptr) {
     adapter = as_classifier(adapter);
     adapter.set_weight_copy(score, trainable_leaf(fresh_head(decoder, checkpoint, seed, outputs)));
   }
+  if (!config.path) say_if_tied(adapter, decoder);
   adapter = adapter.to(decoder.device());
   if (decoder.dtype() == at::kDouble) adapter = adapter.to(at::kDouble);
   adapter.set_trainable(true);
@@ -93,6 +95,7 @@ std::optional<int64_t> score_outputs(const std::filesystem::path& folder) {
 
 Adapter load_score_adapter(const std::filesystem::path& folder, const Decoder& decoder,
                            int64_t outputs) {
+  require_same_base(folder, decoder.identity());
   Adapter adapter = load_adapter(folder, modules_with_score(decoder, outputs));
   if (adapter.weight_copy(score_index(adapter)) == nullptr) {
     throw FormatError(folder.string() +

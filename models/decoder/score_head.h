@@ -22,8 +22,8 @@ LinearHead score_head(const Adapter& adapter);
 
 // What `lora:` says, trainable: a fresh adapter, or that of lora.path. The head is the path's where
 // it has one; else the checkpoint's (a sequence-classification checkpoint with as many outputs),
-// else drawn from N(0, 0.02²) by the seed, as transformers does. An adapter of a language model
-// gets a head.
+// else drawn from N(0, initializer_range²) by the seed, as transformers does. An adapter of a
+// language model gets a head.
 Adapter start_score_adapter(const LoraConfig& config, const Decoder& decoder,
                             const Checkpoint& checkpoint, uint64_t seed, int64_t outputs = 1);
 

@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
+#include <new>
 #include <regex>
 #include <string_view>
+#include <system_error>
 
 namespace leash {
 namespace {
@@ -28,7 +29,41 @@ std::string first_line(const std::string& text) {
   return advice == line.npos ? line : line.substr(0, advice);
 }
 
+// A thread that could not be made; every other call that says so is tried again.
+bool is_thread_shortage(const std::system_error& error) {
+  return error.code() == std::errc::resource_unavailable_try_again ||
+         error.code() == std::errc::not_enough_memory;
+}
+
+constexpr const char* kNoThread =
+    "the system gives this process no more threads (`ulimit -u`, or its container's limit on "
+    "processes)";
+
 }  // namespace
+
+std::optional<std::string> shortage(const std::exception& error) {
+  if (const auto* torch = dynamic_cast<const c10::Error*>(&error)) {
+    const std::string text = torch->what_without_backtrace();
+    const bool on_host = text.find("DefaultCPUAllocator") != text.npos ||
+                         text.find("can't allocate memory") != text.npos;
+    if (on_host || dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return text;
+    return std::nullopt;
+  }
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return "the host has no memory left";
+  const auto* system = dynamic_cast<const std::system_error*>(&error);
+  if (system == nullptr || !is_thread_shortage(*system)) return std::nullopt;
+  return fmt::format("{}: {}", kNoThread, error.what());
+}
+
+std::string shortage_text(const std::string& shortage) {
+  if (shortage.starts_with(kNoThread)) return shortage + "; lower --threads, or run.threads";
+  const auto asked = asked_for(shortage);
+  return fmt::format(
+      "out of memory{}: a smaller model, --quantize nf4 (in a recipe model.quantize: nf4), or "
+      "shorter and fewer texts at a time need less; `leash plan` says beforehand what a run "
+      "needs\n  LibTorch says: {}",
+      asked ? fmt::format(" ({} were asked for)", *asked) : "", first_line(shortage));
+}
 
 std::string memory_text(int64_t bytes) {
   constexpr std::array<std::string_view, 4> kUnits = {"bytes", "KiB", "MiB", "GiB"};

@@ -80,6 +80,8 @@ void check(const DecoderConfig& config, const std::string& origin) {
   const Checker checker(origin);
   check_sizes(config, checker);
   checker.positive("the norm's epsilon", config.norm_epsilon);
+  checker.require(std::isfinite(config.initializer_range) && config.initializer_range >= 0,
+                  fmt::format("initializer_range is {}", config.initializer_range));
   check_rope(config.rope, config.head_dim, checker);
   for (const int64_t id : config.eos_token_ids) {
     check_token("eos_token_id", id, config.vocab_size, checker);

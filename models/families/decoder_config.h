@@ -47,6 +47,7 @@ struct DecoderConfig {
   bool attention_output_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
+  double initializer_range = 0.02;  // standard deviation of a fresh head's weights
 
   std::optional<int64_t> bos_token_id;
   std::vector<int64_t> eos_token_ids;

@@ -4,15 +4,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
 #include "models/errors.h"
+#include "models/families/token_id.h"
 #include "models/json_fields.h"
+#include "models/printable.h"
 
 namespace leash {
 
 namespace {
+
+constexpr std::array<std::string_view, 6> kLeftOutByLlama = {
+    "rotary_emb.inv_freq",   "rotary_emb.cos_cached", "rotary_emb.sin_cached",
+    "self_attn.masked_bias", "v_head.summary.weight", "v_head.summary.bias"};
 
 constexpr std::array<Family, 3> kFamilies = {{
     {.model_type = "llama",
@@ -24,7 +31,8 @@ constexpr std::array<Family, 3> kFamilies = {{
      .kv_heads = 0,
      .max_positions = 2048,
      .bos_token_id = 1,
-     .eos_token_id = 2},
+     .eos_token_id = 2,
+     .left_out = kLeftOutByLlama},
     {.model_type = "mistral",
      .gguf_architecture = "",  // written as llama
      .gguf_permutes_qk = true,
@@ -34,7 +42,8 @@ constexpr std::array<Family, 3> kFamilies = {{
      .kv_heads = 8,
      .max_positions = 131072,
      .bos_token_id = 1,
-     .eos_token_id = 2},
+     .eos_token_id = 2,
+     .left_out = kLeftOutByLlama},
     {.model_type = "qwen2",
      .gguf_architecture = "qwen2",
      .gguf_permutes_qk = false,
@@ -44,7 +53,8 @@ constexpr std::array<Family, 3> kFamilies = {{
      .kv_heads = 32,
      .max_positions = 32768,
      .bos_token_id = std::nullopt,
-     .eos_token_id = std::nullopt},
+     .eos_token_id = std::nullopt,
+     .left_out = kLeftOutByLlama},
 }};
 
 constexpr double kDefaultTheta = 10000.0;
@@ -58,8 +68,8 @@ Activation activation(const JsonFields& config) {
   if (name == "gelu") return Activation::gelu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return Activation::gelu_tanh;
   if (name == "relu") return Activation::relu;
-  config.fail(
-      fmt::format("hidden_act '{}' is not supported (silu, gelu, gelu_pytorch_tanh, relu)", name));
+  config.fail(fmt::format("hidden_act '{}' is not supported (silu, gelu, gelu_pytorch_tanh, relu)",
+                          printable(name)));
 }
 
 double required_number(const JsonFields& fields, const char* key) {
@@ -89,7 +99,8 @@ void read_scaling(const JsonFields& scaling, const JsonFields& config, RopeConfi
     if (!original) scaling.fail("'original_max_position_embeddings' is missing");
     rope.original_max_positions = *original;
   } else {
-    scaling.fail(fmt::format("type '{}' is not supported (default, linear, llama3)", *type));
+    scaling.fail(
+        fmt::format("type '{}' is not supported (default, linear, llama3)", printable(*type)));
   }
 }
 
@@ -154,9 +165,9 @@ int64_t num_labels(const JsonFields& config) {
   return 0;
 }
 
-// Old files write -1 for "none".
-std::optional<int64_t> unless_negative(std::optional<int64_t> id) {
-  return id && *id < 0 ? std::nullopt : id;
+std::vector<int64_t> without_none(std::vector<int64_t> ids) {
+  std::erase_if(ids, [](int64_t id) { return !unless_none(id); });
+  return ids;
 }
 
 void read_token_ids(const JsonFields& json, const Family& family, DecoderConfig& config) {
@@ -166,13 +177,13 @@ void read_token_ids(const JsonFields& json, const Family& family, DecoderConfig&
   };
   config.bos_token_id = json.integer("bos_token_id");
   if (!config.bos_token_id) config.bos_token_id = assumed("bos_token_id", family.bos_token_id);
-  config.bos_token_id = unless_negative(config.bos_token_id);
+  config.bos_token_id = unless_none(config.bos_token_id);
   if (const auto ids = json.integers("eos_token_id")) {
-    config.eos_token_ids = *ids;
+    config.eos_token_ids = without_none(*ids);
   } else if (const auto id = assumed("eos_token_id", family.eos_token_id)) {
     config.eos_token_ids = {*id};
   }
-  config.pad_token_id = unless_negative(json.integer("pad_token_id"));
+  config.pad_token_id = unless_none(json.integer("pad_token_id"));
 }
 
 void read_sizes(const JsonFields& json, const Family& family, DecoderConfig& config) {
@@ -197,8 +208,8 @@ const Family& find_family(std::string_view wanted, const std::string& origin, co
     if (family.*name == wanted) return family;
     known += (known.empty() ? "" : ", ") + std::string(family.*name);
   }
-  throw FormatError(
-      fmt::format("{}: {} '{}' is not supported, known are: {}", origin, what, wanted, known));
+  throw FormatError(fmt::format("{}: {} '{}' is not supported, known are: {}", origin, what,
+                                printable(wanted), known));
 }
 
 }  // namespace
@@ -211,6 +222,11 @@ const Family& family_of_model_type(std::string_view model_type, const std::strin
 
 const Family& family_of_gguf(std::string_view architecture, const std::string& origin) {
   return find_family<&Family::gguf_architecture>(architecture, origin, "general.architecture");
+}
+
+std::span<const std::string_view> left_out_by(std::string_view model_type) {
+  const auto found = std::ranges::find(kFamilies, model_type, &Family::model_type);
+  return found == kFamilies.end() ? std::span<const std::string_view>() : found->left_out;
 }
 
 DecoderConfig config_from_json(const nlohmann::json& config, const std::string& origin) {
@@ -232,6 +248,7 @@ DecoderConfig config_from_json(const nlohmann::json& config, const std::string& 
     result.attention_output_bias = result.qkv_bias;
     result.mlp_bias = json.boolean("mlp_bias").value_or(false);
   }
+  result.initializer_range = json.number("initializer_range").value_or(result.initializer_range);
   result.tie_word_embeddings = json.boolean("tie_word_embeddings").value_or(false);
   read_token_ids(json, family, result);
   result.num_labels = num_labels(json);
@@ -243,11 +260,12 @@ DecoderConfig config_from_json(const nlohmann::json& config, const std::string& 
 void apply_generation_config(const nlohmann::json& generation, const std::string& origin,
                              DecoderConfig& config) {
   const JsonFields json(generation, origin);
-  if (auto ids = json.integers("eos_token_id")) config.eos_token_ids = std::move(*ids);
-  if (!config.bos_token_id) config.bos_token_id = unless_negative(json.integer("bos_token_id"));
+  if (auto ids = json.integers("eos_token_id"))
+    config.eos_token_ids = without_none(std::move(*ids));
+  if (!config.bos_token_id) config.bos_token_id = unless_none(json.integer("bos_token_id"));
   // A sequence classifier reads its score by config.json's padding alone.
   if (!config.pad_token_id && config.num_labels == 0)
-    config.pad_token_id = unless_negative(json.integer("pad_token_id"));
+    config.pad_token_id = unless_none(json.integer("pad_token_id"));
   check(config, origin);
 }
 

@@ -28,12 +28,17 @@ struct Family {
   int64_t max_positions;
   std::optional<int64_t> bos_token_id;
   std::optional<int64_t> eos_token_id;
+  // Ends of names of tensors that change no number, so that the decoder leaves them out: buffers
+  // that are computed anew, and a value head that somebody trained beside the model.
+  std::span<const std::string_view> left_out;
 };
 
 std::span<const Family> families();
 // FormatError, listing what is known, when there is no such row.
 const Family& family_of_model_type(std::string_view model_type, const std::string& origin);
 const Family& family_of_gguf(std::string_view architecture, const std::string& origin);
+// Family::left_out; empty for a model_type without a row.
+std::span<const std::string_view> left_out_by(std::string_view model_type);
 
 // `origin` names the file in messages. FormatError when something is missing or wrong, or when a
 // field that changes the computation has a value that is not supported.

@@ -12,6 +12,7 @@
 #include "models/io/byte_reader.h"
 #include "models/io/gguf_header.h"
 #include "models/io/mapped_file.h"
+#include "models/printable.h"
 
 namespace leash {
 
@@ -32,12 +33,14 @@ struct GgufFile::State {
   [[noreturn]] void wrong_type(std::string_view key, const GgufValue& value,
                                const char* wanted) const {
     const bool is_array = value.type == GgufType::array;
-    fail(fmt::format("metadata '{}' is {}{}, {} is needed", key, is_array ? "an array of " : "",
+    fail(fmt::format("metadata '{}' is {}{}, {} is needed", printable(key),
+                     is_array ? "an array of " : "",
                      gguf_type_name(is_array ? value.element : value.type), wanted));
   }
   const GgufTensor& tensor(std::string_view name) const {
     const auto found = header.tensors.find(name);
-    if (found == header.tensors.end()) fail(fmt::format("there is no tensor '{}'", name));
+    if (found == header.tensors.end())
+      fail(fmt::format("there is no tensor '{}'", printable(name)));
     return found->second;
   }
 };
@@ -207,13 +210,14 @@ std::optional<int64_t> GgufFile::array_size(std::string_view key) const {
 }
 
 GgufFile::RawTensor GgufFile::raw(std::string_view name) const {
+  state_->file->require_whole();
   const GgufTensor& tensor = state_->tensor(name);
   const auto format = block_format(tensor.type);
   if (!format) {
     state_->fail(
         fmt::format("tensor '{}' has the ggml type {}, which is not supported; convert the file "
                     "to F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or Q6_K",
-                    name, tensor.type));
+                    printable(name), tensor.type));
   }
   return {format->type, tensor.shape, tensor.bytes};
 }

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "models/families/token_id.h"
 #include "models/io/gguf_rope.h"
+#include "models/printable.h"
 
 namespace leash {
 
@@ -69,7 +71,8 @@ void refuse_unknown(const GgufFile& file, std::string_view architecture) {
       neutral = neutral || (known == name && file.float_value(key) == value);
     }
     if (!neutral) {
-      fail(file, fmt::format("metadata '{}' may change the computation and is not supported", key));
+      fail(file, fmt::format("metadata '{}' may change the computation and is not supported",
+                             printable(key)));
     }
   }
 }
@@ -130,10 +133,8 @@ void read_sizes(const GgufFile& file, const Metadata& metadata, DecoderConfig& c
   }
 }
 
-// Ids of "none" are written as the largest uint32 or as -1.
 std::optional<int64_t> token_id(const GgufFile& file, const char* key) {
-  const auto id = file.int_value(std::string("tokenizer.ggml.") + key);
-  return id && (*id == 0xffffffff || *id == -1) ? std::nullopt : id;
+  return unless_none(file.int_value(std::string("tokenizer.ggml.") + key));
 }
 
 void read_token_ids(const GgufFile& file, DecoderConfig& config) {
@@ -160,7 +161,8 @@ const Family& family_of(const GgufFile& file) {
   const auto architecture = file.string_value("general.architecture");
   if (!architecture) fail(file, "metadata 'general.architecture' is missing");
   const auto type = file.string_value("general.type").value_or("model");
-  if (type != "model") fail(file, fmt::format("holds a GGUF of type '{}', no model", type));
+  if (type != "model")
+    fail(file, fmt::format("holds a GGUF of type '{}', no model", printable(type)));
   const auto parts = file.int_value("split.count").value_or(0);
   if (parts > 1) {
     fail(file, fmt::format("is one of {} parts: merge them with llama.cpp's gguf-split", parts));

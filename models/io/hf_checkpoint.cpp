@@ -1,12 +1,16 @@
 // config.json, generation_config.json and safetensors of one folder.
 #include "models/io/hf_checkpoint.h"
 
+#include <ATen/ops/equal.h>
+#include <fmt/format.h>
+
 #include <system_error>
 
 #include "models/errors.h"
 #include "models/families/families.h"
 #include "models/io/json_file.h"
 #include "models/io/safetensors.h"
+#include "models/notices.h"
 
 namespace leash {
 
@@ -35,6 +39,21 @@ std::shared_ptr<const TensorSource> open_weights(const std::filesystem::path& fo
   throw FormatError(message);
 }
 
+// A file may have a head of its own although the configuration ties it to the embedding: what was
+// trained is in the file. A head that repeats the embedding stays tied.
+void untie_if_different(Checkpoint& checkpoint) {
+  const char* const head = "lm_head.weight";
+  const char* const embedding = "model.embed_tokens.weight";
+  const TensorSource& tensors = *checkpoint.tensors;
+  if (!checkpoint.config.tie_word_embeddings || !tensors.contains(head)) return;
+  if (!tensors.contains(embedding)) return;  // loading it says what is missing
+  if (at::equal(tensors.read(head, at::kFloat), tensors.read(embedding, at::kFloat))) return;
+  checkpoint.config.tie_word_embeddings = false;
+  notice_once(fmt::format(
+      "{}: tie_word_embeddings is true, but lm_head.weight is not the embedding: it is used",
+      checkpoint.path.string()));
+}
+
 }  // namespace
 
 Checkpoint open_hf_checkpoint(const std::filesystem::path& folder) {
@@ -50,6 +69,7 @@ Checkpoint open_hf_checkpoint(const std::filesystem::path& folder) {
     apply_generation_config(read_json_file(generation), generation.string(), checkpoint.config);
   }
   checkpoint.tensors = open_weights(folder);
+  untie_if_different(checkpoint);
   return checkpoint;
 }
 

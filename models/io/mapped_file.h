@@ -22,11 +22,14 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::filesystem::path& path() const { return path_; }
+  // FormatError when the file has lost its end since: what lies behind would read as zeros or end
+  // the process (models/io/mapping_faults.h).
+  void require_whole() const;
 
  private:
-  MappedFile(std::filesystem::path path, std::span<const std::byte> bytes)
-      : path_(std::move(path)), bytes_(bytes) {}
+  MappedFile(std::filesystem::path path, int descriptor, std::span<const std::byte> bytes);
   std::filesystem::path path_;
+  int descriptor_;
   std::span<const std::byte> bytes_;
 };
 

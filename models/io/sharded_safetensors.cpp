@@ -26,10 +26,11 @@ class ShardedSafetensors : public TensorSource {
       if (!shard) shard = open_safetensors(index_.parent_path() / shard_name);
       if (!shard->contains(name)) {
         throw FormatError(fmt::format("{}: tensor '{}' is not in {}, where the index places it",
-                                      origin(), brief(name), shard_name));
+                                      origin(), brief(name), brief(shard_name)));
       }
       shard_of_.emplace(name, shard);
     }
+    for (const auto& [file, shard] : opened) require_listed(*shard);
   }
 
   std::vector<std::string> names() const override {
@@ -49,6 +50,15 @@ class ShardedSafetensors : public TensorSource {
   std::string origin() const override { return index_.string(); }
 
  private:
+  // What a shard holds beyond the index would be left out without a word.
+  void require_listed(const TensorSource& shard) const {
+    for (const std::string& name : shard.names()) {
+      if (contains(name)) continue;
+      throw FormatError(fmt::format("{}: holds tensor '{}', which {} does not list", shard.origin(),
+                                    brief(name), origin()));
+    }
+  }
+
   // A shard lies beside the index: an index must not lead a reader out of its folder.
   std::string checked_file_name(const std::string& tensor, const nlohmann::json& file) const {
     const std::string name = file.is_string() ? file.get<std::string>() : "";
@@ -63,7 +73,7 @@ class ShardedSafetensors : public TensorSource {
   const TensorSource& shard(std::string_view name) const {
     const auto found = shard_of_.find(name);
     if (found == shard_of_.end()) {
-      throw FormatError(fmt::format("{}: there is no tensor '{}'", origin(), name));
+      throw FormatError(fmt::format("{}: there is no tensor '{}'", origin(), brief(name)));
     }
     return *found->second;
   }

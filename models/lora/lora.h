@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +16,7 @@
 
 #include "models/families/module_info.h"
 #include "models/fields.h"
+#include "models/ordered_map.h"
 
 namespace leash {
 
@@ -54,8 +54,8 @@ struct LoraConfig {
   std::vector<std::string> modules_to_save = {};
   std::vector<std::string> trainable = {};  // leash's own; resolved into modules_to_save
   std::vector<int64_t> layers_to_transform = {};
-  std::map<std::string, int64_t> rank_pattern = {};
-  std::map<std::string, double> alpha_pattern = {};
+  OrderedMap<int64_t> rank_pattern = {};  // the first key that fits a module decides, as in PEFT
+  OrderedMap<double> alpha_pattern = {};
   LoraInit init_lora_weights = LoraInit::kaiming;
 
   bool operator==(const LoraConfig&) const = default;
@@ -84,8 +84,10 @@ void visit_fields(Config& c, Visitor&& visit) {
         "`model.layers.2[89].mlp.*`, `model.norm`) that train whole, in copies that belong to the "
         "adapter; with target_modules: [] they train alone");
   visit("layers_to_transform", c.layers_to_transform, "only these layers (empty: all)");
-  visit("rank_pattern", c.rank_pattern, "rank by module name or regular expression");
-  visit("alpha_pattern", c.alpha_pattern, "alpha by module name or regular expression");
+  visit("rank_pattern", c.rank_pattern,
+        "rank by module name or regular expression; of several that fit, the first one written");
+  visit("alpha_pattern", c.alpha_pattern,
+        "alpha by module name or regular expression; of several that fit, the first one written");
   visit("init_lora_weights", c.init_lora_weights, "true (Kaiming uniform A, zero B) or gaussian");
 }
 

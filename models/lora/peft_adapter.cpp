@@ -10,12 +10,15 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/safetensors.h"
+#include "models/printable.h"
 
 namespace leash {
 namespace {
 
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
+constexpr const char* kPrefix = "base_model.model.";
+constexpr size_t kMaxName = 200;
 
 std::shared_ptr<const TensorSource> open_tensors(const std::filesystem::path& folder) {
   const auto file = folder / kTensorFile;
@@ -39,16 +42,17 @@ class TensorTaker {
   at::Tensor take(const std::string& name, const std::vector<int64_t>& shape) {
     if (!source_.contains(name)) {
       throw FormatError(fmt::format(
-          "{}: tensor {} is missing; the file is not complete, or the adapter belongs to another "
+          "{}: tensor {} is missing; {}the file is not complete, or the adapter belongs to another "
           "model",
-          source_.origin(), name));
+          source_.origin(), printable(name, kMaxName), foreign_name()));
     }
     const std::vector<int64_t> actual = source_.shape(name);
     if (actual != shape) {
       throw FormatError(fmt::format(
           "{}: tensor {} has shape [{}] where [{}] is needed; the adapter belongs to another "
           "model, or to another {}",
-          source_.origin(), name, fmt::join(actual, ", "), fmt::join(shape, ", "), kConfigFile));
+          source_.origin(), printable(name, kMaxName), fmt::join(actual, ", "),
+          fmt::join(shape, ", "), kConfigFile));
     }
     taken_.insert(name);
     return trainable_leaf(source_.read(name, at::kFloat));
@@ -60,11 +64,21 @@ class TensorTaker {
       if (taken_.contains(name)) continue;
       throw FormatError(fmt::format(
           "{}: tensor {} has no place: this model has no such module, or {} does not address it",
-          source_.origin(), name, kConfigFile));
+          source_.origin(), printable(name, kMaxName), kConfigFile));
     }
   }
 
  private:
+  // What the file holds instead, where its names are not PEFT's.
+  std::string foreign_name() const {
+    for (const std::string& name : source_.names()) {
+      if (name.starts_with(kPrefix)) continue;
+      return fmt::format("it holds {} instead, and PEFT's names begin with {}: ",
+                         printable(name, kMaxName), kPrefix);
+    }
+    return "";
+  }
+
   const TensorSource& source_;
   std::set<std::string> taken_;
 };
@@ -93,7 +107,7 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
   TensorTaker tensors(*source);
   Adapter adapter(config, modules);
   const auto info = [&](int64_t module) { return modules[static_cast<size_t>(module)]; };
-  const auto prefix = [&](int64_t module) { return "base_model.model." + info(module).path; };
+  const auto prefix = [&](int64_t module) { return kPrefix + info(module).path; };
   for (const LoraTarget& target : matches.targets) {
     const int64_t i = target.module;
     LoraWeights weights;
@@ -118,11 +132,12 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
 }
 
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter,
-                  const std::string& base_model, const std::map<std::string, std::string>& notes) {
+                  const std::string& base_model,
+                  const std::map<std::string, std::string>& metadata) {
   std::filesystem::create_directories(folder);
-  std::map<std::string, std::string> metadata = notes;
-  metadata["format"] = "pt";
-  write_safetensors(folder / kTensorFile, adapter.named_tensors(), metadata);
+  std::map<std::string, std::string> all = metadata;
+  all.emplace("format", "pt");
+  write_safetensors(folder / kTensorFile, adapter.named_tensors(), all);
   const std::string text = adapter_config_text(adapter, base_model);
   AtomicFile config(folder / kConfigFile);
   config.write(text.data(), text.size());

@@ -25,11 +25,12 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
 LoraConfig read_adapter_config(const std::filesystem::path& folder);
 LoraConfig parse_adapter_config(const std::string& text, const std::string& origin);
 
-// Writes the folder (created when missing). `base_model` becomes base_model_name_or_path; `notes`
-// stand in the metadata of adapter_model.safetensors, which PEFT passes over.
+// Writes the folder (created when missing). `base_model` becomes base_model_name_or_path,
+// `metadata` (base_metadata in models/lora/base_identity.h, how a reward adapter's texts end)
+// stands beside the format in the safetensors' __metadata__, which PEFT passes over.
 void save_adapter(const std::filesystem::path& folder, const Adapter& adapter,
                   const std::string& base_model,
-                  const std::map<std::string, std::string>& notes = {});
+                  const std::map<std::string, std::string>& metadata = {});
 // The text of adapter_config.json, byte for byte as PEFT would write it.
 std::string adapter_config_text(const Adapter& adapter, const std::string& base_model);
 

@@ -10,7 +10,9 @@
 
 #include "models/errors.h"
 #include "models/io/json_file.h"
+#include "models/io/mapped_file.h"
 #include "models/lora/peft_adapter.h"
+#include "models/printable.h"
 
 namespace leash {
 namespace {
@@ -30,6 +32,8 @@ constexpr std::array<std::string_view, 14> kKnownKeys = {
     "rank_pattern",  "modules_to_save",  "layers_to_transform",
     "alpha_pattern", "init_lora_weights"};
 
+constexpr size_t kMaxPatterns = 10'000;  // each is tried on every module
+
 bool is_default(const json& value) {
   if (value.is_boolean()) return !value.get<bool>();
   if (value.is_string()) return value.get_ref<const std::string&>().empty();
@@ -39,7 +43,9 @@ bool is_default(const json& value) {
 // One adapter_config.json, asked key by key. Missing and null mean the default.
 class ConfigReader {
  public:
-  ConfigReader(json root, std::string origin) : origin_(std::move(origin)), root_(std::move(root)) {
+  // `text` outlives the reader.
+  ConfigReader(std::string_view text, std::string origin)
+      : text_(text), origin_(std::move(origin)), root_(parse_json(text, origin_)) {
     if (!root_.is_object()) fail("it is not a JSON object");
   }
 
@@ -56,7 +62,7 @@ class ConfigReader {
       fail(
           fmt::format("{} = {} is not supported (it would change what the adapter computes); "
                       "merge the adapter with PEFT and load the merged model instead",
-                      key, shortened(value)));
+                      printable(key), shortened(value)));
     }
   }
 
@@ -95,13 +101,14 @@ class ConfigReader {
     out.clear();
     for (const json& entry : *value) out.push_back(integer(key, entry));
   }
-  void read(const char* key, std::map<std::string, int64_t>& out) const {
+  // In the order of the file, which decides where several keys fit a module.
+  void read(const char* key, OrderedMap<int64_t>& out) const {
     const json entries = object(key);
-    for (const auto& [name, value] : entries.items()) out[name] = integer(key, value);
+    for (const std::string& name : order(key)) out.add(name, integer(key, entries.at(name)));
   }
-  void read(const char* key, std::map<std::string, double>& out) const {
+  void read(const char* key, OrderedMap<double>& out) const {
     const json entries = object(key);
-    for (const auto& [name, value] : entries.items()) out[name] = number(key, value);
+    for (const std::string& name : order(key)) out.add(name, number(key, entries.at(name)));
   }
   template <NamedEnum E>
   void read(const char* key, E& out) const {
@@ -135,8 +142,7 @@ class ConfigReader {
 
  private:
   static std::string shortened(const json& value) {
-    const std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);
-    return text.size() <= 80 ? text : text.substr(0, 77) + "...";
+    return printable(value.dump(-1, ' ', true, json::error_handler_t::replace));
   }
   [[noreturn]] void wrong(const char* key, const json& value, const char* wanted) const {
     fail(fmt::format("{} = {} should be {}", key, shortened(value), wanted));
@@ -166,9 +172,14 @@ class ConfigReader {
     const json* value = get(key);
     if (value == nullptr) return json::object();
     if (!value->is_object()) wrong(key, *value, "a map");
+    if (value->size() > kMaxPatterns) {
+      fail(fmt::format("{} has {} entries, more than {}", key, value->size(), kMaxPatterns));
+    }
     return *value;
   }
+  std::vector<std::string> order(const char* key) const { return keys_in_order(text_, key); }
 
+  std::string_view text_;
   std::string origin_;
   json root_;
 };
@@ -179,7 +190,7 @@ void check_ranges(const LoraConfig& config, const ConfigReader& reader) {
     reader.fail(fmt::format("lora_dropout = {} is not in [0, 1)", config.lora_dropout));
   }
   for (const auto& [key, r] : config.rank_pattern) {
-    if (r < 1) reader.fail(fmt::format("rank_pattern: `{}` has rank {}", key, r));
+    if (r < 1) reader.fail(fmt::format("rank_pattern: `{}` has rank {}", printable(key), r));
   }
 }
 
@@ -187,7 +198,8 @@ LoraConfig read_config(const ConfigReader& reader) {
   const json* type = reader.get("peft_type");
   if (type == nullptr) reader.fail("peft_type is missing; this is no adapter of PEFT's");
   if (*type != "LORA") {
-    reader.fail(fmt::format("peft_type = {} is not supported; only LORA is", type->dump()));
+    reader.fail(
+        fmt::format("peft_type = {} is not supported; only LORA is", printable(type->dump())));
   }
   if (reader.get("target_modules") == nullptr) reader.fail("target_modules is missing");
   reader.refuse_unsupported();
@@ -223,11 +235,14 @@ LoraConfig read_adapter_config(const std::filesystem::path& folder) {
                     "adapter_model.safetensors, as PEFT's save_pretrained writes it",
                     file.string()));
   }
-  return read_config(ConfigReader(read_json_file(file), file.string()));
+  const auto mapped = MappedFile::open(file);
+  const auto bytes = mapped->bytes();
+  return read_config(
+      ConfigReader({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file.string()));
 }
 
 LoraConfig parse_adapter_config(const std::string& text, const std::string& origin) {
-  return read_config(ConfigReader(parse_json(text, origin), origin));
+  return read_config(ConfigReader(text, origin));
 }
 
 }  // namespace leash

@@ -1,15 +1,19 @@
 // Writing adapter_config.json as PEFT 0.21 does.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "models/lora/peft_adapter.h"
 
 namespace leash {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
+// Sorted by key, as PEFT writes it.
+using Root = std::map<std::string, json>;
 
 // The version whose file format this is.
 constexpr const char* kPeftVersion = "0.21.2";
@@ -57,15 +61,20 @@ json target_modules(const Adapter& adapter) {
   return ambiguous ? json(paths) : json(names);
 }
 
-json alpha_patterns(const LoraConfig& config) {
-  json patterns = json::object();
-  for (const auto& [key, alpha] : config.alpha_pattern) patterns[key] = whole_if_possible(alpha);
-  return patterns;
+// In their own order: it decides where several keys fit a module. (PEFT sorts these as well when it
+// saves, and then reads them in another order than it trained with.)
+template <class Patterns>
+json in_order(const Patterns& patterns) {
+  json entries = json::object();
+  for (const auto& [key, value] : patterns) {
+    entries[key] = whole_if_possible(static_cast<double>(value));
+  }
+  return entries;
 }
 
 // What this project has no setting for, at PEFT's defaults.
-json defaults() {
-  json root = {{"fan_in_fan_out", false},
+Root defaults() {
+  Root root = {{"fan_in_fan_out", false},
                {"inference_mode", true},
                {"loftq_config", json::object()},
                {"megatron_core", "megatron.core"},
@@ -89,8 +98,8 @@ json defaults() {
 
 std::string adapter_config_text(const Adapter& adapter, const std::string& base_model) {
   const LoraConfig& config = adapter.config();
-  json root = defaults();
-  root["alpha_pattern"] = alpha_patterns(config);
+  Root root = defaults();
+  root["alpha_pattern"] = in_order(config.alpha_pattern);
   root["base_model_name_or_path"] = base_model.empty() ? json() : json(base_model);
   root["bias"] = enum_name(config.bias);
   root["exclude_modules"] = to_json(config.exclude_modules);
@@ -101,12 +110,13 @@ std::string adapter_config_text(const Adapter& adapter, const std::string& base_
   root["lora_dropout"] = config.lora_dropout;
   root["modules_to_save"] = null_if_empty(effective_modules_to_save(config));
   root["r"] = config.r;
-  root["rank_pattern"] = json(config.rank_pattern);
+  root["rank_pattern"] = in_order(config.rank_pattern);
   root["target_modules"] = target_modules(adapter);
   root["task_type"] = enum_name(config.task_type);
   root["use_rslora"] = config.use_rslora;
-  // nlohmann's objects are sorted by key, as PEFT's output is.
-  return root.dump(2, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+  json object = json::object();
+  for (auto& [key, value] : root) object[key] = std::move(value);
+  return object.dump(2, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
 }
 
 }  // namespace leash

@@ -11,6 +11,7 @@
 
 #include "models/decoder/decoder_weights.h"
 #include "models/decoder/load_weight.h"
+#include "models/decoder/read_tensors.h"
 #include "models/errors.h"
 #include "models/families/decoder_modules.h"
 #include "models/families/families.h"
@@ -175,6 +176,7 @@ ModelFacts facts_of(const Checkpoint& checkpoint) {
     expect_tensor(model, module.path + ".weight", weight_shape(module));
     if (module.has_bias) expect_tensor(model, module.path + ".bias", bias_shape(module));
   }
+  require_all_read(checkpoint);
   return model;
 }
 

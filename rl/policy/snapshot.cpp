@@ -6,6 +6,7 @@
 #include "models/io/atomic_file.h"
 #include "models/io/json_file.h"
 #include "models/io/safetensors.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "rl/run/snapshot_parts.h"
 
@@ -39,7 +40,8 @@ NamedTensors critic_tensors(const Critic& critic) {
 
 void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
                            const PolicyRoles& roles, const PolicyOptimizers& optimizers) {
-  save_adapter(folder, roles.policy, roles.checkpoint.path.string());
+  save_adapter(folder, roles.policy, roles.checkpoint.path.string(),
+               base_metadata(roles.decoder->identity()));
   if (roles.critic) {
     write_safetensors(folder / "critic.safetensors", critic_tensors(*roles.critic));
   }

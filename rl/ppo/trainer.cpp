@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "models/errors.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/optim/finite.h"
@@ -272,7 +273,8 @@ void PpoTrainer::export_adapter() {
   if (best != state_.step) {
     policy = load_adapter(snapshot_of(folder_.path(), best).path, roles_.decoder->modules());
   }
-  save_adapter(folder_.path() / "adapter", policy, roles_.checkpoint.path.string());
+  save_adapter(folder_.path() / "adapter", policy, roles_.checkpoint.path.string(),
+               base_metadata(roles_.decoder->identity()));
 }
 
 std::string PpoTrainer::compare_with_start() const {

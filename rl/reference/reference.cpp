@@ -1,6 +1,7 @@
 #include "rl/reference/reference.h"
 
 #include "models/io/fingerprint.h"
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 
 namespace leash {
@@ -16,6 +17,7 @@ Reference load_reference(const ReferenceConfig& config, const ReferencePolicy& p
     case ReferenceKind::adapter_off:
       break;
     case ReferenceKind::adapter: {
+      if (config.path) require_same_base(config.path->name, policy.model.decoder.identity());
       Reference reference{.decoder = bases.on(device), .adapter = {}};
       const Adapter adapter = config.path
                                   ? load_adapter(config.path->name, policy.model.decoder.modules())

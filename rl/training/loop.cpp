@@ -242,7 +242,8 @@ void TrainingLoop::export_adapter(const TrainingTask& task) {
     adapter =
         load_adapter(snapshot_of(folder_.path(), exported_step()).path, model_.adapter.modules());
   }
-  save_adapter(folder_.path() / "adapter", adapter, model_.checkpoint.path.string(), model_.notes);
+  save_adapter(folder_.path() / "adapter", adapter, model_.checkpoint.path.string(),
+               model_.metadata());
   if (task.write_beside) task.write_beside(folder_.path() / "adapter");
 }
 

@@ -7,9 +7,17 @@
 #include <utility>
 
 #include "models/errors.h"
+#include "models/lora/base_identity.h"
+#include "models/lora/base_identity.h"
 #include "rl/optim/finite.h"
 
 namespace leash {
+
+std::map<std::string, std::string> TrainedModel::metadata() const {
+  std::map<std::string, std::string> all = base_metadata(decoder->identity());
+  all.insert(notes.begin(), notes.end());
+  return all;
+}
 
 Optimizer make_optimizer(const TrainingConfig& config, const Adapter& adapter) {
   return Optimizer(adapter.parameters(), {.kind = config.optim,

@@ -33,6 +33,8 @@ struct TrainedModel {
   std::map<std::string, std::string> notes{};  // in the adapter's file, see save_adapter
 
   AdaptedDecoder adapted() const { return {*decoder, adapter}; }
+  // Of the adapter's file: whose base it was trained on, and `notes`.
+  std::map<std::string, std::string> metadata() const;
 };
 
 Optimizer make_optimizer(const TrainingConfig& config, const Adapter& adapter);

@@ -29,7 +29,7 @@ bool stopped_early(const TrainingConfig& config, const TrainingState& state) {
 
 void write_training_snapshot(const std::filesystem::path& folder, const TrainingState& state,
                              const TrainedModel& model, const Optimizer& optimizer) {
-  save_adapter(folder, model.adapter, model.checkpoint.path.string(), model.notes);
+  save_adapter(folder, model.adapter, model.checkpoint.path.string(), model.metadata());
   write_safetensors(folder / "optimizer.safetensors", optimizer.state());
   nlohmann::ordered_json json = {
       {"step", state.step},

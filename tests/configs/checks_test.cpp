@@ -162,8 +162,7 @@ TEST(Checks, ScheduleSettingsThatNobodyReads) {
        "by more than a fifth"},
       {"ppo: {kl_coef: 0, kl_target: 6}",
        "r.yaml:4: ppo.kl_target: kl_coef: 0 stays 0 whatever it is multiplied with; begin above 0"},
-      {"lora: {task_type: SEQ_CLS}",
-       "r.yaml:4: lora.task_type: task: ppo trains CAUSAL_LM adapters"},
+
   });
 }
 
@@ -319,6 +318,13 @@ TEST(Checks, PassesAreLargerOnADevice) {
     EXPECT_EQ(passes(section, data + there), 4096) << section;
     EXPECT_EQ(passes(section, data + there + section + ": {micro_batch_tokens: 77}\n"), 77);
   }
+}
+
+TEST(Checks, APolicyIsALanguageModel) {
+  expect({{"lora: {task_type: SEQ_CLS}",
+           "r.yaml:4: lora.task_type: task: ppo trains CAUSAL_LM adapters; a score head belongs to "
+           "task: reward or classification"},
+          {"lora: {task_type: CAUSAL_LM}", ""}});
 }
 
 }  // namespace

@@ -147,5 +147,16 @@ TEST(Paths, ARecipeNamedWithoutAFolderBelongsToTheWorkingFolder) {
   EXPECT_THAT(resolved, ::testing::HasSubstr("train: " + (scratch / "prompts.jsonl").string()));
 }
 
+// The first pattern that fits decides, so the order is kept, in what is written back as well.
+TEST(Overrides, PatternsKeepTheirOrder) {
+  const Experiment experiment =
+      parse_experiment(kLeast, "r.yaml", "/r", {"lora.rank_pattern={q_proj: 4, '.*': 2, a: 1}"})
+          .experiment;
+  const auto& patterns = std::get<PpoSetup>(experiment.setup).lora.rank_pattern;
+  EXPECT_EQ(patterns, (OrderedMap<int64_t>{{"q_proj", 4}, {".*", 2}, {"a", 1}}));
+  const Experiment again = parse_experiment(resolved_yaml(experiment), "r.yaml", "/r").experiment;
+  EXPECT_EQ(std::get<PpoSetup>(again.setup).lora.rank_pattern, patterns);
+}
+
 }  // namespace
 }  // namespace leash::testing

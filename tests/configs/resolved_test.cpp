@@ -51,7 +51,6 @@ lora:
   target_modules: "q_proj|k:proj"
   exclude_modules: [a, "b: c"]
   bias: lora_only
-  task_type: SEQ_CLS
   use_rslora: true
   modules_to_save: ["null"]
   trainable: ["a: b"]
@@ -96,12 +95,13 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
   }
   // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
   // have what the other kind lacks, `save_steps` is for that strategy alone, groups are not for
-  // sharded weights, and the only device that is everywhere is the CPU.
-  EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  - kind: function",
-                                     "    path: null", "    quantize: none", "    words: []",
-                                     "    command: null", "  policy: cpu", "  scoring_group: 0",
-                                     "  save_strategy: steps"));
-  EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {\"\": 5e-324, y: 1e-05}"));
+  // sharded weights, ppo trains one type of
+  // adapter, and the only device that is everywhere is the CPU.
+  EXPECT_THAT(unchanged, ElementsAre("  quantize: none", "  path: null", "  task_type: CAUSAL_LM",
+                                     "  - kind: function", "    path: null", "    quantize: none",
+                                     "    words: []", "    command: null", "  policy: cpu",
+                                     "  scoring_group: 0", "  save_strategy: steps"));
+  EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {y: 1e-05, \"\": 5e-324}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }
 

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "tests/rl/byte_tokenizer.h"
 #include "tests/support/files.h"
@@ -63,7 +64,8 @@ void write_tiny_folder(const std::filesystem::path& folder, const TinyOptions& o
 void write_tiny_adapter(const std::filesystem::path& folder, const std::filesystem::path& model,
                         uint64_t seed, double scale) {
   const auto decoder = Decoder::load(open_checkpoint(model), at::kFloat);
-  save_adapter(folder, tiny_adapter(*decoder, seed, scale), model.string());
+  save_adapter(folder, tiny_adapter(*decoder, seed, scale), model.string(),
+               base_metadata(decoder->identity()));
 }
 
 }  // namespace leash::testing

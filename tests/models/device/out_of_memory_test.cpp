@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <new>
+#include <system_error>
+
 namespace leash {
 namespace {
 
@@ -51,6 +55,38 @@ TEST(OutOfMemory, OtherErrorsPass) {
   EXPECT_THROW(explaining_memory("adding", nothing, none,
                                  []() -> int { throw std::invalid_argument("other"); }),
                std::invalid_argument);
+}
+
+// The host says it in three ways.
+TEST(OutOfMemory, OfTheHostIsExplainedToo) {
+  const auto nothing = [] { return std::vector<MemoryUse>{}; };
+  const auto lower = [] { return std::vector<std::string>{"micro_batch_tokens (512)"}; };
+  const auto explained = [&](const auto& fail) -> std::string {
+    try {
+      explaining_memory("updating", nothing, lower, [&] {
+        fail();
+        return 0;
+      });
+    } catch (const OutOfMemory& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(explained([] {
+                TORCH_CHECK(false,
+                            "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: "
+                            "can't allocate memory: you tried to allocate 4096 bytes. Error code "
+                            "12 (Cannot allocate memory)");
+              }),
+              HasSubstr("while updating: 4096 bytes were asked for\n  lower micro_batch_tokens"));
+  EXPECT_THAT(explained([] { throw std::bad_alloc(); }), HasSubstr("the host has no memory left"));
+  EXPECT_THAT(explained([] { throw std::system_error(EAGAIN, std::generic_category(), "thread"); }),
+              HasSubstr("no more threads"));
+  EXPECT_EQ(shortage(std::system_error(ENOENT, std::generic_category(), "x")), std::nullopt);
+  EXPECT_THAT(shortage_text(*shortage(std::system_error(EAGAIN, std::generic_category(), "x"))),
+              HasSubstr("lower --threads"));
+  EXPECT_THAT(shortage_text("you tried to allocate 64 bytes."),
+              HasSubstr("out of memory (64 bytes were asked for): a smaller model"));
 }
 
 }  // namespace

@@ -193,5 +193,28 @@ TEST(Families, Labels) {
             "");
 }
 
+TEST(Families, MinusOneIsNoToken) {
+  const DecoderConfig config = patched(
+      R"({"eos_token_id": [-1, 7, 4294967295], "pad_token_id": 4294967295, "bos_token_id": -1})");
+  EXPECT_EQ(config.eos_token_ids, std::vector<int64_t>{7});
+  EXPECT_EQ(config.pad_token_id, std::nullopt);
+  EXPECT_EQ(config.bos_token_id, std::nullopt);
+  EXPECT_TRUE(patched(R"({"eos_token_id": -1})").eos_token_ids.empty());
+  EXPECT_NE(error_of(R"({"pad_token_id": -2})"), "");
+}
+
+TEST(Families, InitializerRange) {
+  EXPECT_EQ(patched("{}").initializer_range, 0.02);
+  EXPECT_EQ(patched(R"({"initializer_range": 0.5})").initializer_range, 0.5);
+  EXPECT_NE(error_of(R"({"initializer_range": -1})"), "");
+}
+
+TEST(Families, NamesInMessagesAreEscapedAndShort) {
+  const std::string error =
+      error_of(json{{"model_type", "\x1b[2J" + std::string(100'000, 'x')}}.dump().c_str());
+  EXPECT_THAT(error, HasSubstr("'\\x1b[2Jxxx"));
+  EXPECT_LT(error.size(), 400u);
+}
+
 }  // namespace
 }  // namespace leash::testing

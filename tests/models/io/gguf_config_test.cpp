@@ -8,6 +8,7 @@
 #include <functional>
 #include <numbers>
 
+#include "models/decoder/decoder.h"
 #include "models/io/checkpoint.h"
 #include "models/io/gguf_checkpoint.h"
 #include "models/io/gguf_rope.h"
@@ -202,6 +203,14 @@ TEST_F(GgufConfig, RowsThatAreNoHeads) {
                 HasSubstr("cannot be 4 heads"));
   }
   EXPECT_NE(format_error([&] { checkpoint.tensors->read("none", at::kFloat); }), "");
+}
+
+TEST_F(GgufConfig, NoTensorMayBeLeftOver) {
+  Facts facts;
+  facts.more.tensor("blk.1.attn_norm.weight", {32}, 0, 0);
+  facts.more.data = std::string(128, '\0');
+  EXPECT_THAT(format_error([&] { Decoder::load(open(facts)); }),
+              HasSubstr("nothing here reads: model.layers.1.input_layernorm.weight"));
 }
 
 }  // namespace

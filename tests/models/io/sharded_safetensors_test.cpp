@@ -1,4 +1,5 @@
 // Several safetensors files behind one index: what transformers wrote, and indexes that lie.
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -106,6 +107,15 @@ TEST_F(ShardedHostile, IndexesOfAnotherShape) {
   EXPECT_EQ(error_of(R"({"weight_map": {}})"), "");
   const auto source = open_sharded_safetensors(folder_ / kIndex);
   EXPECT_THAT(format_error([&] { source->read("w", at::kFloat); }), HasSubstr("no tensor 'w'"));
+}
+
+// transformers would read it, and so what it changes would be missing here.
+TEST(ShardedSafetensors, WhatTheIndexDoesNotListIsNamed) {
+  const ScratchFolder folder;
+  write_safetensors(folder / "a.safetensors", {{"one", at::ones({1})}, {"two", at::ones({1})}});
+  write_text(folder / "index.json", R"({"weight_map": {"one": "a.safetensors"}})");
+  EXPECT_THAT(format_error([&] { open_sharded_safetensors(folder / "index.json"); }),
+              ::testing::HasSubstr("a.safetensors: holds tensor 'two', which"));
 }
 
 }  // namespace

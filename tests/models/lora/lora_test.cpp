@@ -266,5 +266,15 @@ TEST(Lora, ParametersArePrintedAsPeftDoes) {
             "trainable params: 1,088 || all params: 2,024 || trainable%: 53.7549");
 }
 
+TEST(Lora, TheFirstPatternThatFitsDecides) {
+  const auto rank = [](const LoraConfig& config) {
+    return match_targets(config, small_model()).at(0).r;
+  };
+  EXPECT_EQ(rank({.target_modules = Names{"q_proj"}, .rank_pattern = {{"q_proj", 2}, {".*", 4}}}),
+            2);
+  EXPECT_EQ(rank({.target_modules = Names{"q_proj"}, .rank_pattern = {{".*", 4}, {"q_proj", 2}}}),
+            4);
+}
+
 }  // namespace
 }  // namespace leash

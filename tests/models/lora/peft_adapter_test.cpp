@@ -398,5 +398,35 @@ TEST_F(PeftFolder, BiasesOfOlderVersionsAreFound) {
   EXPECT_EQ(refusal(modules_), "accepted");
 }
 
+// Names of another tool: the message shows one of them.
+TEST_F(PeftFolder, ForeignNamesAreShown) {
+  for (auto& [name, tensor] : tensors_) name.replace(0, 17, "diffusion_\x1b");
+  write();
+  EXPECT_THAT(refusal(modules_),
+              ::testing::AllOf(HasSubstr("is missing; it holds diffusion_\\x1b"),
+                               HasSubstr("PEFT's names begin with base_model.model.")));
+}
+
+// PEFT takes the first key of the file that fits.
+TEST(PeftConfig, PatternsKeepTheirOrder) {
+  const auto modules = modules_of("causal_lm");
+  const auto rank = [&](const std::string& patterns) {
+    const LoraConfig config = parse_adapter_config(
+        R"({"peft_type":"LORA","r":8,"lora_alpha":8,"target_modules":["q_proj"],"rank_pattern":)" +
+            patterns + R"(,"alpha_pattern":)" + patterns + "}",
+        "file");
+    const LoraTarget target = match_targets(config, modules).at(0);
+    EXPECT_EQ(static_cast<double>(target.r), target.alpha);
+    // Written and read again it says the same.
+    const std::string text = adapter_config_text(zero_adapter(config, modules), "");
+    EXPECT_EQ(parse_adapter_config(text, "again").rank_pattern, config.rank_pattern);
+    EXPECT_EQ(parse_adapter_config(text, "again").alpha_pattern, config.alpha_pattern);
+    return target.r;
+  };
+  EXPECT_EQ(rank(R"({"q_proj":2,"layers.0.self_attn.q_proj":4,".*attn.*":16})"), 2);
+  EXPECT_EQ(rank(R"({"layers.0.self_attn.q_proj":4,"q_proj":2})"), 4);
+  EXPECT_EQ(rank(R"({".*attn.*":16,"q_proj":2})"), 16);
+}
+
 }  // namespace
 }  // namespace leash

@@ -8,9 +8,11 @@
 #include <set>
 
 #include "models/decoder/decoder.h"
+#include "models/decoder/start_adapter.h"
 #include "models/errors.h"
 #include "models/lora/peft_adapter.h"
 #include "tests/support/files.h"
+#include "tests/support/heard_notices.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -169,6 +171,21 @@ TEST(Trainable, TheFolderHasPeftsWordForNoUpdates) {
   const Adapter again = load_adapter(scratch / "a", decoder->modules());
   EXPECT_EQ(again.config().target_modules, StringOrList(Names{}));
   EXPECT_EQ(again.parameters().size(), 1u);
+}
+
+// As PEFT: an embedding that trains and a head that does not are tied no more.
+TEST(Trainable, OneOfTwoTiedModulesIsSaid) {
+  testing::HeardNotices heard;
+  const auto start = [](const LoraConfig& config, bool tied) {
+    fresh_adapter(config, *testing::tiny_decoder(at::kFloat, {.tie_word_embeddings = tied}), 1);
+  };
+  start({.modules_to_save = {"norm"}}, true);
+  start({.modules_to_save = {"embed_tokens"}}, false);
+  EXPECT_TRUE(heard.texts.empty());
+  start({.modules_to_save = {"embed_tokens"}}, true);
+  start({.target_modules = std::vector<std::string>{"lm_head"}}, true);
+  EXPECT_THAT(heard.texts,
+              ElementsAre(HasSubstr("changes model.embed_tokens"), HasSubstr("changes lm_head")));
 }
 
 }  // namespace

@@ -222,6 +222,11 @@ TEST_F(RewardUpdate, TheHeadStartsFromTheSeedOrTheCheckpoint) {
   EXPECT_TRUE(same_bits(head(tiny_checkpoint(), 4), head(tiny_checkpoint(), 4)));
   EXPECT_FALSE(head(tiny_checkpoint(), 4).equal(head(tiny_checkpoint(), 5)));
   EXPECT_NEAR(head(tiny_checkpoint(), 4).std().item<double>(), 0.02, 0.01);
+  Checkpoint wide = tiny_checkpoint();
+  wide.config.initializer_range = 0.5;
+  const auto wide_decoder = Decoder::load(wide, at::kFloat);
+  const Adapter adapter = start_score_adapter(config, *wide_decoder, wide, 4);
+  EXPECT_NEAR(score_head(adapter).weight.detach().std().item<double>(), 0.5, 0.2);
   const Checkpoint classifier = tiny_checkpoint({.num_labels = 1});
   EXPECT_TRUE(all_close(head(classifier, 4), classifier.tensors->read("score.weight", at::kFloat),
                         0, 1e-7));
