@@ -36,7 +36,9 @@ void on_fault(int, siginfo_t* info, void*) {
     say(": became shorter while it was read, or its disk failed\n");
     _exit(kBadFile);
   }
-  sigaction(SIGBUS, &before, nullptr);  // the access happens again, and meets who was there before
+  // The access happens again, and meets who was there before; what was sent would not.
+  sigaction(SIGBUS, &before, nullptr);
+  if (info->si_code <= 0) ::raise(SIGBUS);
 }
 
 void install() {

@@ -29,7 +29,7 @@ std::string pcre2_message(int error) {
 
 // Steps of one match, and KiB of its memory: no pattern of a tokenizer that people use comes near,
 // while a hostile one may want years.
-constexpr uint32_t kMaxSteps = 1'000'000;
+constexpr uint32_t kMaxSteps = 10'000'000;
 constexpr uint32_t kMaxHeap = 128 * 1024;
 
 using Context = std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)>;

@@ -153,7 +153,7 @@ TEST(Families, WhatWouldChangeTheNumbersIsRefused) {
 
 TEST(Families, TokenIds) {
   EXPECT_NE(error_of(R"({"eos_token_id": 64})"), "");
-  EXPECT_NE(error_of(R"({"eos_token_id": [1, -1]})"), "");
+  EXPECT_NE(error_of(R"({"eos_token_id": [1, -2]})"), "");
   EXPECT_NE(error_of(R"({"eos_token_id": "</s>"})"), "");
   EXPECT_NE(error_of(R"({"bos_token_id": 64})"), "");
   EXPECT_NE(error_of(R"({"pad_token_id": 9999999999})"), "");

@@ -20,7 +20,9 @@
 #include "rl/policy/experience.h"
 #include "rl/reward_model/update.h"
 #include "rl/sft/update.h"
+#include "tests/support/files.h"
 #include "tests/support/gathering_ranks.h"
+#include "tests/support/tiny_folder.h"
 #include "tests/support/tiny_model.h"
 
 namespace leash {
@@ -114,6 +116,21 @@ TEST(PlanModel, WhatDoesNotFitTheConfigurationIsSaid) {
 }
 
 // Public counts of the five architectures, and the files beside the docs.
+// As the loader has it: a head that differs from the embedding counts, one tensor more is an error.
+TEST(PlanModel, TensorsAreThoseThatTheLoaderReads) {
+  const testing::ScratchFolder folder;
+  const auto with = [&](const std::string& name) {
+    testing::write_tiny_folder(
+        folder.path(), testing::tiny_byte_options(), [&](NamedTensors& tensors) {
+          tensors.emplace_back(name, at::zeros({testing::kTinyVocabulary, 32}, at::kFloat));
+        });
+    return open_checkpoint(folder.path());
+  };
+  const Checkpoint own_head = with("lm_head.weight");
+  EXPECT_EQ(num_parameters(facts_of(own_head)), Decoder::load(own_head)->num_parameters());
+  EXPECT_THROW(facts_of(with("model.more.weight")), FormatError);
+}
+
 TEST(PlanModel, KnownModels) {
   const int64_t counts[] = {134515008, 1235814400, 3212749824, 8030261248, 70553706496};
   ASSERT_EQ(known_models().size(), std::size(counts));
