@@ -43,9 +43,10 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max
                                           unsigned seed) {
   const std::string_view tensors = files_of(text_of(data, size), kNumFiles).back();
   const size_t texts = size - tensors.size();
-  if (seed % 2 == 0) {
+  if (seed % 2 == 0 && max_size > texts) {
     return texts + mutate_safetensors(data + texts, tensors.size(), max_size - texts, seed / 2);
   }
+  if (max_size == tensors.size()) return size;
   const std::string kept(tensors);
   const size_t changed = LLVMFuzzerMutate(data, texts, max_size - kept.size());
   std::memcpy(data + changed, kept.data(), kept.size());

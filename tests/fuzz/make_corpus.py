@@ -223,6 +223,8 @@ def make_data():
     metrics = [{"step": 0, "eval/reward": 1.5}, {"step": 1, "objective/kl": None, "loss": -0.0}]
     put("run_records", "metrics", "".join(compact(line) + "\n" for line in metrics))
     sample = {"step": 0, "index": 1, "decoding": "greedy", "prompt": "p", "answer": "é", "score": 1.5, "kl": None, "stop": "eos"}
+    event = b"\x09" + bytes(8) + b"\x10\x02" + b"\x2a\x08\x0a\x06\x0a\x01x\x15" + bytes(4)  # of step 2, with a scalar
+    put("run_records", "event", event)
     put("run_records", "samples", compact(sample) + "\n" + compact({**sample, "step": 5}) + "\n")
 
 

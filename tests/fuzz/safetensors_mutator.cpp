@@ -13,6 +13,7 @@ constexpr size_t kLengthBytes = 8;
 
 std::string mutated(std::string bytes, size_t room) {
   const size_t size = bytes.size();
+  if (size + room == 0) return bytes;  // libFuzzer wants a byte of room at least
   bytes.resize(size + room);
   bytes.resize(LLVMFuzzerMutate(reinterpret_cast<uint8_t*>(bytes.data()), size, bytes.size()));
   return bytes;
