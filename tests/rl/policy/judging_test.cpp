@@ -64,7 +64,9 @@ class ThreadsJudging : public ::testing::Test {
             .tokenizer = Tokenizer::load(folder_.path()),
             .policy = testing::tiny_adapter(*decoder_),
             .reference = {.decoder = decoder_, .adapter = {}},
-            .critic = Critic{.kind = CriticKind::shared, .decoder = decoder_},
+            .critic = Critic{.kind = CriticKind::shared,
+                             .decoder = decoder_,
+                             .head = LinearHead::zeros(decoder_->config().hidden_size)},
             .reward = std::move(reward)};
   }
 
@@ -205,6 +207,10 @@ TEST_F(ThreadsJudging, LogProbsOfANarrowPolicyAreComputedAgain) {
     const auto judged = judge(sampled, prompts(5), rows(5), setup, setup.ppo, roles, lanes);
     for (const JudgedAnswer& one : judged) {
       EXPECT_EQ(one.policy_logprobs, wanted ? std::vector<double>() : one.reference_logprobs);
+      // The shared critic's old values are then those of the same states (its head is zero), not
+      // the sampler's.
+      EXPECT_EQ(one.values,
+                wanted ? one.answer.values : std::vector<double>(one.answer.token_ids.size(), 0.0));
     }
     const Experience experience = assemble(judged, {});
     EXPECT_TRUE(at::equal(experience.logprobs,

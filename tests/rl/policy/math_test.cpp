@@ -66,6 +66,16 @@ TEST(Kl, AdaptiveCoefficientFollowsZiegler) {
   EXPECT_NEAR(far.coefficient, 0.1 * (1 - 0.2 * 0.01), 1e-15);
 }
 
+// With fewer episodes to adapt over than one iteration has, Ziegler's factor would fall below 0: a
+// price that rewards drift.
+TEST(Kl, AdaptiveCoefficientKeepsItsSign) {
+  AdaptiveKl control{.coefficient = 0.05, .target = 6.0, .horizon = 1.0};
+  control.update(0.0, 32);
+  EXPECT_NEAR(control.coefficient, 0.05 * 0.8, 1e-15);
+  control.update(60.0, 32);
+  EXPECT_NEAR(control.coefficient, 0.05 * 0.8 * 1.2, 1e-15);
+}
+
 TEST(Rewards, TorchtunesNumbers) {
   const at::Tensor p = to_tensor({{0.1, 0.2, 0.3}, {0.4, 0.5, 0.6}, {0.6, 0.7, 0.8}});
   const at::Tensor q = to_tensor({{0.2, 0.3, 0.4}, {0.6, 0.7, 0.8}, {0.9, 1.0, 1.1}});
@@ -112,13 +122,15 @@ TEST(MaskedStatistics, TorchtunesNumbers) {
                         to_tensor({2 - scale, 2.0, 2 + scale, 0.0, 0.0}), kTight));
 }
 
-TEST(MaskedStatistics, EmptyAndSingleEntryMasksGiveZerosNotNaN) {
+TEST(MaskedStatistics, EmptyAndSingleEntryMasksGiveNoNaN) {
   const at::Tensor x = to_tensor({3.0, kNaN});
   for (const at::Tensor& mask : {bools({0, 0}), bools({1, 0})}) {
     EXPECT_EQ(masked_mean(x, mask).item<double>(), mask.any().item<bool>() ? 3.0 : 0.0);
     EXPECT_EQ(masked_var(x, mask).item<double>(), 0.0);
     EXPECT_EQ(masked_var(x, mask, false).item<double>(), 0.0);
-    EXPECT_TRUE(all_close(masked_whiten(x, mask), to_tensor({0.0, 0.0}), 0));
+    // One number has no spread: it stays, so that a single answer token is learnt from.
+    const double kept = mask.any().item<bool>() ? 3.0 : 0.0;
+    EXPECT_TRUE(all_close(masked_whiten(x, mask), to_tensor({kept, 0.0}), 0));
   }
 }
 

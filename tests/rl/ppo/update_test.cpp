@@ -345,6 +345,29 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   EXPECT_EQ(counted, static_cast<int64_t>(leaves().size()));
 }
 
+// target_kl: the first epoch leaves a mean ½ (log ratio)² above 0; a bound below it ends the update
+// there, one above it never does.
+TEST_F(PpoUpdate, EndsAfterTheEpochThatPassesTargetKl) {
+  setup.ppo.num_mini_batches = 2;
+  setup.ppo.num_ppo_epochs = 4;
+  const auto run = [&](std::optional<double> target) {
+    setup.ppo.target_kl = target;
+    PolicyOptimizers optimizers(setup.ppo, *roles);
+    Experience known = experience();
+    const Metrics metrics =
+        update(known, 1, {.policy = 1e-2, .critic = 1e-2}, {setup, *roles, optimizers, *alone_});
+    std::map<std::string, double> named(metrics.begin(), metrics.end());
+    return std::pair(optimizers.policy.state().back().second.item<double>(), named);
+  };
+  const auto [early_steps, early] = run(1e-9);
+  EXPECT_EQ(early_steps, 2);
+  EXPECT_EQ(early.at("policy/num_epochs"), 1);
+  const auto [steps, whole] = run(1e9);
+  EXPECT_EQ(steps, 8);
+  EXPECT_EQ(whole.at("policy/num_epochs"), 4);
+  EXPECT_FALSE(run(std::nullopt).second.contains("policy/num_epochs"));
+}
+
 double norm(const std::vector<at::Tensor>& gradients) {
   double squares = 0;
   for (const at::Tensor& gradient : gradients) squares += gradient.square().sum().item<double>();

@@ -181,6 +181,24 @@ TEST(RunReport, GivenFiguresAreShown) {
   EXPECT_THAT(html, Not(HasSubstr("first to last step")));
 }
 
+// The card is about the adapter that the user gets.
+TEST(RunReport, ItsHeadlineIsTheExportedAdapters) {
+  RunReport report{.metrics = {{.step = 0, .metrics = {{"eval/sampled/reward", 0.5}}},
+                               {.step = 10, .metrics = {{"eval/sampled/reward", 2.5}}},
+                               {.step = 15, .metrics = {{"eval/sampled/reward", 1.5}}}},
+                   .samples = {{.step = 0, .decoding = "greedy", .answer = "first"},
+                               {.step = 10, .decoding = "greedy", .answer = "exported"},
+                               {.step = 15, .decoding = "greedy", .answer = "last"}}};
+  EXPECT_THAT(run_report_html(report), HasSubstr("<b>0.5 → 1.5</b>"));
+  EXPECT_THAT(run_report_html(report), HasSubstr("last"));
+  report.exported_step = 10;
+  const std::string html = run_report_html(report);
+  EXPECT_THAT(html, HasSubstr("<b>0.5 → 2.5</b>"));
+  EXPECT_THAT(html, HasSubstr("step 10, whose adapter was exported"));
+  EXPECT_THAT(html, HasSubstr(">exported<"));
+  EXPECT_THAT(html, Not(HasSubstr(">last<")));
+}
+
 TEST(RunReport, IsWrittenFromAFolder) {
   ScratchFolder folder;
   EXPECT_THAT(read_text(write_run_report(folder.path())), HasSubstr("No step was finished yet"));

@@ -58,6 +58,16 @@ TEST(ClusteredStatistics, SharesStayInsideAndHaveAWidthWhereAllAreEqual) {
   EXPECT_NEAR(value.ci95->high, 1, 1e-12);
 }
 
+// Forty equal values of ten prompts say no more than ten: nothing tells how alike those of one are.
+TEST(ClusteredStatistics, AShareOfAllOrNothingCountsGroups) {
+  std::vector<double> values(40, 1.0);
+  std::vector<int64_t> groups;
+  for (int64_t i = 0; i < 40; ++i) groups.push_back(i / 4);
+  EXPECT_NEAR(clustered_share(values, groups).ci95->low, 0.7225, 1e-4);
+  values.assign(40, 0.0);
+  EXPECT_NEAR(clustered_share(values, groups).ci95->high, 1 - 0.7225, 1e-4);
+}
+
 TEST(ClusteredStatistics, EqualPairsOfOnePromptCountOnce) {
   std::vector<double> values, single;
   std::vector<int64_t> groups;
