@@ -89,12 +89,12 @@ class SampleReader {
   }
 
   SftSample weighted_chat(const Json& list, const Json* completion) {
-    WeightedMessages chat = weighted_messages(list, completion == nullptr ? "messages" : "prompt");
-    const size_t border = chat.messages.size();
-    if (completion != nullptr) chat.append(weighted_messages(*completion, "completion"));
-    SftSample sample = this->chat(chat.messages, border);
-    for (size_t i = 0; i < chat.messages.size(); ++i) {
-      if (!chat.trains[i]) untrain_message(sample, chat.messages, i);
+    WeightedMessages all = weighted_messages(list, completion == nullptr ? "messages" : "prompt");
+    const size_t border = all.messages.size();
+    if (completion != nullptr) all.append(weighted_messages(*completion, "completion"));
+    SftSample sample = chat(all.messages, border);
+    for (size_t i = 0; i < all.messages.size(); ++i) {
+      if (!all.trains[i]) untrain_message(sample, all.messages, i);
     }
     return sample;
   }

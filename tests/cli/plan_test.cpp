@@ -74,7 +74,7 @@ TEST(Plan, BadInputIsSaidAtOnce) {
   expect_error(settings, 2, "ppo.cliprange");
   EXPECT_THAT(settings.err, HasSubstr("lora.r"));
   expect_error(run_leash({"plan", recipe, "--set", "lora.r=4611686018427387904"}), 2,
-               "lora.r: has to be at least 1 and at most 1e+09");
+               "lora.r: has to be at least 1 and at most 1000000000");
   expect_error(run_leash({"plan", recipe, "--longest", "4611686018427387904"}), 2,
                "--longest has to be between 1 and 1000000000");
   expect_error(run_leash({"plan"}), 2, "a recipe is missing");

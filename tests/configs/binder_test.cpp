@@ -176,10 +176,11 @@ TEST(Binder, RangesHoldInsideListsMapsAndOptionals) {
 
 // Products of two settings have to fit into 64 bits.
 TEST(Binder, WholeNumbersHaveAnUpperBound) {
-  EXPECT_THAT(bind("inner:\n  count: 9223372036854775807\nlist: [1000000001]\n").problems,
-              ElementsAre("f:2: inner.count: has to be at least 1 and at most 1e+09, not "
-                          "9.223372036854776e+18",
-                          "f:3: list[0]: has to be at least 0 and at most 1e+09, not 1000000001"));
+  EXPECT_THAT(
+      bind("inner:\n  count: 9223372036854775807\nlist: [1000000001]\n").problems,
+      ElementsAre("f:2: inner.count: has to be at least 1 and at most 1000000000, not "
+                  "9.223372036854776e+18",
+                  "f:3: list[0]: has to be at least 0 and at most 1000000000, not 1000000001"));
   EXPECT_THAT(bind("list: [1000000000]\n").problems, ::testing::IsEmpty());
   EXPECT_THAT(
       bind("whole: 99999999999999999999\nnumber: 1e400\nmaybe: 1e-400\n").problems,

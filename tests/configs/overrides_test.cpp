@@ -76,10 +76,10 @@ TEST(Overrides, NumbersNearTheirLimitsAreRefused) {
                    "lanes.threads_per_lane=100000", "lora.r=4611686018427387904",
                    "lora.rank_pattern={q_proj: 4611686018427387904}", "ppo.learning_rate=1e400"}),
       ::testing::UnorderedElementsAre(
-          ::testing::HasSubstr("ppo.total_episodes: has to be at least 1 and at most 1e+09"),
+          ::testing::HasSubstr("ppo.total_episodes: has to be at least 1 and at most 1000000000"),
           ::testing::HasSubstr("run.threads: has to be at least 0 and at most 1024, not 1025"),
           ::testing::HasSubstr("lanes.threads_per_lane: has to be at least 0 and at most 1024"),
-          ::testing::HasSubstr("lora.r: has to be at least 1 and at most 1e+09"),
+          ::testing::HasSubstr("lora.r: has to be at least 1 and at most 1000000000"),
           ::testing::HasSubstr("lora.rank_pattern.q_proj: has to be"),
           ::testing::HasSubstr("ppo.learning_rate: `1e400` is beyond what a number can hold")));
 }
