@@ -1,5 +1,6 @@
 #include "rl/policy/evaluation.h"
 
+#include <c10/util/ScopeExit.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -123,7 +124,10 @@ Evaluation evaluate_decoding(const PolicySetup& setup, const PolicyConfig& confi
   auto reference = lanes[Role::reference].run([&] {
     return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts, options);
   });
+  // Whatever throws from here on, no lane reads what is gone.
+  const auto reference_ends = c10::make_scope_exit([&] { reference.wait(); });
   auto reward = lanes[Role::reward].run([&] { return roles.reward->score(reward_inputs); });
+  const auto reward_ends = c10::make_scope_exit([&] { reward.wait(); });
   auto kl = lanes[Role::actor].run([&] {
     return exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference.decoder,
                           roles.reference.adapter_or_none(), texts, options);

@@ -13,8 +13,8 @@
 namespace leash {
 
 // In the policy's tokens, the answer as it was sampled. One that ended by itself gets the ending of
-// training in place of what ended it (the same tokens, where that is EOS); the words before a stop
-// text are encoded anew, since it may begin within a token. One that was cut off gets none.
+// training in place of what ended it (the same tokens, where that is EOS); words before a stop text
+// that begins within a token are encoded anew. One that was cut off gets none.
 // Without a tokenizer it is read as it was sampled.
 std::vector<int64_t> policy_sequence(const RewardSample& sample,
                                      const std::optional<Tokenizer>& tokenizer,
