@@ -37,15 +37,18 @@ bool may_be_the_same(const std::string& a, const std::string& b) {
 }
 
 void compare_names(const std::filesystem::path& folder, const BaseIdentity& base) {
-  const nlohmann::json config = read_json_file(folder / "adapter_config.json");
+  const auto file = folder / "adapter_config.json";
+  std::error_code error;  // loading it says what is missing
+  if (!std::filesystem::exists(file, error)) return;
+  const nlohmann::json config = read_json_file(file);
+  if (!config.is_object()) return;
   const auto named = config.find("base_model_name_or_path");
   if (named == config.end() || !named->is_string()) return;
   const std::string theirs = bare_name(*named), ours = bare_name(base.path);
   if (may_be_the_same(theirs, ours)) return;
   notice_once(
       fmt::format("warning: {}: says that its base is '{}', and {} is in use; an adapter of "
-                  "another base of the "
-                  "same shapes computes nonsense without a word",
+                  "another base of the same shapes computes nonsense without a word",
                   folder.string(), printable(named->get<std::string>(), 200), base.path));
 }
 
