@@ -99,9 +99,9 @@ C10dStore join_store(const Launch& launch, c10d::TCPStoreOptions options, Waitin
     try {
       return c10::make_intrusive<c10d::TCPStore>(launch.address, options);
     } catch (const std::exception&) {
+      waiting.for_ranks({0});
       if (waiting.over()) throw;
     }
-    waiting.for_ranks({0});
     std::this_thread::sleep_for(kPause);
   }
 }
@@ -115,12 +115,12 @@ void wait_for_all(c10d::Store& store, const Launch& launch, Waiting& waiting) {
       if (!store.check({key(rank)})) missing.push_back(rank);
     }
     if (missing.empty()) return;
+    waiting.for_ranks(missing);
     if (waiting.over()) {
       throw CommunicationError(fmt::format("rank{} {} did not come within run.ddp_meeting_timeout",
                                            missing.size() > 1 ? "s" : "",
                                            fmt::join(missing, ", ")));
     }
-    waiting.for_ranks(missing);
     std::this_thread::sleep_for(kPause);
   }
 }

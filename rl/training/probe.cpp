@@ -17,7 +17,8 @@ void require_usable(const Decoder& decoder, const Adapter& adapter, GatherQueue*
       std::min<int64_t>({16, decoder.config().vocab_size, decoder.config().max_positions})));
   std::iota(ids.begin(), ids.end(), 0);
   GatherScope scope(gathers, GatherQueue::Keep::next);
-  const at::Tensor sizes = decoder.forward(pack_one(ids), &adapter).abs().amax(1).to(at::kDouble);
+  const at::Tensor sizes =
+      decoder.forward(pack_one(ids), &adapter).to(at::kCPU, at::kDouble).abs().amax(1);
   scope.finish();
   // NaN compares as false.
   const bool usable = sizes.gt(0).logical_and(sizes.isfinite()).all().item<bool>();
