@@ -68,4 +68,15 @@ std::string printable(std::string_view text, size_t most) {
   return result;
 }
 
+std::string printable_lines(std::string_view text, size_t most) {
+  std::string result;
+  while (true) {
+    const size_t end = text.find('\n');
+    result += printable(text.substr(0, end), most);
+    if (end == std::string_view::npos) return result;
+    result += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 }  // namespace leash

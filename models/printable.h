@@ -13,4 +13,8 @@ namespace leash {
 // UTF-8 as \xff.
 std::string printable(std::string_view text, size_t most = 80);
 
+// The same for a message of several lines: line breaks stay, each line has at most `most`
+// characters. What is shown on a console goes through it, whoever wrote its parts.
+std::string printable_lines(std::string_view text, size_t most = 4000);
+
 }  // namespace leash

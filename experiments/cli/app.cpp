@@ -13,6 +13,7 @@
 #include "experiments/cli/version.h"
 #include "models/device/out_of_memory.h"
 #include "models/errors.h"
+#include "models/printable.h"
 
 namespace leash::cli {
 namespace {
@@ -90,7 +91,7 @@ int dispatch(std::vector<std::string> args) {
 int report(std::string_view message, ExitCode code) {
   while (!message.empty() && message.back() == '\n') message.remove_suffix(1);
   std::string text = "leash: error: ";
-  for (const char c : message) {
+  for (const char c : printable_lines(message)) {
     text += c;
     if (c == '\n') text += "  ";
   }

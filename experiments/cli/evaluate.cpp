@@ -17,6 +17,7 @@
 #include "models/errors.h"
 #include "models/io/json_file.h"
 #include "models/io/snapshot.h"
+#include "models/printable.h"
 
 namespace leash::cli {
 namespace {
@@ -103,7 +104,7 @@ std::optional<Snapshot> chosen_snapshot(const fs::path& run_dir, std::optional<i
 void print_evaluation(const TaskEvaluation& evaluation, int64_t step, const std::string& run_dir,
                       bool json) {
   if (!json) {
-    std::cout << fmt::format("step {} of {}\n", step, run_dir) << evaluation.text;
+    std::cout << fmt::format("step {} of {}\n", step, run_dir) << printable_lines(evaluation.text);
     return;
   }
   for (nlohmann::ordered_json line : evaluation.lines) {

@@ -98,7 +98,7 @@ class InOrder {
   }
   void print_text(const Completion& c) const {
     std::cout << fmt::format("--- {} ({} tokens, {})\n{}\n", printed_ + 1, c.token_ids.size(),
-                             enum_name(c.stop), c.text)
+                             enum_name(c.stop), for_output(c.text))
               << std::flush;
   }
 

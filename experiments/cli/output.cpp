@@ -1,16 +1,28 @@
 #include "experiments/cli/output.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
+#include "models/printable.h"
+
 namespace leash::cli {
 
 void print_json_line(const nlohmann::ordered_json& value) {
   std::cout << value.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n'
             << std::flush;
+}
+
+std::string for_output(std::string_view text) {
+  static const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  if (!terminal) return std::string(text);
+  std::string shown;  // a tab is no harm
+  for (const char c : text) shown += c == '\t' ? std::string("    ") : std::string(1, c);
+  return printable_lines(shown, shown.size());
 }
 
 AnswerStream::AnswerStream(const Tokenizer& tokenizer, std::vector<int64_t> eos_token_ids,
@@ -36,12 +48,12 @@ void AnswerStream::push(int64_t token) {
   if (std::ranges::count(eos_token_ids_, token) != 0) return;
   text_ += decoder_.push(token);
   const size_t end = std::max(printed_, text_.size() - std::min(text_.size(), held_back()));
-  std::cout << std::string_view(text_).substr(printed_, end - printed_) << std::flush;
+  std::cout << for_output(std::string_view(text_).substr(printed_, end - printed_)) << std::flush;
   printed_ = end;
 }
 
 void AnswerStream::finish(const std::string& text) {
-  if (text.size() > printed_) std::cout << std::string_view(text).substr(printed_);
+  if (text.size() > printed_) std::cout << for_output(std::string_view(text).substr(printed_));
   std::cout << '\n' << std::flush;
 }
 

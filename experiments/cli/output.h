@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "models/tokenizer/tokenizer.h"
@@ -12,6 +13,10 @@ namespace leash::cli {
 
 // One line on standard output, flushed, so that whoever reads the pipe sees it at once. Invalid
 // UTF-8 becomes U+FFFD; NaN and infinities become null.
+// What a model said, on its way to standard output: as it is into a pipe or file, with everything
+// that a terminal would obey escaped on a terminal.
+std::string for_output(std::string_view text);
+
 void print_json_line(const nlohmann::ordered_json& value);
 
 // Prints an answer while it is drawn. Text that may turn out to be a prefix of a stop text is

@@ -50,8 +50,7 @@ std::string memory_text(const Plan& plan) {
 
 std::string transfers_text(const Plan& plan) {
   if (plan.ranks == 1) return "\none rank: nothing is sent\n";
-  std::string text =
-      fmt::format("\nsent by each rank in one {}, MB\n", plan.step);
+  std::string text = fmt::format("\nsent by each rank in one {}, MB\n", plan.step);
   for (const PlanTransfer& transfer : plan.transfers) {
     text += line(transfer.name, megabytes(transfer.sent_bytes),
                  fmt::format("{} x {} B, {}", transfer.calls,

@@ -9,6 +9,7 @@
 #include "configs/yaml_source.h"
 #include "experiments/cli/options.h"
 #include "models/errors.h"
+#include "models/printable.h"
 
 namespace leash::cli {
 
@@ -41,7 +42,7 @@ Experiment load_recipe(const po::variables_map& values, bool says_warnings,
   }
   LoadedExperiment loaded = load_experiment(*recipe, overrides);
   for (const std::string& warning : loaded.warnings) {
-    if (says_warnings) std::cerr << "leash: warning: " << warning << "\n";
+    if (says_warnings) std::cerr << "leash: warning: " << printable_lines(warning) << "\n";
   }
   return std::move(loaded.experiment);
 }

@@ -24,6 +24,7 @@
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
+#include "models/printable.h"
 #include "rl/distributed/launch.h"
 #include "rl/report/run_report.h"
 #include "rl/run/console.h"
@@ -183,7 +184,7 @@ int finish(const RunOutcome& outcome, const fs::path& folder, const std::string&
                              command);
     return kInterrupted;
   }
-  std::cout << outcome.comparison << "\nadapter: " << (folder / "adapter").string()
+  std::cout << printable_lines(outcome.comparison) << "\nadapter: " << (folder / "adapter").string()
             << "\nreport:  " << report.string() << "\n";
   return kDone;
 }

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "models/errors.h"
+#include "models/printable.h"
 #include "rl/distributed/launch.h"
 
 namespace leash {
@@ -22,7 +23,7 @@ bool leads() {
 }  // namespace
 
 void data_warning(std::string_view text) {
-  if (leads()) std::cerr << fmt::format("leash: warning: {}\n", text) << std::flush;
+  if (leads()) std::cerr << fmt::format("leash: warning: {}\n", printable_lines(text)) << std::flush;
 }
 
 }  // namespace leash

@@ -11,6 +11,7 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/json_file.h"
+#include "models/printable.h"
 #include "rl/distributed/gather_json.h"
 #include "rl/policy/experience.h"
 #include "rl/run/run_parts.h"
@@ -196,11 +197,7 @@ std::optional<MeanInterval> paired_difference(const Evaluation& before, const Ev
 
 std::string one_line(std::string text, size_t limit) {
   std::ranges::replace(text, '\n', ' ');
-  if (text.size() <= limit) return text;
-  size_t cut = limit;
-  while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80)
-    --cut;  // not inside a UTF-8 character
-  return text.substr(0, cut) + "…";
+  return printable(text, limit);
 }
 
 // Some answers from all over the file instead of from its beginning.

@@ -12,6 +12,8 @@
 #include <iterator>
 #include <utility>
 
+#include "models/printable.h"
+
 namespace leash {
 namespace {
 
@@ -46,7 +48,7 @@ Console::~Console() { finish(); }
 void Console::message(std::string_view text) {
   const std::lock_guard lock(mutex_);
   const bool redrawn = terminal_ && !line_.empty();
-  write(fmt::format("{}{}\n", redrawn ? kClearLine : "", text));
+  write(fmt::format("{}{}\n", redrawn ? kClearLine : "", printable_lines(text)));
   if (redrawn) redraw();
 }
 

@@ -30,6 +30,11 @@ TEST(Printable, WhatATerminalObeysIsEscaped) {
   EXPECT_EQ(printable(std::string("a\0b", 3)), "a\\x00b");
 }
 
+TEST(Printable, LineBreaksOfAMessageStay) {
+  EXPECT_EQ(printable_lines("one\n\x1b[2Jtwo\n"), "one\n\\x1b[2Jtwo\n");
+  EXPECT_EQ(printable_lines("abc\nabcdef", 3), "abc\nabc…");
+}
+
 TEST(Printable, BytesThatAreNoUtf8) {
   EXPECT_EQ(printable("\xff\xc0\x80"), "\\xff\\xc0\\x80");
   EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate
