@@ -30,23 +30,23 @@ std::optional<double> number_of(std::string_view line) {
   return whole && std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
-std::vector<double> numbers(std::string_view text, const std::string& command) {
+}  // namespace
+
+std::vector<double> parse_scores(std::string_view output, size_t count) {
   std::vector<double> scores;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
+  while (!output.empty()) {
+    const std::string_view line = output.substr(0, output.find('\n'));
     const auto value = number_of(line);
     if (!value) {
       throw std::runtime_error(
-          fmt::format("the reward command `{}` printed `{}` where a number was expected", command,
-                      line.substr(0, 80)));
+          fmt::format("printed `{}` where a number was expected", line.substr(0, 80)));
     }
     scores.push_back(*value);
-    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    output.remove_prefix(std::min(line.size() + 1, output.size()));
   }
-  return scores;
+  if (scores.size() == count) return scores;
+  throw std::runtime_error(fmt::format("printed {} numbers for {} answers", scores.size(), count));
 }
-
-}  // namespace
 
 std::vector<double> CommandReward::score(const std::vector<RewardSample>& samples) const {
   if (samples.empty()) return {};  // a rank may have none
@@ -61,13 +61,11 @@ std::vector<double> CommandReward::score(const std::vector<RewardSample>& sample
   const std::string answer = run_program(
       command_, lines,
       {.seconds = timeout_seconds_, .output_bytes = kMoreBytes + kBytesPerAnswer * samples.size()});
-  std::vector<double> scores = numbers(answer, command_);
-  if (scores.size() != samples.size()) {
-    throw std::runtime_error(
-        fmt::format("the reward command `{}` printed {} numbers for {} answers", command_,
-                    scores.size(), samples.size()));
+  try {
+    return parse_scores(answer, samples.size());
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(fmt::format("the reward command `{}` {}", command_, error.what()));
   }
-  return scores;
 }
 
 }  // namespace leash

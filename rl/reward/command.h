@@ -1,7 +1,9 @@
 // A reward that the user's own program computes.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rl/reward/source.h"
@@ -23,5 +25,9 @@ class CommandReward final : public RewardSource {
   std::string command_;
   double timeout_seconds_;
 };
+
+// What such a program printed: `count` finite decimal numbers, each alone on its line.
+// std::runtime_error says what was printed instead.
+std::vector<double> parse_scores(std::string_view output, size_t count);
 
 }  // namespace leash
