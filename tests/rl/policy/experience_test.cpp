@@ -135,6 +135,21 @@ TEST(PpoExperience, AnswersWithoutAnEndPayTheirPenalty) {
   EXPECT_TRUE(all_close(scores(0.5), at::tensor({2.0, 1.5, 2.0, 1.5, 2.0}, at::kFloat), 0));
 }
 
+TEST(PpoExperience, WithoutACriticValuesAreZero) {
+  const std::vector<JudgedAnswer> judged = {
+      {.answer = {.token_ids = {1, 2}, .logprobs = {-1, -1}, .entropies = {1, 1}},
+       .reference_logprobs = {-1, -1},
+       .values = {},
+       .score = 2},
+      {.answer = {.token_ids = {1}, .logprobs = {-1}, .entropies = {1}},
+       .reference_logprobs = {-1},
+       .values = {},
+       .score = 1}};
+  const Experience experience = assemble(judged, {});
+  EXPECT_EQ(experience.values.sizes(), experience.logprobs.sizes());
+  EXPECT_EQ(experience.values.abs().max().item<double>(), 0);
+}
+
 TEST(PpoExperience, MetricsAreMasked) {
   Experience actual = experience();
   shape(actual, {.gamma = kGamma, .lam = kLambda}, kKl);

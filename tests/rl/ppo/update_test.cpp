@@ -224,6 +224,30 @@ TEST_F(PpoUpdate, AnAdapterCriticLearnsFromItsOwnTrunk) {
   }
 }
 
+// What PPO's relatives run: the same gradients of the policy, no value loss, nothing else that
+// trains.
+TEST_F(PpoUpdate, WithoutACriticThePolicyLearnsAlone) {
+  const std::vector<int64_t> rows = {0, 2, 3};
+  auto expected = gradients(rows);
+  expected.resize(roles->policy.parameters().size());
+  roles->critic.reset();
+  for (at::Tensor leaf : roles->policy.parameters()) leaf.mutable_grad().reset();
+  Experience known = experience(prefix);
+  const UpdateSums sums = accumulate_gradients(known, rows, setup, *roles, *single_communicator());
+  EXPECT_EQ(sums.value_loss, 0);
+  EXPECT_EQ(trained_parameters(*roles).size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_TRUE(all_close(roles->policy.parameters()[i].grad(), expected[i], 0, 0)) << i;
+  }
+  PolicyOptimizers optimizers(setup.ppo, *roles);
+  Experience again = experience(prefix);
+  const Metrics metrics =
+      update(again, 1, {.policy = 1e-3, .critic = 1e-3}, {setup, *roles, optimizers, *alone_});
+  const std::map<std::string, double> named(metrics.begin(), metrics.end());
+  EXPECT_EQ(named.at("loss/value_avg"), 0);
+  EXPECT_GT(named.at("policy/grad_norm"), 0);
+}
+
 TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
   for (const int64_t shared : {0, 9}) {
