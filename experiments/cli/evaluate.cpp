@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <concepts>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <variant>
@@ -124,17 +125,16 @@ void say_differences(const fs::path& run_dir, const Experiment& experiment) {
   }
 }
 
-// The shell commands of a recipe's rewards.
-std::string reward_commands(const PpoSetup& setup) {
+// The shell commands of a recipe's rewards, whichever task has sources of reward.
+template <class Setup>
+std::string reward_commands(const Setup& setup) {
   std::string commands;
-  for (const RewardConfig& reward : setup.reward) {
-    if (reward.command) commands += "\n" + *reward.command;
+  if constexpr (std::derived_from<Setup, PolicySetup>) {
+    for (const RewardConfig& reward : setup.reward) {
+      if (reward.command) commands += "\n" + *reward.command;
+    }
   }
   return commands;
-}
-template <class Setup>
-std::string reward_commands(const Setup& /*setup*/) {
-  return "";
 }
 
 // A run's folder may come from somebody else: what it would start is not what the user named.

@@ -1,4 +1,4 @@
-// Steps 1 and 3 of an iteration: whose prompts are whose; what the roles say about them as tensors,
+// Steps 1 and 2 of an iteration: whose prompts are whose; what the roles say about them as tensors,
 // the penalty for answers without an end included.
 #pragma once
 
