@@ -144,7 +144,8 @@ std::vector<std::string> warnings(const PpoSetup& setup, const Written& written)
         "lora.lora_dropout: PPO runs every pass without dropout (otherwise the first probability "
         "ratio would not be 1)");
   }
-  if (written.contains("ppo.vf_coef") && !setup.critic.backprop_to_policy) {
+  if (written.contains("ppo.vf_coef") && setup.ppo.vf_coef != PpoConfig{}.vf_coef &&
+      !setup.critic.backprop_to_policy) {
     lines.emplace_back(
         "ppo.vf_coef: the critic has an optimizer of its own, so this factor changes only what "
         "max_grad_norm clips; critic.learning_rate is what it learns by");

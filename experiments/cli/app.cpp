@@ -113,6 +113,7 @@ void end_on_interrupt() {
 int run_app(const std::vector<std::string>& args) {
   std::ios::sync_with_stdio(false);
   end_on_interrupt();
+  std::signal(SIGCHLD, SIG_DFL);  // a parent that ignores it would hide how reward programs end
   std::signal(SIGXFSZ, SIG_IGN);  // writing beyond a limit is an error that is reported
   try {
     const int code = dispatch(args);

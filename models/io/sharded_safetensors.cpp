@@ -30,7 +30,10 @@ class ShardedSafetensors : public TensorSource {
       }
       shard_of_.emplace(name, shard);
     }
-    for (const auto& [file, shard] : opened) require_listed(*shard);
+    // transformers loads what a shard holds beyond the index, too; whoever reads names sees it.
+    for (const auto& [file, shard] : opened) {
+      for (const std::string& name : shard->names()) shard_of_.emplace(name, shard);
+    }
   }
 
   std::vector<std::string> names() const override {
@@ -50,15 +53,6 @@ class ShardedSafetensors : public TensorSource {
   std::string origin() const override { return index_.string(); }
 
  private:
-  // What a shard holds beyond the index would be left out without a word.
-  void require_listed(const TensorSource& shard) const {
-    for (const std::string& name : shard.names()) {
-      if (contains(name)) continue;
-      throw FormatError(fmt::format("{}: holds tensor '{}', which {} does not list", shard.origin(),
-                                    brief(name), origin()));
-    }
-  }
-
   // A shard lies beside the index: an index must not lead a reader out of its folder.
   std::string checked_file_name(const std::string& tensor, const nlohmann::json& file) const {
     const std::string name = file.is_string() ? file.get<std::string>() : "";

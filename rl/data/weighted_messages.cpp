@@ -16,10 +16,12 @@ WeightedMessages weighted_messages(const nlohmann::json& list, std::string_view 
   WeightedMessages result{.messages = messages_of(list, name), .trains = {}};
   for (size_t i = 0; i < list.size(); ++i) {
     const auto weight = list[i].find("weight");
-    if (weight != list[i].end() && *weight != 0 && *weight != 1) {
+    // Arrow writes null where some other message has the key.
+    const bool given = weight != list[i].end() && !weight->is_null();
+    if (given && *weight != 0 && *weight != 1) {
       throw FormatError(fmt::format("{}[{}]: `weight` has to be 0 (not trained on) or 1", name, i));
     }
-    result.trains.push_back(weight == list[i].end() || *weight == 1);
+    result.trains.push_back(!given || *weight == 1);
   }
   return result;
 }

@@ -49,10 +49,9 @@ class C10dCommunicator final : public Communicator {
       : launch_(launch),
         kind_(kind),
         device_(device),
-        meeting_timeout_(meeting_timeout),
         timeout_(timeout),
         store_(std::move(store)),
-        backend_(open_backend("group")),
+        backend_(open_backend("group", meeting_timeout)),
         watch_(std::make_shared<PeerWatch>(store_->clone(), launch, timeout)),
         waits_(watch_, launch, kLongestPause) {
     store_->setTimeout(timeout);
@@ -110,13 +109,14 @@ class C10dCommunicator final : public Communicator {
   std::unique_ptr<WeightGatherer> open_gatherer() override {
     std::unique_ptr<WeightGatherer> gatherer;
     waits_.run("meeting for gathers", [&] {
-      const C10dBackend parts = open_backend("gathers");
+      // Ranks have met; whoever loads slowly has run.ddp_timeout.
+      const C10dBackend parts = open_backend("gathers", timeout_);
       // Words are the host's; NCCL would take them to the GPU and back.
       const C10dBackend words =
           kind_ == CommunicationBackend::gloo
               ? parts
               : make_gloo(c10::make_intrusive<c10d::PrefixStore>("words", store_), launch_,
-                          meeting_timeout_, timeout_);
+                          timeout_, timeout_);
       gatherer = c10d_gatherer({.parts = parts, .words = words}, device_, watch_, launch_);
     });
     return gatherer;
@@ -199,19 +199,18 @@ class C10dCommunicator final : public Communicator {
   }
 
   // A process group of its own for every name.
-  C10dBackend open_backend(const std::string& name) const {
+  C10dBackend open_backend(const std::string& name, milliseconds connecting) const {
     const C10dStore store = c10::make_intrusive<c10d::PrefixStore>(name, store_);
 #ifdef LEASH_NCCL
     if (kind_ == CommunicationBackend::nccl) return make_nccl(store, launch_, timeout_);
 #endif
     TORCH_CHECK(kind_ == CommunicationBackend::gloo, "a backend that this build lacks");
-    return make_gloo(store, launch_, meeting_timeout_, timeout_);
+    return make_gloo(store, launch_, connecting, timeout_);
   }
 
   Launch launch_;
   CommunicationBackend kind_;
   at::Device device_;
-  milliseconds meeting_timeout_;
   milliseconds timeout_;
   C10dStore store_;
   C10dBackend backend_;

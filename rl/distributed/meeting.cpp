@@ -130,7 +130,8 @@ void wait_for_all(c10d::Store& store, const Launch& launch, Waiting& waiting) {
 std::optional<int> bound_socket(const Launch& launch) {
   const Addresses addresses = addresses_of(launch);
   for (const addrinfo* each = addresses.get(); each != nullptr; each = each->ai_next) {
-    if (is_loopback(*each) && !stays_here(launch)) return std::nullopt;
+    // Others may know this machine by another of its addresses.
+    if (!is_loopback(*each) || !stays_here(launch)) return std::nullopt;
     const int listener = ::socket(each->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0) continue;
     const int on = 1;

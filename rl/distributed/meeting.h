@@ -10,11 +10,11 @@
 
 namespace leash {
 
-// A socket that is bound to the address of `launch` alone, where others cannot connect through
-// another one. nullopt: the store has to listen on all addresses, because
-//   - it is no address of this machine (a name of a service, or one behind a translation)
-//   - it is a loopback address, as a host's own name often is to itself (Debian: 127.0.1.1), and
-//     ranks come from elsewhere; localhost, 127.0.0.1 and ::1 mean this machine
+// A socket that is bound to the loopback address of `launch` alone. nullopt: the store listens on
+// all addresses, because
+//   - it is another address: others may know this machine by a second card, a name of a service
+//   - ranks come from elsewhere, and it is a loopback address as a host's own name often is to
+//     itself (Debian: 127.0.1.1); localhost, 127.0.0.1 and ::1 mean this machine
 // CommunicationError where the port is taken.
 std::optional<int> bound_socket(const Launch& launch);
 

@@ -38,6 +38,7 @@ void choose_best_again(const std::filesystem::path& run_dir, std::optional<doubl
   state.best_reward = 0;
   for (const Snapshot& snapshot : list_snapshots(run_dir)) {
     if (snapshot.step > state.step || !has_evaluation(run_dir, snapshot.step)) continue;
+    if (snapshot_damage(snapshot.path)) continue;  // it could not be exported
     for (const Evaluation& evaluation : read_evaluation(run_dir, snapshot.step)) {
       if (evaluation.decoding == "sampled") consider(evaluation, snapshot.step, max_kl, state);
     }

@@ -45,6 +45,12 @@ std::string pass_size(const PpoSetup& setup) {
   return fmt::format("ppo.micro_batch_tokens ({})", setup.ppo.micro_batch_tokens);
 }
 
+// ppo.target_kl may have ended the update early.
+double epochs_done(const Metrics& updated, const PpoConfig& ppo) {
+  const auto found = std::ranges::find(updated, "policy/num_epochs", &Metrics::value_type::first);
+  return found == updated.end() ? static_cast<double>(ppo.num_ppo_epochs) : found->second;
+}
+
 }  // namespace
 
 PpoTrainer::PpoTrainer(PpoSetup setup, const RunContext& context)
@@ -214,7 +220,7 @@ Metrics PpoTrainer::iterate() {
                {"perf/sampling_tokens_per_second", tokens / sampling_seconds},
                {"perf/scoring_tokens_per_second", tokens / scoring_seconds},
                {"perf/update_tokens_per_second",
-                tokens * static_cast<double>(setup_.ppo.num_ppo_epochs) / update_seconds},
+                tokens * epochs_done(updated, setup_.ppo) / update_seconds},
                {"perf/eps", static_cast<double>(experience.batch()) / seconds}}) {
     metrics.emplace_back(name, value);
   }
@@ -261,7 +267,9 @@ Snapshot PpoTrainer::save() {
 
 // The last policy; another one that is exported was evaluated.
 Metrics PpoTrainer::probe() {
-  require_usable(*roles_.decoder, roles_.policy, communicator_.gathers().get(), state_.step);
+  if (exported_step() == state_.step) {
+    require_usable(*roles_.decoder, roles_.policy, communicator_.gathers().get(), state_.step);
+  }
   snapshots_.proven(state_.best_step);
   return {};
 }

@@ -51,11 +51,13 @@ ModelReward::ModelReward(const std::filesystem::path& path, const RewardContext&
 
 std::vector<int64_t> ModelReward::whole_ids_of(const RewardSample& sample) const {
   const bool reads_policy_ids = same_vocabulary_ && (sample.messages.empty() || same_chat_);
-  const Tokenizer& tokenizer = reads_policy_ids ? *policy_tokenizer_ : tokenizer_;
-  const TextEnding ending{.append_eos = tokenizer.eos_token_id().has_value()};
+  // Its own EOS ends a text, whatever ends the policy's answers; a template it may lack.
+  const bool no_template = !sample.messages.empty() && tokenizer_.chat_template().empty();
+  const Tokenizer& trained_with = reads_policy_ids && no_template ? *policy_tokenizer_ : tokenizer_;
+  const TextEnding ending{.append_eos = trained_with.eos_token_id().has_value()};
   try {
-    return reads_policy_ids ? policy_sequence(sample, policy_tokenizer_, ending)
-                            : foreign_sequence(sample, tokenizer, ending);
+    return reads_policy_ids ? policy_sequence(sample, policy_tokenizer_, ending, &trained_with)
+                            : foreign_sequence(sample, tokenizer_, ending);
   } catch (const FormatError& error) {
     throw FormatError(fmt::format("reward model {}: {}", path_.string(), error.what()));
   }

@@ -94,7 +94,8 @@ pid_t spawn_shell(const std::string& command, int input, int output, pid_t group
   sigset_t signals;
   sigemptyset(&signals);
   posix_spawnattr_setsigmask(&attributes, &signals);
-  for (const int ours : {SIGPIPE, SIGXFSZ}) sigaddset(&signals, ours);  // may be ignored here
+  for (const int ours : {SIGPIPE, SIGXFSZ, SIGCHLD})
+    sigaddset(&signals, ours);  // may be ignored here
   posix_spawnattr_setsigdefault(&attributes, &signals);
   const std::array<const char*, 4> arguments = {"sh", "-c", command.c_str(), nullptr};
   pid_t child = 0;

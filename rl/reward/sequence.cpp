@@ -5,6 +5,8 @@
 #include <string>
 
 #include "models/tokenizer/chat_template.h"
+#include "rl/data/chat_prompt.h"
+#include "rl/data/encode.h"
 
 namespace leash {
 namespace {
@@ -31,31 +33,36 @@ std::vector<int64_t> words_of(const RewardSample& sample, const Tokenizer& token
 
 std::vector<int64_t> policy_sequence(const RewardSample& sample,
                                      const std::optional<Tokenizer>& tokenizer,
-                                     const TextEnding& ending) {
+                                     const TextEnding& ending, const Tokenizer* trained_with) {
   std::vector<int64_t> ids = sample.prompt_ids;
   if (!sample.ended || !tokenizer) {
     append(ids, sample.token_ids);
     return ids;
   }
   append(ids, words_of(sample, *tokenizer));
-  append(ids, answer_ending(ending, *tokenizer, /*chat=*/!sample.messages.empty()));
+  append(ids, answer_ending(ending, trained_with != nullptr ? *trained_with : *tokenizer,
+                            /*chat=*/!sample.messages.empty()));
   return ids;
 }
 
 std::vector<int64_t> foreign_sequence(const RewardSample& sample, const Tokenizer& tokenizer,
                                       const TextEnding& ending) {
   if (sample.messages.empty()) {
-    std::vector<int64_t> ids = tokenizer.encode_with_special(sample.prompt + sample.answer);
+    std::vector<int64_t> ids = encode_text(tokenizer, sample.prompt + sample.answer);
     if (sample.ended) end_text(ending, tokenizer, ids);
     return ids;
   }
   std::vector<ChatMessage> messages = sample.messages;
+  // data.continue_final_message: the answer is the rest of what the assistant had begun to say.
+  const bool goes_on = messages.back().role == "assistant";
+  if (goes_on) messages.back().content += sample.answer;
   if (!sample.ended) {
     return tokenizer.encode(
-        render_chat(tokenizer.chat_template(), messages, /*add_generation_prompt=*/true) +
-        sample.answer);
+        goes_on ? render_prompt(tokenizer, messages, /*continue_final_message=*/true)
+                : render_chat(tokenizer.chat_template(), messages, /*add_generation_prompt=*/true) +
+                      sample.answer);
   }
-  messages.push_back({"assistant", sample.answer});
+  if (!goes_on) messages.push_back({"assistant", sample.answer});
   std::vector<int64_t> ids = encode_chat(tokenizer, messages, /*add_generation_prompt=*/false);
   end_conversation(ending, tokenizer, ids);
   return ids;

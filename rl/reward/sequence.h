@@ -15,10 +15,12 @@ namespace leash {
 // In the policy's tokens, the answer as it was sampled. One that ended by itself gets the ending of
 // training in place of what ended it (the same tokens, where that is EOS); words before a stop text
 // that begins within a token are encoded anew. One that was cut off gets none.
-// Without a tokenizer it is read as it was sampled.
+// Without a tokenizer it is read as it was sampled. `trained_with` is the tokenizer whose EOS and
+// template the ending is, over the same vocabulary; the policy's where there is none.
 std::vector<int64_t> policy_sequence(const RewardSample& sample,
                                      const std::optional<Tokenizer>& tokenizer,
-                                     const TextEnding& ending);
+                                     const TextEnding& ending,
+                                     const Tokenizer* trained_with = nullptr);
 
 // In the tokens of another model, with its tokenizer's special tokens around a plain text and its
 // chat template around a conversation. FormatError where that template is not known.

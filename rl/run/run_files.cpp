@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/errors.h"
+#include "models/printable.h"
 #include "rl/run/tensorboard_writer.h"
 
 namespace leash {
@@ -80,20 +81,20 @@ void require_kind(const fs::directory_entry& entry, fs::file_type kind, const ch
 std::string lock_text() { return fmt::format("{} leash\n", ::getpid()); }
 
 void require_run_folder(const fs::path& folder) {
-  bool empty = true;
+  std::string foreign;
   if (!fs::is_directory(folder)) return;
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    empty = empty && name == ".lock";
+    if (name != ".lock" && name != "lost+found" && foreign.empty()) foreign = name;
     if (is_file_of_run(name)) require_kind(entry, fs::file_type::regular, "plain file");
     if (!is_folder_of_run(name)) continue;
     require_kind(entry, fs::file_type::directory, "folder");
     for (const fs::directory_entry& inner : entries_of(entry.path())) require_no_link(inner);
   }
-  if (!empty && !holds_run(folder)) {
+  if (!foreign.empty() && !holds_run(folder)) {
     throw ConfigError(fmt::format(
-        "{} holds files, but no run of leash: choose a new or an empty folder by --run-dir",
-        folder.string()));
+        "{} holds files ({}), but no run of leash: choose a new or an empty folder by --run-dir",
+        folder.string(), printable(foreign)));
   }
   for (const char* name : {"metrics.jsonl", "samples.jsonl"}) {
     if (holds_records(folder / name)) continue;

@@ -226,7 +226,9 @@ Snapshot TrainingLoop::save(const TrainingTask& task) {
 
 // The last adapter; another one that is exported was evaluated.
 Metrics TrainingLoop::probe() {
-  require_usable(*model_.decoder, model_.adapter, communicator_.gathers().get(), state_.step);
+  if (exported_step() == state_.step) {
+    require_usable(*model_.decoder, model_.adapter, communicator_.gathers().get(), state_.step);
+  }
   snapshots_.proven(state_.best_step);
   return {};
 }

@@ -95,6 +95,7 @@ TEST_F(SftDataTest, MessagesOfNoWeightDoNotTrain) {
   };
   const std::string all = trained(line("", ""));
   EXPECT_EQ(trained(line(", \"weight\": 1", ", \"weight\": 1.0")), all);
+  EXPECT_EQ(trained(line(", \"weight\": null", "")), all) << "as Arrow fills in";
   std::string without = all;
   without.erase(without.find("<|im_start|>assistant\nb<|im_end|>\n"),
                 std::string("<|im_start|>assistant\nb<|im_end|>\n").size());

@@ -36,7 +36,7 @@ std::string bound_to(const std::string& address, int64_t local_size) {
   return text;
 }
 
-TEST(Meeting, TheStoreListensAtItsAddressAlone) {
+TEST(Meeting, TheStoreListensAtItsLoopbackAddressAlone) {
   EXPECT_EQ(bound_to("127.0.0.1", 1), "127.0.0.1");
   EXPECT_EQ(bound_to("127.0.1.1", 2), "127.0.1.1");
   EXPECT_EQ(bound_to("127.0.1.1", 1), "everywhere") << "a host's own name; others come to it";
