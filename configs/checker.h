@@ -111,6 +111,11 @@ inline void check_device(const std::string& name, const std::string& path, Check
   }
 }
 
+// What float32, in which everything trains, can hold.
+inline void check_rate(double rate, const std::string& path, Checker& check) {
+  check.require(rate <= 1e38, path, "is beyond what a float32 number can be multiplied with");
+}
+
 inline void check_saving(const RunConfig& run, Checker& check) {
   check.no_effect_unless(run.save_strategy == SaveStrategy::steps, "run.save_steps",
                          "without run.save_strategy: steps");

@@ -49,6 +49,7 @@ void check_sizes(const PpoSetup& s, Checker& check) {
 }
 
 void check_schedule(const PpoConfig& ppo, Checker& check) {
+  check_rate(ppo.learning_rate, "ppo.learning_rate", check);
   const bool warms_up = ppo.lr_scheduler_type != SchedulerType::constant;
   check.no_effect_unless(warms_up, "ppo.warmup_ratio", "with lr_scheduler_type: constant");
   check.no_effect_unless(warms_up, "ppo.warmup_steps", "with lr_scheduler_type: constant");
@@ -115,6 +116,7 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
                   "classification");
   check_reference(setup, checker);
   check_critic(setup.critic, checker);
+  check_rate(learning_rate_of(setup.critic), "critic.learning_rate", checker);
   check_sizes(setup, checker);
   check_schedule(setup.ppo, checker);
   check_adaptive_kl(setup.ppo, written, checker);

@@ -31,6 +31,7 @@ std::vector<std::string> schedule_settings(SchedulerType type) {
 }
 
 void check_schedule(const TrainingConfig& config, const std::string& section, Checker& check) {
+  check_rate(config.learning_rate, section + ".learning_rate", check);
   const bool warms_up = config.lr_scheduler_type != SchedulerType::constant;
   check.no_effect_unless(warms_up, section + ".warmup_ratio", "with lr_scheduler_type: constant");
   check.no_effect_unless(warms_up, section + ".warmup_steps", "with lr_scheduler_type: constant");

@@ -64,8 +64,9 @@ void check(const po::variables_map& values) {
     problems.require(values.count(name) != 0, fmt::format("--{} is missing", name));
   }
   const int64_t new_tokens = values["max-new-tokens"].as<int64_t>();
-  problems.require(new_tokens >= 1 && new_tokens <= kMostOfAnything,
-                   fmt::format("--max-new-tokens must be 1 to {}", kMostOfAnything));
+  problems.require(
+      new_tokens >= 1 && new_tokens <= kMostOfAnything,
+      fmt::format("--max-new-tokens must be at least 1 and at most {}", kMostOfAnything));
   const double temperature = values["temperature"].as<double>();
   problems.require(temperature >= 0 && std::isfinite(temperature),
                    "--temperature must be 0 (greedy) or more");

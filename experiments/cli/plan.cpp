@@ -68,9 +68,9 @@ Request read_request(const po::variables_map& values) {
       request.plan.ranks >= 1 && request.plan.ranks <= kMostRanks,
       fmt::format("--ranks has to be between 1 and {}, not {}", kMostRanks, request.plan.ranks));
   const int64_t longest = request.plan.longest.value_or(1);
-  problems.require(
-      longest >= 1 && longest <= kMostOfAnything,
-      fmt::format("--longest has to be between 1 and {}, not {}", kMostOfAnything, longest));
+  problems.require(longest >= 1 && longest <= kMostOfAnything,
+                   fmt::format("--longest has to be at least 1 and at most {}, not {}",
+                               kMostOfAnything, longest));
   problems.require(
       std::isfinite(gib) && gib > 0 && gib <= kMostGib,
       fmt::format("--memory has to be above 0 and at most {} GiB, not {}", kMostGib, gib));

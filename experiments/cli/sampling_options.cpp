@@ -82,8 +82,9 @@ GenerationConfig read_sampling_options(const po::variables_map& values, OptionPr
   config.seed = static_cast<uint64_t>(seed);
   read(values, "max-new-tokens", config.max_new_tokens);
   read(values, "min-new-tokens", config.min_new_tokens);
-  problems.require(config.max_new_tokens >= 1 && config.max_new_tokens <= kMostOfAnything,
-                   fmt::format("--max-new-tokens must be 1 to {}", kMostOfAnything));
+  problems.require(
+      config.max_new_tokens >= 1 && config.max_new_tokens <= kMostOfAnything,
+      fmt::format("--max-new-tokens must be at least 1 and at most {}", kMostOfAnything));
   problems.require(
       config.min_new_tokens >= 0 && config.min_new_tokens <= config.max_new_tokens,
       fmt::format("--min-new-tokens must be 0 to --max-new-tokens ({})", config.max_new_tokens));

@@ -23,7 +23,8 @@ bool leads() {
 }  // namespace
 
 void data_warning(std::string_view text) {
-  if (leads()) std::cerr << fmt::format("leash: warning: {}\n", printable_lines(text)) << std::flush;
+  if (leads())
+    std::cerr << fmt::format("leash: warning: {}\n", printable_lines(text)) << std::flush;
 }
 
 }  // namespace leash

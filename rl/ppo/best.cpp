@@ -38,7 +38,8 @@ void choose_best_again(const std::filesystem::path& run_dir, std::optional<doubl
   state.best_reward = 0;
   for (const Snapshot& snapshot : list_snapshots(run_dir)) {
     if (snapshot.step > state.step || !has_evaluation(run_dir, snapshot.step)) continue;
-    if (snapshot_damage(snapshot.path)) continue;  // it could not be exported
+    // What could not be exported is no candidate; that the best one is damaged is said later.
+    if (snapshot.step != before && snapshot_damage(snapshot.path)) continue;
     for (const Evaluation& evaluation : read_evaluation(run_dir, snapshot.step)) {
       if (evaluation.decoding == "sampled") consider(evaluation, snapshot.step, max_kl, state);
     }

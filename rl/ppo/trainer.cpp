@@ -292,17 +292,14 @@ std::string PpoTrainer::compare_with_start() const {
   int64_t choices = 0;
   for (int64_t step = 1; step <= num_steps(); ++step) choices += evaluates_after(step) ? 1 : 0;
   const std::string chosen =
-      state_.best_step && choices > 1
-          ? fmt::format(
-                "\nchosen among {} evaluations on these same prompts, which flatters its gain",
-                choices)
-          : "";
-  return fmt::format("step {} ({}) against the start{}\n", last,
-                     state_.best_step && !setup_.ppo.best_max_kl ? "best held-out reward"
-                     : state_.best_step       ? "best held-out reward within the KL bound"
-                     : setup_.ppo.best_max_kl ? "the last: none was within ppo.best_max_kl"
-                                              : "the last",
-                     chosen) +
+      choices > 1 ? fmt::format(" of {} evaluations on these prompts, which flatters it", choices)
+                  : "";
+  const std::string why = state_.best_step && !setup_.ppo.best_max_kl
+                              ? "best held-out reward" + chosen
+                          : state_.best_step ? "best held-out reward within the KL bound" + chosen
+                          : setup_.ppo.best_max_kl ? "the last: none was within ppo.best_max_kl"
+                                                   : "the last";
+  return fmt::format("step {} ({}) against the start\n", last, why) +
          comparison_table(read_evaluation(folder_.path(), 0), read_evaluation(folder_.path(), last),
                           held_out_,
                           /*num_samples=*/3);

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "models/printable.h"
 #include "rl/reward/program.h"
 
 namespace leash {
@@ -39,7 +40,7 @@ std::vector<double> parse_scores(std::string_view output, size_t count) {
     const auto value = number_of(line);
     if (!value) {
       throw std::runtime_error(
-          fmt::format("printed `{}` where a number was expected", line.substr(0, 80)));
+          fmt::format("printed `{}` where a number was expected", printable(line)));
     }
     scores.push_back(*value);
     output.remove_prefix(std::min(line.size() + 1, output.size()));

@@ -8,7 +8,6 @@
 
 #include "models/errors.h"
 #include "models/lora/base_identity.h"
-#include "models/lora/base_identity.h"
 #include "rl/optim/finite.h"
 
 namespace leash {

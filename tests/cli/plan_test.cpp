@@ -76,7 +76,7 @@ TEST(Plan, BadInputIsSaidAtOnce) {
   expect_error(run_leash({"plan", recipe, "--set", "lora.r=4611686018427387904"}), 2,
                "lora.r: has to be at least 1 and at most 1000000000");
   expect_error(run_leash({"plan", recipe, "--longest", "4611686018427387904"}), 2,
-               "--longest has to be between 1 and 1000000000");
+               "--longest has to be at least 1 and at most 1000000000");
   expect_error(run_leash({"plan"}), 2, "a recipe is missing");
   expect_error(run_leash({"plan", recipe, "--set", "model.path=nowhere"}), 3, "no model at");
   expect_error(run_leash({"plan", recipe, "--set", "lora.target_modules=[nothing]"}), 2,

@@ -18,7 +18,9 @@ TEST(QuantizedPpo, TrainsOnLessMemoryAndResumesExactly) {
   for (const char* kind : {"nf4", "int8"}) {
     const RunWorkspace work;
     EXPECT_LT(base_bytes(work, kind), 0.7 * static_cast<double>(base_bytes(work, "none"))) << kind;
-    const Lines quantized = {"--set", std::string("model.quantize=") + kind};
+    const Lines quantized = {"--set", std::string("model.quantize=") + kind,
+                             "--set", "critic.learning_rate=1.0e-4",
+                             "--set", "ppo.kl_horizon=10000"};
     expect_done(work.train("whole", quantized));
     const auto rows = json_lines(read_text(work / "whole/metrics.jsonl"));
     EXPECT_NEAR(rows[1]["objective/kl"].get<double>(), 0, 1e-5) << kind;

@@ -159,10 +159,7 @@ TEST(RewardCommand, AProgramThatHangsEndsTheRunWithItsSnapshot) {
     return Lines{
         "--set",
         "reward=[{kind: command, command: sh " + (work / "reward.sh").string() + limit + "}]",
-        "--set",
-        "data.eval=null",
-        "--set",
-        "run.save_steps=1"};
+        "--set", "run.save_steps=1"};
   };
   const Ended ended = work.train("run", with(", timeout_seconds: 8"));
   expect_error(ended, 1, "did not end within 8 s (timeout_seconds)");

@@ -275,7 +275,7 @@ TEST_F(SftDataTest, EveryBadLineIsNamed) {
 
 TEST_F(SftDataTest, BadLinesOfBothFilesAreNamedTogether) {
   write_text(folder_ / "train.jsonl", "{\"text\": \"fine\"}\n{\"text\": 3}\n");
-  write_text(folder_ / "eval.jsonl", "[1]\n");
+  write_text(folder_ / "eval.jsonl", "{\"text\": \"fine\"}\n[1]\n");
   config.train = folder_ / "train.jsonl";
   config.eval = folder_ / "eval.jsonl";
   try {
@@ -283,7 +283,7 @@ TEST_F(SftDataTest, BadLinesOfBothFilesAreNamedTogether) {
     FAIL() << "no error";
   } catch (const FormatError& error) {
     EXPECT_THAT(error.what(), HasSubstr("train.jsonl:2: `text` has to be a text"));
-    EXPECT_THAT(error.what(), HasSubstr("\n" + (folder_ / "eval.jsonl").string() + ":1: is not"));
+    EXPECT_THAT(error.what(), HasSubstr("\n" + (folder_ / "eval.jsonl").string() + ":2: is not"));
   }
 }
 

@@ -169,7 +169,7 @@ TEST_F(SftTrainerTest, ALossThatIsNotFiniteStopsTheRun) {
     FAIL() << "no error";
   } catch (const NonFinite& error) {
     EXPECT_THAT(error.what(), HasSubstr("the update was not applied"));
-    EXPECT_THAT(error.what(), HasSubstr("the last good snapshot is"));
+    EXPECT_THAT(error.what(), HasSubstr("there is no good snapshot: "));
   }
 }
 
