@@ -37,11 +37,13 @@ std::string take_task(ConfigValue& root, Problems& problems) {
   for (auto field = root.fields.begin(); field != root.fields.end(); ++field) {
     if (field->first != "task") continue;
     const Place place = field->second.place;
+    const size_t before = problems.lines().size();
     read_value(field->second, task, "task", {}, {problems, written});
+    const bool is_read = problems.lines().size() == before;
     root.fields.erase(field);
     std::vector<std::string> names;
     for_each_task([&]<class Setup> { names.emplace_back(TaskTraits<Setup>::name); });
-    if (problems.empty() && std::ranges::find(names, task) == names.end()) {
+    if (is_read && std::ranges::find(names, task) == names.end()) {
       problems.add(place, "task", choice_problem(fmt::format("`{}`", task), task, names));
     }
     break;

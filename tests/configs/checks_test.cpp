@@ -260,6 +260,13 @@ TEST(Checks, TheTaskDecidesFirst) {
 }
 
 // One report for the syntax that is not supported, keys, types and ranges.
+// Found by fuzzing: the other problem hid the task's, and nothing was read at all.
+TEST(Checks, AnUnknownTaskIsNamedBesideAnotherProblem) {
+  EXPECT_THAT(problems_of("task: pop\nreward: [{NULL: ada}]\n"),
+              ElementsAre("r.yaml:2: null cannot be a key",
+                          HasSubstr("r.yaml:1: task: has to be one of ppo")));
+}
+
 TEST(Checks, ProblemsOfAllKindsComeTogether) {
   EXPECT_THAT(problems_of("task: ppo\nppo:\n  gamma: 3\n  lam: high\n  lam: 1\n  kl_ceof: 1\n"
                           "data: {train: &t x}\nrun: {seed: *t, save_steps: [1]}\nrolout: {}\n"),
