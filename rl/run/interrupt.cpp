@@ -84,10 +84,6 @@ void ignore_write_signals() {
   for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_IGN);
 }
 
-void default_signals_in_child() {
-  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_DFL);
-}
-
 InterruptGuard::InterruptGuard(int64_t grace_seconds) {
   if (g_active.exchange(true)) throw std::logic_error("two InterruptGuards at once");
   g_requested_at = 0;

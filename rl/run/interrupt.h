@@ -13,11 +13,9 @@ namespace leash {
 inline constexpr int kInterruptedExit = 130;
 
 // Writing to a pipe that nobody reads, or beyond a file's greatest size, is an error from here on
-// and no longer the end of the process.
+// and no longer the end of the process. Who starts a program gives it the defaults again
+// (rl/reward/program.cpp): an ignored signal stays ignored in it.
 void ignore_write_signals();
-// Gives a program that is about to start the defaults of these signals: an ignored one would stay
-// ignored in it. For use between fork and exec.
-void default_signals_in_child();
 
 // One at a time per process. SIGHUP stays ignored where it was, as under nohup. The trainer asks
 // requested() between steps (and may ask within one).

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
 #include <stdexcept>
 
+#include "rl/run/interrupt.h"
 #include "tests/support/files.h"
 #include "tests/support/process.h"
 
@@ -114,6 +116,14 @@ TEST(CommandReward, OutputIsBounded) {
 }
 
 // Not a socket of the ranks', for one: whoever waits for its end would wait for the program.
+// leash ignores both while it runs; an ignored signal would stay ignored behind exec.
+TEST(CommandReward, SignalsOfAWriteHaveTheirDefaults) {
+  ignore_write_signals();
+  EXPECT_THAT(error_of("kill -PIPE $$; cat"), HasSubstr("was killed by signal 13"));
+  EXPECT_THAT(error_of("kill -XFSZ $$; cat"), HasSubstr("was killed by signal 25"));
+  for (const int signal : {SIGPIPE, SIGXFSZ}) ::signal(signal, SIG_DFL);
+}
+
 TEST(CommandReward, InheritsNoDescriptor) {
   const int ours = ::open("/dev/null", O_RDONLY);  // without O_CLOEXEC
   ASSERT_GT(ours, 2);
