@@ -22,14 +22,14 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kChatHelp{
     "chat", "--model MODEL [--adapter DIR] [options]",
     "Talk with a model. /reset forgets the conversation, /exit (or Ctrl-D) ends. When the\n"
     "conversation outgrows the model's context, its oldest turns are left out.",
     "  leash chat --model smollm2\n"
     "  leash chat --model smollm2 --adapter runs/a/adapter --system \"Answer in one word.\""};
 
-po::options_description options() {
+po::options_description chat_options() {
   po::options_description options("Options");
   add_model_options(options);
   add_fast_option(options);
@@ -104,7 +104,7 @@ class Conversation {
 }  // namespace
 
 int chat(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {}, args);
+  const auto values = parse_options(kChatHelp, chat_options(), {}, args);
   if (!values) return 0;
   OptionProblems problems;
   GenerationConfig config = read_sampling_options(*values, problems);

@@ -23,7 +23,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kConfigHelp{
     "config", "(show | check) RECIPE [--set a.b=c]…  |  leash config docs",
     "show: the recipe with all settings as they would be in effect. check: exit code 2 and every\n"
     "problem with its line, or nothing; the model's headers and data files have to be there. docs: "
@@ -63,7 +63,7 @@ void check_files(const Setup& setup) {
 int config(const Arguments& args) {
   po::options_description options("Options");
   add_recipe_options(options);
-  const auto values = parse_options(kHelp, options, {"action", "recipe"}, args);
+  const auto values = parse_options(kConfigHelp, options, {"action", "recipe"}, args);
   if (!values) return 0;
   const std::string action = given<std::string>(*values, "action").value_or("");
   if (action == "docs") {

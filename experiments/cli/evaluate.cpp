@@ -26,7 +26,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kEvaluateHelp{
     "evaluate", "[RECIPE] --run-dir DIR [--set a.b=c]… [--snapshot N] [--json]",
     "What a run's policy is worth on its held-out data. Without a recipe, as the run was "
     "configured "
@@ -44,7 +44,7 @@ constexpr CommandHelp kHelp{
     "  leash evaluate --run-dir runs/a\n"
     "  leash evaluate --run-dir runs/a --set data.eval=other.jsonl --snapshot 10 --json"};
 
-po::options_description options() {
+po::options_description evaluate_options() {
   po::options_description options("Options");
   add_recipe_options(options);
   auto add = options.add_options();
@@ -151,7 +151,7 @@ void refuse_commands(const Experiment& experiment) {
 }  // namespace
 
 int evaluate(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {"recipe"}, args);
+  const auto values = parse_options(kEvaluateHelp, evaluate_options(), {"recipe"}, args);
   if (!values) return 0;
   const auto run_dir = given<std::string>(*values, "run-dir");
   if (!run_dir) throw ConfigError("--run-dir is missing");

@@ -20,7 +20,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kGenerateHelp{
     "generate", "--model MODEL (--prompt TEXT | --input F.jsonl) [options]",
     "Completes prompts. The input has one object a line: {\"prompt\": \"…\"}, {\"messages\": "
     "[{\"role\",\n"
@@ -33,7 +33,7 @@ constexpr CommandHelp kHelp{
     "3\n"
     "  leash generate --model smollm2 --adapter runs/a/adapter --input prompts.jsonl --json"};
 
-po::options_description options() {
+po::options_description generate_options() {
   po::options_description options("Options");
   add_model_options(options);
   add_fast_option(options);
@@ -125,7 +125,7 @@ void stream_answer(const RolloutEngine& engine, const Prompt& prompt, const Adap
 }  // namespace
 
 int generate(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {}, args);
+  const auto values = parse_options(kGenerateHelp, generate_options(), {}, args);
   if (!values) return 0;
   OptionProblems problems;
   GenerationConfig config = read_sampling_options(*values, problems);

@@ -19,7 +19,7 @@ namespace {
 namespace po = boost::program_options;
 using Names = std::vector<std::string>;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kKlReportHelp{
     "kl-report",
     "--model MODEL --policy DIR [--policy DIR]… [--reference DIR] --input F.jsonl --out DIR",
     "Exact KL(policy || reference) per position and per text, with estimates k1 and k3 and 95 %\n"
@@ -34,7 +34,7 @@ constexpr CommandHelp kHelp{
     "  leash kl-report --model smollm2 --policy runs/a/adapter --policy runs/b/adapter --chat \\\n"
     "    --input prompts.jsonl --samples 4 --seed 1 --out /tmp/kl --json"};
 
-po::options_description options() {
+po::options_description kl_report_options() {
   po::options_description options("Options");
   add_model_options(options);
   auto add = options.add_options();
@@ -109,7 +109,7 @@ KlReportRequest make_request(const po::variables_map& values, const LoadedModel&
 }  // namespace
 
 int kl_report(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {}, args);
+  const auto values = parse_options(kKlReportHelp, kl_report_options(), {}, args);
   if (!values) return 0;
   check(*values);
   const std::filesystem::path folder = (*values)["out"].as<std::string>();

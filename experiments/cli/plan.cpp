@@ -25,7 +25,7 @@ namespace po = boost::program_options;
 constexpr int64_t kMostRanks = 1 << 20;
 constexpr double kMostGib = 1 << 20;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kPlanHelp{
     "plan", "RECIPE.yaml [--set a.b=c]… [--ranks N] [--memory GIB] [--model-config FILE] [--json]",
     "What a run would need, by arithmetic alone: parameters, memory of each rank by role and by "
     "phase, what\nthe ranks send each other, and the largest model that fits. Of a model only the "
@@ -36,7 +36,7 @@ constexpr CommandHelp kHelp{
     "  leash plan configs/recipes/sft_tutorial.yaml --model-config experiments/plan/"
     "llama-3.1-70b.json --set model.quantize=nf4"};
 
-po::options_description options() {
+po::options_description plan_options() {
   po::options_description options("Options");
   add_recipe_options(options);
   auto add = options.add_options();
@@ -86,7 +86,7 @@ ModelFacts model_of(const po::variables_map& values, const ModelConfig& config) 
 }  // namespace
 
 int plan(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {"recipe"}, args);
+  const auto values = parse_options(kPlanHelp, plan_options(), {"recipe"}, args);
   if (!values) return 0;
   const Request request = read_request(*values);
   const Experiment experiment = load_recipe(*values);

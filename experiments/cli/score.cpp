@@ -21,7 +21,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kScoreHelp{
     "score", "--model MODEL --input F.jsonl [options]",
     "Log-probs and entropies (nats, temperature 1) of each token after the first. The input has "
     "one\n"
@@ -40,7 +40,7 @@ constexpr CommandHelp kHelp{
     "  leash score --model smollm2 --input texts.jsonl\n"
     "  echo '{\"text\": \"Paris is in France.\"}' | leash score --model smollm2 --input - --json"};
 
-po::options_description options() {
+po::options_description score_options() {
   po::options_description options("Options");
   add_model_options(options);
   add_adapter_option(options);
@@ -87,7 +87,7 @@ void score_group(const LoadedModel& model, const Adapter* adapter, std::span<con
 }  // namespace
 
 int score(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {}, args);
+  const auto values = parse_options(kScoreHelp, score_options(), {}, args);
   if (!values) return 0;
   OptionProblems problems;
   const auto file = given<std::string>(*values, "input");

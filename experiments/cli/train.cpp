@@ -40,7 +40,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr CommandHelp kHelp{
+constexpr CommandHelp kTrainHelp{
     "train", "RECIPE.yaml [--set a.b=c]… [--run-dir DIR] [--resume]",
     "Trains as the recipe says. The run's folder holds resolved.yaml, metrics.jsonl, "
     "samples.jsonl,\n"
@@ -52,7 +52,7 @@ constexpr CommandHelp kHelp{
     "  leash train configs/recipes/demo.yaml --set ppo.kl_coef=0.1 --run-dir runs/stricter\n"
     "  leash train configs/recipes/demo.yaml --run-dir runs/stricter --resume"};
 
-po::options_description options() {
+po::options_description train_options() {
   po::options_description options("Options");
   add_recipe_options(options);
   auto add = options.add_options();
@@ -262,7 +262,7 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
 }  // namespace
 
 int train(const Arguments& args) {
-  const auto values = parse_options(kHelp, options(), {"recipe"}, args);
+  const auto values = parse_options(kTrainHelp, train_options(), {"recipe"}, args);
   if (!values) return 0;
   ignore_write_signals();  // `leash train … | head` and a full disk cost no snapshot
   const Launch launch = read_launch(process_environment());

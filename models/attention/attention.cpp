@@ -19,15 +19,12 @@
 #include <optional>
 
 #include "models/attention/fused_attention.h"
+#include "models/attention/heads_first.h"
 #include "models/kernels/kernels.h"
 #include "models/kernels/node.h"
 
 namespace leash {
 namespace {
-
-// [rows, heads, head_dim] -> [1, heads, rows, head_dim] and back to [rows, heads · head_dim].
-at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
-at::Tensor rows_first(const at::Tensor& x) { return x.squeeze(0).transpose(0, 1).flatten(1); }
 
 // Rows of one sequence in the packed batch, and the cache slot that they see.
 struct RowOfBatch {

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "models/attention/heads_first.h"
 #include "models/device/device.h"
 
 namespace leash {
@@ -58,8 +59,6 @@ std::vector<int64_t> on_host(const at::Tensor& starts) {
   const auto* data = here.const_data_ptr<int64_t>();
   return {data, data + here.numel()};
 }
-
-at::Tensor heads_first(const at::Tensor& x) { return x.transpose(0, 1).unsqueeze(0); }
 
 }  // namespace
 

@@ -248,4 +248,6 @@ at::Tensor GgufFile::read(std::string_view name, at::ScalarType dtype) const {
 
 std::string GgufFile::origin() const { return state_->file->path().string(); }
 
+void GgufFile::fail(const std::string& what) const { throw FormatError(origin() + ": " + what); }
+
 }  // namespace leash

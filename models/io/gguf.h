@@ -52,6 +52,8 @@ class GgufFile : public TensorSource {
   std::vector<int64_t> shape(std::string_view name) const override;
   at::Tensor read(std::string_view name, at::ScalarType dtype) const override;
   std::string origin() const override;
+  // Throws a FormatError about this file.
+  [[noreturn]] void fail(const std::string& what) const;
 
  private:
   struct State;

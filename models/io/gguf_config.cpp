@@ -7,7 +7,6 @@
 #include <array>
 #include <utility>
 
-#include "models/errors.h"
 #include "models/families/token_id.h"
 #include "models/io/gguf_rope.h"
 #include "models/printable.h"
@@ -17,25 +16,25 @@ namespace leash {
 namespace {
 
 // Keys that are read below, and those that only describe.
-constexpr std::array<std::string_view, 19> kKnown = {"vocab_size",
-                                                     "context_length",
-                                                     "embedding_length",
-                                                     "block_count",
-                                                     "feed_forward_length",
-                                                     "attention.head_count",
-                                                     "attention.head_count_kv",
-                                                     "attention.layer_norm_rms_epsilon",
-                                                     "attention.key_length",
-                                                     "attention.value_length",
-                                                     "attention.sliding_window",
-                                                     "rope.freq_base",
-                                                     "rope.dimension_count",
-                                                     "rope.scaling.type",
-                                                     "rope.scaling.factor",
-                                                     "rope.scale_linear",
-                                                     "rope.scaling.original_context_length",
-                                                     "rope.scaling.finetuned",
-                                                     "tensor_data_layout"};
+constexpr std::array<std::string_view, 19> kKnownMetadata = {"vocab_size",
+                                                             "context_length",
+                                                             "embedding_length",
+                                                             "block_count",
+                                                             "feed_forward_length",
+                                                             "attention.head_count",
+                                                             "attention.head_count_kv",
+                                                             "attention.layer_norm_rms_epsilon",
+                                                             "attention.key_length",
+                                                             "attention.value_length",
+                                                             "attention.sliding_window",
+                                                             "rope.freq_base",
+                                                             "rope.dimension_count",
+                                                             "rope.scaling.type",
+                                                             "rope.scaling.factor",
+                                                             "rope.scale_linear",
+                                                             "rope.scaling.original_context_length",
+                                                             "rope.scaling.finetuned",
+                                                             "tensor_data_layout"};
 
 // Keys that are allowed while they change nothing.
 constexpr std::array<std::pair<std::string_view, double>, 9> kNeutral = {
@@ -49,12 +48,8 @@ constexpr std::array<std::pair<std::string_view, double>, 9> kNeutral = {
      {"attention.causal", 1},
      {"rope.scaling.attn_factor", 1}}};
 
-[[noreturn]] void fail(const GgufFile& file, const std::string& what) {
-  throw FormatError(file.origin() + ": " + what);
-}
-
 bool is_known(std::string_view name) {
-  for (const auto known : kKnown) {
+  for (const auto known : kKnownMetadata) {
     if (known == name) return true;
   }
   return false;
@@ -71,8 +66,8 @@ void refuse_unknown(const GgufFile& file, std::string_view architecture) {
       neutral = neutral || (known == name && file.float_value(key) == value);
     }
     if (!neutral) {
-      fail(file, fmt::format("metadata '{}' may change the computation and is not supported",
-                             printable(key)));
+      file.fail(fmt::format("metadata '{}' may change the computation and is not supported",
+                            printable(key)));
     }
   }
 }
@@ -97,7 +92,7 @@ class Metadata {
 
  private:
   [[noreturn]] void missing(const char* name) const {
-    fail(file_, fmt::format("metadata '{}{}' is missing", prefix_, name));
+    file_.fail(fmt::format("metadata '{}{}' is missing", prefix_, name));
   }
   const GgufFile& file_;
   std::string prefix_;
@@ -108,7 +103,7 @@ int64_t vocabulary(const GgufFile& file, const Metadata& metadata) {
   if (const auto size = metadata.integer("vocab_size")) return *size;
   if (const auto size = file.array_size("tokenizer.ggml.tokens")) return *size;
   const auto shape = file.shape("token_embd.weight");
-  if (shape.size() != 2) fail(file, "token_embd.weight is no matrix");
+  if (shape.size() != 2) file.fail("token_embd.weight is no matrix");
   return shape[0];
 }
 
@@ -118,18 +113,18 @@ void read_sizes(const GgufFile& file, const Metadata& metadata, DecoderConfig& c
   config.intermediate_size = metadata.required("feed_forward_length");
   config.num_layers = metadata.required("block_count");
   config.num_heads = metadata.required("attention.head_count");
-  if (config.num_heads <= 0) fail(file, fmt::format("{} attention heads", config.num_heads));
+  if (config.num_heads <= 0) file.fail(fmt::format("{} attention heads", config.num_heads));
   config.num_kv_heads = metadata.integer("attention.head_count_kv").value_or(config.num_heads);
   config.head_dim =
       metadata.integer("attention.key_length").value_or(config.hidden_size / config.num_heads);
   if (metadata.integer("attention.value_length").value_or(config.head_dim) != config.head_dim) {
-    fail(file, "heads whose keys and values have different lengths are not supported");
+    file.fail("heads whose keys and values have different lengths are not supported");
   }
   config.max_positions = metadata.required("context_length");
   const auto window = metadata.integer("attention.sliding_window").value_or(0);
   if (window != 0 && window < config.max_positions) {
-    fail(file, fmt::format("sliding-window attention ({} of {} positions) is not supported", window,
-                           config.max_positions));
+    file.fail(fmt::format("sliding-window attention ({} of {} positions) is not supported", window,
+                          config.max_positions));
   }
 }
 
@@ -159,13 +154,13 @@ void read_biases(const GgufFile& file, DecoderConfig& config) {
 
 const Family& family_of(const GgufFile& file) {
   const auto architecture = file.string_value("general.architecture");
-  if (!architecture) fail(file, "metadata 'general.architecture' is missing");
+  if (!architecture) file.fail("metadata 'general.architecture' is missing");
   const auto type = file.string_value("general.type").value_or("model");
   if (type != "model")
-    fail(file, fmt::format("holds a GGUF of type '{}', no model", printable(type)));
+    file.fail(fmt::format("holds a GGUF of type '{}', no model", printable(type)));
   const auto parts = file.int_value("split.count").value_or(0);
   if (parts > 1) {
-    fail(file, fmt::format("is one of {} parts: merge them with llama.cpp's gguf-split", parts));
+    file.fail(fmt::format("is one of {} parts: merge them with llama.cpp's gguf-split", parts));
   }
   return family_of_gguf(*architecture, file.origin());
 }

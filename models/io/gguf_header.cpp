@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
 constexpr size_t kMaxName = 65535;       // the format's limit for keys
-constexpr uint32_t kMaxDimensions = 4;
+constexpr uint32_t kMaxGgufDimensions = 4;
 constexpr int kMaxArrayDepth = 4;
 // The smallest entries there can be: they bound the counts by the file's size.
 constexpr size_t kMinMetadataBytes = 8 + 4 + 1;
@@ -135,7 +135,7 @@ TensorEntry read_tensor_entry(ByteReader& reader) {
   entry.name = read_name(reader);
   GgufTensor& tensor = entry.tensor;
   const auto num_dimensions = reader.number<uint32_t>();
-  if (num_dimensions > kMaxDimensions) {
+  if (num_dimensions > kMaxGgufDimensions) {
     reader.fail(
         fmt::format("tensor '{}' has {} dimensions", printable(entry.name), num_dimensions));
   }

@@ -9,26 +9,21 @@
 #include <string>
 #include <vector>
 
-#include "models/errors.h"
 #include "models/printable.h"
 
 namespace leash {
 
 namespace {
 
-constexpr double kDefaultTheta = 10000.0;
-
-[[noreturn]] void fail(const GgufFile& file, const std::string& what) {
-  throw FormatError(file.origin() + ": " + what);
-}
+constexpr double kGgufTheta = 10000.0;
 
 // llama.cpp takes a factor without a type for a linear one; factors 0 and 1 mean none.
 void read_metadata_scaling(const GgufFile& file, const std::string& prefix, RopeConfig& rope) {
   const auto type = file.string_value(prefix + "rope.scaling.type").value_or("linear");
   if (type == "none") return;
   if (type != "linear") {
-    fail(file, fmt::format("rope scaling '{}' is not supported (none, linear, and Llama 3's)",
-                           printable(type)));
+    file.fail(fmt::format("rope scaling '{}' is not supported (none, linear, and Llama 3's)",
+                          printable(type)));
   }
   auto factor = file.float_value(prefix + "rope.scaling.factor");
   if (!factor) factor = file.float_value(prefix + "rope.scale_linear");
@@ -54,7 +49,7 @@ double llama3_divisor(const RopeConfig& rope, int64_t i) {
 void read_divisors(const GgufFile& file, RopeConfig& rope) {
   const auto shape = file.shape(kRopeDivisors);
   if (shape != std::vector<int64_t>{rope.rotary_dim / 2}) {
-    fail(file, fmt::format("{} must have {} entries", kRopeDivisors, rope.rotary_dim / 2));
+    file.fail(fmt::format("{} must have {} entries", kRopeDivisors, rope.rotary_dim / 2));
   }
   const at::Tensor tensor = file.read(kRopeDivisors, at::kDouble);
   const auto* divisors = tensor.const_data_ptr<double>();
@@ -69,8 +64,8 @@ void read_divisors(const GgufFile& file, RopeConfig& rope) {
     matches = matches && std::abs(divisors[i] - expected) <= 1e-5 * expected;
   }
   if (!matches) {
-    fail(file, fmt::format("{} holds a rope scaling that is not Llama 3's and not supported",
-                           kRopeDivisors));
+    file.fail(fmt::format("{} holds a rope scaling that is not Llama 3's and not supported",
+                          kRopeDivisors));
   }
   rope = candidate;
 }
@@ -80,11 +75,11 @@ void read_divisors(const GgufFile& file, RopeConfig& rope) {
 RopeConfig rope_from_gguf(const GgufFile& file, std::string_view architecture, int64_t head_dim) {
   const std::string prefix = std::string(architecture) + ".";
   RopeConfig rope;
-  rope.theta = file.float_value(prefix + "rope.freq_base").value_or(kDefaultTheta);
+  rope.theta = file.float_value(prefix + "rope.freq_base").value_or(kGgufTheta);
   rope.rotary_dim = file.int_value(prefix + "rope.dimension_count").value_or(head_dim);
   if (rope.rotary_dim != head_dim || head_dim <= 0 || head_dim % 2 != 0) {
-    fail(file, fmt::format("rotating {} of a head's {} entries is not supported", rope.rotary_dim,
-                           head_dim));
+    file.fail(fmt::format("rotating {} of a head's {} entries is not supported", rope.rotary_dim,
+                          head_dim));
   }
   read_metadata_scaling(file, prefix, rope);
   if (file.contains(kRopeDivisors)) read_divisors(file, rope);

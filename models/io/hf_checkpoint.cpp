@@ -4,23 +4,16 @@
 #include <ATen/ops/equal.h>
 #include <fmt/format.h>
 
-#include <system_error>
-
 #include "models/errors.h"
 #include "models/families/families.h"
 #include "models/io/json_file.h"
+#include "models/io/mapped_file.h"
 #include "models/io/safetensors.h"
 #include "models/notices.h"
 
 namespace leash {
 
 namespace {
-
-// A file that cannot be looked at counts as missing.
-bool is_there(const std::filesystem::path& file) {
-  std::error_code error;
-  return std::filesystem::exists(file, error);
-}
 
 std::shared_ptr<const TensorSource> open_weights(const std::filesystem::path& folder) {
   // The order in which transformers looks.

@@ -12,6 +12,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "models/errors.h"
@@ -37,6 +38,11 @@ struct Descriptor {
 }
 
 }  // namespace
+
+bool is_there(const std::filesystem::path& file) {
+  std::error_code error;
+  return std::filesystem::exists(file, error);
+}
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& file) {
   // O_NONBLOCK: opening a pipe must not wait for its writer.

@@ -33,6 +33,9 @@ class MappedFile {
   std::span<const std::byte> bytes_;
 };
 
+// A file that cannot be looked at counts as missing.
+bool is_there(const std::filesystem::path& file);
+
 // A part of a mapped file, which holds exactly `shape` values of type `stored`, as a tensor of type
 // `wanted`. Shares the mapping (and keeps it alive) where no conversion is needed.
 at::Tensor tensor_from_file(const std::shared_ptr<const MappedFile>& file,

@@ -8,24 +8,25 @@ namespace leash {
 
 namespace {
 
-using Row = std::pair<std::string_view, std::string_view>;
+using NamePair = std::pair<std::string_view, std::string_view>;
 
-constexpr std::array<Row, 3> kModel = {
+constexpr std::array<NamePair, 3> kModel = {
     {{"token_embd", "model.embed_tokens"}, {"output_norm", "model.norm"}, {"output", "lm_head"}}};
 
 // Within "blk.N." and "model.layers.N.".
-constexpr std::array<Row, 9> kLayer = {{{"attn_norm", "input_layernorm"},
-                                        {"attn_q", "self_attn.q_proj"},
-                                        {"attn_k", "self_attn.k_proj"},
-                                        {"attn_v", "self_attn.v_proj"},
-                                        {"attn_output", "self_attn.o_proj"},
-                                        {"ffn_norm", "post_attention_layernorm"},
-                                        {"ffn_gate", "mlp.gate_proj"},
-                                        {"ffn_up", "mlp.up_proj"},
-                                        {"ffn_down", "mlp.down_proj"}}};
+constexpr std::array<NamePair, 9> kLayer = {{{"attn_norm", "input_layernorm"},
+                                             {"attn_q", "self_attn.q_proj"},
+                                             {"attn_k", "self_attn.k_proj"},
+                                             {"attn_v", "self_attn.v_proj"},
+                                             {"attn_output", "self_attn.o_proj"},
+                                             {"ffn_norm", "post_attention_layernorm"},
+                                             {"ffn_gate", "mlp.gate_proj"},
+                                             {"ffn_up", "mlp.up_proj"},
+                                             {"ffn_down", "mlp.down_proj"}}};
 
 template <size_t size>
-std::optional<std::string_view> look_up(const std::array<Row, size>& rows, std::string_view name) {
+std::optional<std::string_view> look_up(const std::array<NamePair, size>& rows,
+                                        std::string_view name) {
   for (const auto& [gguf, hugging_face] : rows) {
     if (gguf == name) return hugging_face;
   }

@@ -25,19 +25,20 @@ namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kManifest = "MANIFEST.json";
-constexpr std::string_view kPrefix = "step-";
+constexpr std::string_view kStepPrefix = "step-";
 constexpr uintmax_t kLargestManifest = 16 << 20;
 
 fs::path snapshots_of(const fs::path& run_dir) { return run_dir / "snapshots"; }
 
 // N of "step-N", in its only spelling.
 std::optional<int64_t> step_of(const std::string& name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
+  if (!name.starts_with(kStepPrefix)) return std::nullopt;
   int64_t step = -1;
   const char* end = name.data() + name.size();
-  const auto parsed = std::from_chars(name.data() + kPrefix.size(), end, step);
+  const auto parsed = std::from_chars(name.data() + kStepPrefix.size(), end, step);
   const bool whole = parsed.ec == std::errc() && parsed.ptr == end && step >= 0;
-  return whole && fmt::format("{}{}", kPrefix, step) == name ? std::optional(step) : std::nullopt;
+  return whole && fmt::format("{}{}", kStepPrefix, step) == name ? std::optional(step)
+                                                                 : std::nullopt;
 }
 
 // Regular files below a folder by relative name, the manifest left out. Anything else (a link, a
@@ -121,12 +122,12 @@ std::optional<std::string> damage_of(const fs::path& folder) {
 }  // namespace
 
 Snapshot snapshot_of(const fs::path& run_dir, int64_t step) {
-  return {.step = step, .path = snapshots_of(run_dir) / fmt::format("{}{}", kPrefix, step)};
+  return {.step = step, .path = snapshots_of(run_dir) / fmt::format("{}{}", kStepPrefix, step)};
 }
 
 SnapshotWriter::SnapshotWriter(const fs::path& run_dir, int64_t step)
     : run_dir_(run_dir),
-      folder_(snapshots_of(run_dir) / fmt::format(".{}{}.tmp-{}", kPrefix, step, ::getpid())),
+      folder_(snapshots_of(run_dir) / fmt::format(".{}{}.tmp-{}", kStepPrefix, step, ::getpid())),
       step_(step) {
   fs::remove_all(folder_);
   fs::create_directories(folder_);
@@ -209,8 +210,8 @@ void prune_snapshots(const fs::path& run_dir, int64_t save_total_limit,
     return (keep_step && s.step == *keep_step) || !fs::exists(s.path / kManifest);
   });
   for (size_t i = 0; i + static_cast<size_t>(save_total_limit) < snapshots.size(); ++i) {
-    const fs::path aside = snapshots_of(run_dir) /
-                           fmt::format(".{}{}.removed-{}", kPrefix, snapshots[i].step, ::getpid());
+    const fs::path aside = snapshots_of(run_dir) / fmt::format(".{}{}.removed-{}", kStepPrefix,
+                                                               snapshots[i].step, ::getpid());
     fs::rename(snapshots[i].path, aside);
     fs::remove_all(aside);
   }

@@ -17,8 +17,8 @@ namespace {
 
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
-constexpr const char* kPrefix = "base_model.model.";
-constexpr size_t kMaxName = 200;
+constexpr const char* kPeftPrefix = "base_model.model.";
+constexpr size_t kMaxShownName = 200;
 
 std::shared_ptr<const TensorSource> open_tensors(const std::filesystem::path& folder) {
   const auto file = folder / kTensorFile;
@@ -44,14 +44,14 @@ class TensorTaker {
       throw FormatError(fmt::format(
           "{}: tensor {} is missing; {}the file is not complete, or the adapter belongs to another "
           "model",
-          source_.origin(), printable(name, kMaxName), foreign_name()));
+          source_.origin(), printable(name, kMaxShownName), foreign_name()));
     }
     const std::vector<int64_t> actual = source_.shape(name);
     if (actual != shape) {
       throw FormatError(fmt::format(
           "{}: tensor {} has shape [{}] where [{}] is needed; the adapter belongs to another "
           "model, or to another {}",
-          source_.origin(), printable(name, kMaxName), fmt::join(actual, ", "),
+          source_.origin(), printable(name, kMaxShownName), fmt::join(actual, ", "),
           fmt::join(shape, ", "), kConfigFile));
     }
     taken_.insert(name);
@@ -64,7 +64,7 @@ class TensorTaker {
       if (taken_.contains(name)) continue;
       throw FormatError(fmt::format(
           "{}: tensor {} has no place: this model has no such module, or {} does not address it",
-          source_.origin(), printable(name, kMaxName), kConfigFile));
+          source_.origin(), printable(name, kMaxShownName), kConfigFile));
     }
   }
 
@@ -72,9 +72,9 @@ class TensorTaker {
   // What the file holds instead, where its names are not PEFT's.
   std::string foreign_name() const {
     for (const std::string& name : source_.names()) {
-      if (name.starts_with(kPrefix)) continue;
+      if (name.starts_with(kPeftPrefix)) continue;
       return fmt::format("it holds {} instead, and PEFT's names begin with {}: ",
-                         printable(name, kMaxName), kPrefix);
+                         printable(name, kMaxShownName), kPeftPrefix);
     }
     return "";
   }
@@ -107,7 +107,7 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
   TensorTaker tensors(*source);
   Adapter adapter(config, modules);
   const auto info = [&](int64_t module) { return modules[static_cast<size_t>(module)]; };
-  const auto prefix = [&](int64_t module) { return kPrefix + info(module).path; };
+  const auto prefix = [&](int64_t module) { return kPeftPrefix + info(module).path; };
   for (const LoraTarget& target : matches.targets) {
     const int64_t i = target.module;
     LoraWeights weights;

@@ -11,7 +11,7 @@
 namespace leash {
 namespace {
 
-using json = nlohmann::ordered_json;
+using nlohmann::ordered_json;
 // Sorted by key, as PEFT writes it.
 using Root = std::map<std::string, json>;
 
@@ -19,26 +19,26 @@ using Root = std::map<std::string, json>;
 constexpr const char* kPeftVersion = "0.21.2";
 
 // Whole numbers are written without a point.
-json whole_if_possible(double value) {
+ordered_json whole_if_possible(double value) {
   if (std::abs(value) < 1e15 && value == std::floor(value)) return static_cast<int64_t>(value);
   return value;
 }
 
 template <class T>
-json null_if_empty(const std::vector<T>& list) {
-  return list.empty() ? json() : json(list);
+ordered_json null_if_empty(const std::vector<T>& list) {
+  return list.empty() ? ordered_json() : ordered_json(list);
 }
 
-json to_json(const StringOrList& setting) {
+ordered_json to_json(const StringOrList& setting) {
   if (const auto* text = std::get_if<std::string>(&setting)) {
-    return text->empty() ? json() : json(*text);
+    return text->empty() ? ordered_json() : ordered_json(*text);
   }
   return null_if_empty(std::get<std::vector<std::string>>(setting));
 }
 
 // PEFT stores what all-linear stood for, not the word: names where they say the same as paths. An
 // adapter without updates has a word of PEFT's own there, for it refuses an empty list.
-json target_modules(const Adapter& adapter) {
+ordered_json target_modules(const Adapter& adapter) {
   const auto* list = std::get_if<std::vector<std::string>>(&adapter.config().target_modules);
   if (list != nullptr && list->empty()) return kNoTargets;
   const auto* text = std::get_if<std::string>(&adapter.config().target_modules);
@@ -58,14 +58,14 @@ json target_modules(const Adapter& adapter) {
   }
   const bool ambiguous =
       std::ranges::any_of(names, [&](const auto& name) { return other_names.contains(name); });
-  return ambiguous ? json(paths) : json(names);
+  return ambiguous ? ordered_json(paths) : ordered_json(names);
 }
 
 // In their own order: it decides where several keys fit a module. (PEFT sorts these as well when it
 // saves, and then reads them in another order than it trained with.)
 template <class Patterns>
-json in_order(const Patterns& patterns) {
-  json entries = json::object();
+ordered_json in_order(const Patterns& patterns) {
+  ordered_json entries = ordered_json::object();
   for (const auto& [key, value] : patterns) {
     entries[key] = whole_if_possible(static_cast<double>(value));
   }
@@ -76,7 +76,7 @@ json in_order(const Patterns& patterns) {
 Root defaults() {
   Root root = {{"fan_in_fan_out", false},
                {"inference_mode", true},
-               {"loftq_config", json::object()},
+               {"loftq_config", ordered_json::object()},
                {"megatron_core", "megatron.core"},
                {"peft_type", "LORA"},
                {"peft_version", kPeftVersion},
@@ -100,11 +100,11 @@ std::string adapter_config_text(const Adapter& adapter, const std::string& base_
   const LoraConfig& config = adapter.config();
   Root root = defaults();
   root["alpha_pattern"] = in_order(config.alpha_pattern);
-  root["base_model_name_or_path"] = base_model.empty() ? json() : json(base_model);
+  root["base_model_name_or_path"] = base_model.empty() ? ordered_json() : ordered_json(base_model);
   root["bias"] = enum_name(config.bias);
   root["exclude_modules"] = to_json(config.exclude_modules);
   root["init_lora_weights"] =
-      config.init_lora_weights == LoraInit::kaiming ? json(true) : json("gaussian");
+      config.init_lora_weights == LoraInit::kaiming ? ordered_json(true) : ordered_json("gaussian");
   root["layers_to_transform"] = null_if_empty(config.layers_to_transform);
   root["lora_alpha"] = whole_if_possible(config.lora_alpha);
   root["lora_dropout"] = config.lora_dropout;
@@ -114,9 +114,9 @@ std::string adapter_config_text(const Adapter& adapter, const std::string& base_
   root["target_modules"] = target_modules(adapter);
   root["task_type"] = enum_name(config.task_type);
   root["use_rslora"] = config.use_rslora;
-  json object = json::object();
+  ordered_json object = ordered_json::object();
   for (auto& [key, value] : root) object[key] = std::move(value);
-  return object.dump(2, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+  return object.dump(2, ' ', /*ensure_ascii=*/true, ordered_json::error_handler_t::replace);
 }
 
 }  // namespace leash

@@ -10,7 +10,7 @@
 namespace leash {
 namespace {
 
-constexpr int64_t kValuesPerTask = 1 << 16;  // that a thread is worth being woken for
+constexpr int64_t kTiledValuesPerTask = 1 << 16;  // that a thread is worth being woken for
 
 class FastWeight final : public WeightSource {
  public:
@@ -37,7 +37,7 @@ class FastWeight final : public WeightSource {
     const ByteInput input = byte_input(x.to(at::kFloat).contiguous());
     at::Tensor y = at::empty({x.size(0), out_features_}, x.options().dtype(at::kFloat));
     float* const out = y.mutable_data_ptr<float>();
-    const int64_t grain = std::max<int64_t>(kValuesPerTask / (kTileRows * in_features()), 1);
+    const int64_t grain = std::max<int64_t>(kTiledValuesPerTask / (kTileRows * in_features()), 1);
     at::parallel_for(0, groups_, grain, [&](int64_t begin, int64_t end) {
       int64_t group = 0, column = 0;  // where a part begins
       for (const ByteTiles& part : parts_) {

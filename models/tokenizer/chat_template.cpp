@@ -30,7 +30,7 @@ struct KnownTemplate {
   std::string_view default_system;  // empty: none is put in
 };
 
-constexpr KnownTemplate kKnown[] = {
+constexpr KnownTemplate kKnownTemplates[] = {
     // Plain ChatML.
     {"{% for message in messages %}" LEASH_CHATML_MESSAGE "{% endfor %}" LEASH_CHATML_PROMPT, ""},
     {"{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}"
@@ -53,6 +53,9 @@ constexpr KnownTemplate kKnown[] = {
          LEASH_CHATML_MESSAGE "{% endfor %}" LEASH_CHATML_PROMPT,
      kQwen2System},
 };
+#undef LEASH_CHATML_MESSAGE
+#undef LEASH_CHATML_PROMPT
+#undef LEASH_DEFAULT_SYSTEM
 
 // Inside these templates \n only stands in string literals, where a line break means the same;
 // Jinja drops one line break at the end.
@@ -73,8 +76,8 @@ const KnownTemplate& find_template(const std::string& chat_template) {
   }
   const std::string text = canonical(chat_template);
   const auto* known = std::ranges::find_if(
-      kKnown, [&](const KnownTemplate& candidate) { return candidate.text == text; });
-  if (known == std::end(kKnown)) {
+      kKnownTemplates, [&](const KnownTemplate& candidate) { return candidate.text == text; });
+  if (known == std::end(kKnownTemplates)) {
     throw FormatError(fmt::format(
         "the model's chat template is not one of those that are supported (ChatML, SmolLM2, "
         "Qwen2); it begins with '{}'",

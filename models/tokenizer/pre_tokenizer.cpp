@@ -25,11 +25,11 @@ constexpr const char* kThreeDigits = "[0-9][0-9][0-9]";
 
 enum class Kind { smollm, gpt2, llama3, qwen2, plain_default };
 
-struct Row {
+struct NamedStep {
   const char* name;
   Kind kind;
 };
-constexpr Row kRows[] = {
+constexpr NamedStep kRows[] = {
     {"smollm", Kind::smollm},    {"starcoder", Kind::smollm}, {"refact", Kind::smollm},
     {"command-r", Kind::smollm}, {"codeshell", Kind::smollm}, {"gpt-2", Kind::gpt2},
     {"gpt2", Kind::gpt2},        {"phi-2", Kind::gpt2},       {"mpt", Kind::gpt2},
@@ -67,10 +67,12 @@ Splitter digits_splitter(bool individual) {
 }
 
 NamedPreTokenizer named_pre_tokenizer(const std::string& name) {
-  const Row* row = std::ranges::find_if(kRows, [&](const Row& r) { return r.name == name; });
+  const NamedStep* row =
+      std::ranges::find_if(kRows, [&](const NamedStep& r) { return r.name == name; });
   if (row == std::end(kRows)) {
     std::string known;
-    for (const Row& r : kRows) known += fmt::format("{}{}", known.empty() ? "" : ", ", r.name);
+    for (const NamedStep& r : kRows)
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", r.name);
     throw FormatError(
         fmt::format("tokenizer.ggml.pre is '{}', a pre-tokenizer that is not supported (known: {})",
                     name, known));

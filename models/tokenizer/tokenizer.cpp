@@ -16,7 +16,7 @@
 namespace leash {
 namespace {
 
-constexpr size_t kMaxShown = 500;  // tokens in messages come from the file
+constexpr size_t kMaxShownError = 500;  // tokens in messages come from the file
 
 bool is_gguf(const std::filesystem::path& file) {
   char magic[4] = {};
@@ -97,7 +97,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model) {
     tokenizer.state_ = std::make_shared<const State>(State{load_parts(model)});
   } catch (const FormatError& error) {
     throw FormatError(
-        fmt::format("{}: tokenizer: {}", model.string(), printable(error.what(), kMaxShown)));
+        fmt::format("{}: tokenizer: {}", model.string(), printable(error.what(), kMaxShownError)));
   }
   return tokenizer;
 }

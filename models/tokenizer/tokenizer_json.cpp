@@ -224,12 +224,6 @@ std::string read_template(const std::filesystem::path& file) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// A file that cannot be looked at counts as missing.
-bool is_there(const std::filesystem::path& file) {
-  std::error_code error;
-  return std::filesystem::exists(file, error);
-}
-
 // chat_template.jinja, or a string, or a list of named templates of which "default" counts.
 std::string read_chat_template(const std::filesystem::path& folder, const json& config) {
   if (is_there(folder / "chat_template.jinja")) {

@@ -15,7 +15,7 @@
 namespace leash {
 namespace {
 
-constexpr const char* kFile = "labels.json";
+constexpr const char* kLabelsFile = "labels.json";
 
 // id2label of a JSON file, in its order; empty where it has none.
 ClassNames names_in(const std::filesystem::path& file) {
@@ -92,11 +92,11 @@ void write_class_labels(const std::filesystem::path& folder, const ClassNames& c
     label2id[classes[i]] = i;
   }
   const nlohmann::ordered_json json = {{"id2label", id2label}, {"label2id", label2id}};
-  write_text_file(folder / kFile, json.dump(2) + "\n");
+  write_text_file(folder / kLabelsFile, json.dump(2) + "\n");
 }
 
 std::optional<ClassNames> read_class_labels(const std::filesystem::path& folder) {
-  const auto file = folder / kFile;
+  const auto file = folder / kLabelsFile;
   if (!std::filesystem::exists(file)) return std::nullopt;
   const nlohmann::json json = read_json_file(file);
   if (!json.contains("id2label")) throw FormatError(file.string() + ": has no id2label");

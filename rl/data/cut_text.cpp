@@ -16,7 +16,7 @@
 namespace leash {
 namespace {
 
-constexpr const char* kFile = "truncation.json";
+constexpr const char* kTruncationFile = "truncation.json";
 
 // How many special tokens the tokenizer puts before and behind a text, seen around a letter (which
 // is none of them).
@@ -67,11 +67,11 @@ CutText cut_conversation(const Tokenizer& tokenizer, std::span<const ChatMessage
 void write_text_limit(const std::filesystem::path& folder, const TextLimit& limit) {
   const nlohmann::ordered_json json = {{"max_length", limit.max_length},
                                        {"truncation_mode", std::string(enum_name(limit.mode))}};
-  write_text_file(folder / kFile, json.dump() + "\n");
+  write_text_file(folder / kTruncationFile, json.dump() + "\n");
 }
 
 std::optional<TextLimit> read_text_limit(const std::filesystem::path& folder) {
-  const auto file = folder / kFile;
+  const auto file = folder / kTruncationFile;
   if (!std::filesystem::exists(file)) return std::nullopt;
   try {
     const nlohmann::json json = read_json_file(file);

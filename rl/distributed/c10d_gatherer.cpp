@@ -13,7 +13,7 @@ namespace leash {
 namespace {
 
 // A block is waited for dozens of times in a pass.
-constexpr std::chrono::microseconds kLongestPause(250);
+constexpr std::chrono::microseconds kLongestGatherPause(250);
 
 class C10dGatherer final : public WeightGatherer {
  public:
@@ -21,7 +21,7 @@ class C10dGatherer final : public WeightGatherer {
                const Launch& launch)
       : backends_(std::move(backends)),
         device_(device),
-        waits_(std::move(watch), launch, kLongestPause) {}
+        waits_(std::move(watch), launch, kLongestGatherPause) {}
 
   // An unfinished collective would be waited for until its timeout.
   ~C10dGatherer() override {

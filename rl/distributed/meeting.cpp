@@ -27,7 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPatience(10000);  // before the user hears for whom a rank waits
+constexpr milliseconds kQuietWait(10000);  // before the user hears for whom a rank waits
 constexpr milliseconds kPause(100);
 
 using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
@@ -68,7 +68,7 @@ class Waiting {
   bool over() const { return Clock::now() >= end_; }
 
   void for_ranks(const std::vector<int64_t>& missing) {
-    if (said_ || Clock::now() < begin_ + kPatience) return;
+    if (said_ || Clock::now() < begin_ + kQuietWait) return;
     if (launch_.rank != 0 && missing.front() != 0) return;  // rank 0 says it
     said_ = true;
     std::fputs(fmt::format("leash: rank {} of {}: waiting for rank{} {} at {}:{}\n", launch_.rank,
@@ -94,7 +94,7 @@ C10dStore serve_store(const Launch& launch, c10d::TCPStoreOptions options) {
 C10dStore join_store(const Launch& launch, c10d::TCPStoreOptions options, Waiting& waiting) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::seconds>(waiting.end() - Clock::now());
-    options.timeout = std::max<milliseconds>(std::min<milliseconds>(left, kPatience / 2),
+    options.timeout = std::max<milliseconds>(std::min<milliseconds>(left, kQuietWait / 2),
                                              std::chrono::seconds(1));
     try {
       return c10::make_intrusive<c10d::TCPStore>(launch.address, options);

@@ -21,7 +21,6 @@
 #include "models/quant/packed_rows.h"
 
 namespace leash {
-namespace {
 
 int64_t numel(const std::vector<int64_t>& shape) {
   int64_t count = 1;
@@ -30,6 +29,9 @@ int64_t numel(const std::vector<int64_t>& shape) {
 }
 
 int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+namespace {
+
 int64_t round_up(int64_t a, int64_t unit) { return ceil_divide(a, unit) * unit; }
 
 // Everything below a folder, or the file itself: what a mapped checkpoint may occupy.

@@ -56,6 +56,10 @@ ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
 // and, of those that are being joined into one product, their parts as well.
 int64_t loading_bytes(const ModelFacts& model, at::ScalarType dtype, Quantize quantize);
 
+// Elements of a tensor of this shape.
+int64_t numel(const std::vector<int64_t>& shape);
+int64_t ceil_divide(int64_t a, int64_t b);
+
 // Bytes of one element.
 int64_t element_bytes(at::ScalarType dtype);
 // The same for what trains and for statistics: float32, or float64 beside float64 weights.

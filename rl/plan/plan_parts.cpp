@@ -9,12 +9,6 @@
 namespace leash {
 namespace {
 
-int64_t numel(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
 int64_t total(const std::vector<std::vector<int64_t>>& shapes) {
   int64_t sum = 0;
   for (const auto& shape : shapes) sum += numel(shape);
@@ -39,8 +33,6 @@ double ring_bytes(int64_t message, int64_t ranks) {
 }
 
 }  // namespace
-
-int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t PlanPhase::bytes() const { return sum_of(items); }
 int64_t Plan::resident_bytes() const { return sum_of(resident); }

@@ -10,8 +10,6 @@
 
 namespace leash {
 
-int64_t ceil_divide(int64_t a, int64_t b);
-
 // "policy: adapter", "…: gradients" and "…: AdamW" of tensors of these shapes.
 void add_trained(std::vector<PlanItem>& items, const std::string& role, const std::string& what,
                  const std::vector<std::vector<int64_t>>& shapes, OptimizerKind optimizer,

@@ -8,12 +8,6 @@
 namespace leash {
 namespace {
 
-int64_t numel(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
 constexpr int64_t kStepBytes = 8;  // a tensor's count of updates
 
 // Two moments in bytes, and a float32 scale for each block of them; float32 in small tensors.

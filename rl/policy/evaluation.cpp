@@ -15,19 +15,14 @@
 #include "rl/distributed/gather_json.h"
 #include "rl/policy/experience.h"
 #include "rl/run/run_parts.h"
+#include "rl/statistics/statistics.h"
 #include "rl/statistics/words.h"
 #include "rollout/scoring.h"
 
 namespace leash {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-double sum(const std::vector<double>& values) {
-  double total = 0;
-  for (const double value : values) total += value;
-  return total;
-}
+using nlohmann::ordered_json;
 
 GenerationConfig evaluation_config(const PolicySetup& setup, const PolicyRoles& roles,
                                    bool greedy) {
@@ -58,7 +53,7 @@ std::vector<double> column(const std::vector<EvaluatedAnswer>& answers,
   return values;
 }
 
-Json answer_json(const EvaluatedAnswer& answer) {
+ordered_json answer_json(const EvaluatedAnswer& answer) {
   return {{"prompt", answer.prompt},
           {"text", answer.text},
           {"reward", answer.reward},
@@ -249,9 +244,9 @@ std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& c
 
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,
                       const std::vector<Evaluation>& evaluations) {
-  Json json = Json::array();
+  ordered_json json = ordered_json::array();
   for (const Evaluation& evaluation : evaluations) {
-    Json answers = Json::array();
+    ordered_json answers = ordered_json::array();
     for (const EvaluatedAnswer& answer : evaluation.answers) answers.push_back(answer_json(answer));
     json.push_back({{"decoding", evaluation.decoding}, {"answers", answers}});
   }

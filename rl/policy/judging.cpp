@@ -7,14 +7,15 @@
 #include "rollout/scoring.h"
 
 namespace leash {
-namespace {
 
 // What the critic says, per answer; nothing where the sampler read its head on the way.
 struct CriticSays {
   std::vector<std::vector<double>> values;
   std::vector<at::Tensor> states;  // only of a frozen trunk
 };
-void uses(TaskEnd& end, const CriticSays& said) { leash::uses(end, said.states); }
+void uses(TaskEnd& end, const CriticSays& said) { uses(end, said.states); }
+
+namespace {
 
 std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
   std::vector<ScoredText> texts;

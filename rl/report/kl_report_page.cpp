@@ -10,6 +10,7 @@
 #include "rl/report/html.h"
 #include "rl/report/kl_report.h"
 #include "rl/report/svg_chart.h"
+#include "rl/statistics/statistics.h"
 
 namespace leash {
 namespace {
@@ -67,13 +68,9 @@ std::string own_colour(size_t policy) {
   return fmt::format("style=\"--own:var(--c{})\"", policy % 6);
 }
 
-double sum(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0);
-}
-
 std::string short_number(double value) { return fmt::format("{:.3g}", value); }
 
-std::string with_interval(const MeanInterval& mean) {
+std::string interval_cell(const MeanInterval& mean) {
   if (!mean.ci95) return short_number(mean.mean);
   return fmt::format("{} <span class=muted>[{}, {}]</span>", short_number(mean.mean),
                      short_number(mean.ci95->low), short_number(mean.ci95->high));
@@ -90,8 +87,8 @@ std::string summary_table(const KlReport& report) {
         "<td class=num><b>{}</b></td><td class=num>{}</td><td class=num>{}</td>"
         "<td class=num>{}</td></tr>\n",
         own_colour(i), html_escape(policy.policy), s.num_texts, s.num_tokens,
-        with_interval(s.kl.sequence), fmt::format("{:.4g}", s.kl.mean_token),
-        with_interval(s.k1.sequence), with_interval(s.k3.sequence));
+        interval_cell(s.kl.sequence), fmt::format("{:.4g}", s.kl.mean_token),
+        interval_cell(s.k1.sequence), interval_cell(s.k3.sequence));
   }
   return "<table style=\"margin-top:20px\"><tr><th>policy</th><th class=num>texts</th>"
          "<th class=num>tokens</th><th class=num>exact KL per text [95&thinsp;%]</th>"

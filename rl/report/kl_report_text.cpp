@@ -3,16 +3,17 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "rl/report/kl_report.h"
+#include "rl/run/json_line.h"
+#include "rl/statistics/statistics.h"
 
 namespace leash {
 namespace {
 
 using nlohmann::ordered_json;
 
-ordered_json interval_json(const MeanInterval& mean) {
+ordered_json ci95_json(const MeanInterval& mean) {
   if (!mean.ci95) return nullptr;  // of one text
   return {mean.ci95->low, mean.ci95->high};
 }
@@ -20,14 +21,13 @@ ordered_json interval_json(const MeanInterval& mean) {
 ordered_json measure_json(const KlMeasure& measure) {
   return {{"mean_token", measure.mean_token},
           {"mean_sequence", measure.sequence.mean},
-          {"ci95", interval_json(measure.sequence)}};
+          {"ci95", ci95_json(measure.sequence)}};
 }
 
 ordered_json position_json(const KlPosition& at) {
-  return {{"position", at.position}, {"n", at.num_texts},
-          {"kl", at.kl.mean},        {"ci95", interval_json(at.kl)},
-          {"k1", at.k1.mean},        {"k1_ci95", interval_json(at.k1)},
-          {"k3", at.k3.mean},        {"k3_ci95", interval_json(at.k3)}};
+  return {{"position", at.position},  {"n", at.num_texts},          {"kl", at.kl.mean},
+          {"ci95", ci95_json(at.kl)}, {"k1", at.k1.mean},           {"k1_ci95", ci95_json(at.k1)},
+          {"k3", at.k3.mean},         {"k3_ci95", ci95_json(at.k3)}};
 }
 
 ordered_json text_json(const KlReportText& text) {
@@ -36,9 +36,6 @@ ordered_json text_json(const KlReportText& text) {
     log_ratio.push_back(text.values.log_ratio(j));
     k3.push_back(k3_estimate(log_ratio.back()));
   }
-  const auto sum = [](const std::vector<double>& values) {
-    return std::accumulate(values.begin(), values.end(), 0.0);
-  };
   return {{"line", text.line},
           {"sample", text.sample},
           {"sampled", text.sampled},
@@ -68,11 +65,6 @@ ordered_json policy_json(const KlPolicyReport& policy) {
   }
   for (const KlReportText& text : policy.texts) json["prompts"].push_back(text_json(text));
   return json;
-}
-
-// Text of a model may hold bytes that are no UTF-8.
-std::string dump(const ordered_json& json) {
-  return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
 std::string with_interval(const MeanInterval& mean) {
@@ -106,7 +98,7 @@ std::string policy_table(const KlPolicyReport& policy) {
 
 }  // namespace
 
-std::string kl_policy_json(const KlPolicyReport& policy) { return dump(policy_json(policy)); }
+std::string kl_policy_json(const KlPolicyReport& policy) { return json_line(policy_json(policy)); }
 
 std::string kl_report_json(const KlReport& report) {
   ordered_json json = {{"model", report.model},
@@ -121,7 +113,7 @@ std::string kl_report_json(const KlReport& report) {
   for (const KlPolicyReport& policy : report.policies) {
     json["policies"].push_back(policy_json(policy));
   }
-  return dump(json);
+  return json_line(json);
 }
 
 std::string kl_report_table(const KlReport& report) {

@@ -30,7 +30,7 @@ static_assert(std::atomic<int64_t>::is_always_lock_free &&
 
 constexpr int64_t kOneRequest = 1000;  // milliseconds
 
-int64_t now() {
+int64_t monotonic_ms() {
   timespec time = {};
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return int64_t{time.tv_sec} * 1000 + time.tv_nsec / 1'000'000;
@@ -54,9 +54,9 @@ void on_signal(int signal) {
   const unsigned grace = g_grace_seconds.load();
   if (grace == 0) end_at_once();
   int64_t first = 0;
-  if (g_requested_at.compare_exchange_strong(first, now())) {
+  if (g_requested_at.compare_exchange_strong(first, monotonic_ms())) {
     say("\nleash: finishing this step, then a snapshot; once more to end at once\n");
-  } else if (now() >= first + kOneRequest) {
+  } else if (monotonic_ms() >= first + kOneRequest) {
     say("\nleash: second signal: ending at once\n");
     end_at_once();
   }

@@ -11,15 +11,12 @@
 #include <nlohmann/json.hpp>
 
 #include "models/errors.h"
+#include "rl/run/json_line.h"
 
 namespace leash {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);  // bytes that are not UTF-8
-}
+using nlohmann::ordered_json;
 
 // The shortest digits that read back as the same double. A "-0" would be read as a whole number,
 // which has no sign of zero.
@@ -29,24 +26,24 @@ std::string number(double value) {
 }
 
 void for_each_line(const std::filesystem::path& file,
-                   const std::function<void(const Json&)>& take) {
+                   const std::function<void(const ordered_json&)>& take) {
   std::ifstream stream(file, std::ios::binary);
   int64_t number = 0;
   for (std::string line; std::getline(stream, line) && !stream.eof();) {
     const auto where = fmt::format("{}:{}", file.string(), ++number);
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const ordered_json json = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) {
       throw FormatError(where + ": not a JSON object with a whole \"step\"");
     }
     try {
       take(json);
-    } catch (const Json::exception& error) {
+    } catch (const ordered_json::exception& error) {
       throw FormatError(fmt::format("{}: {}", where, error.what()));
     }
   }
 }
 
-std::optional<double> number_or_null(const Json& json, const char* key) {
+std::optional<double> number_or_null(const ordered_json& json, const char* key) {
   if (!json.contains(key) || json[key].is_null()) return std::nullopt;
   return json[key].get<double>();
 }
@@ -90,26 +87,28 @@ void RunLog::sync() {
 std::string metrics_line(int64_t step, const Metrics& metrics) {
   std::string line = fmt::format("{{\"step\": {}", step);
   for (const auto& [name, value] : metrics) {
-    fmt::format_to(std::back_inserter(line), ", {}: {}", dump(name), number(value));
+    fmt::format_to(std::back_inserter(line), ", {}: {}", json_line(name), number(value));
   }
   return line + "}";
 }
 
 std::string sample_line(const SampleRecord& sample) {
-  const auto or_null = [](std::optional<double> value) { return value ? Json(*value) : Json(); };
-  return dump({{"step", sample.step},
-               {"index", sample.index},
-               {"decoding", sample.decoding},
-               {"prompt", sample.prompt},
-               {"answer", sample.answer},
-               {"score", or_null(sample.score)},
-               {"kl", or_null(sample.kl)},
-               {"stop", sample.stop}});
+  const auto or_null = [](std::optional<double> value) {
+    return value ? ordered_json(*value) : ordered_json();
+  };
+  return json_line({{"step", sample.step},
+                    {"index", sample.index},
+                    {"decoding", sample.decoding},
+                    {"prompt", sample.prompt},
+                    {"answer", sample.answer},
+                    {"score", or_null(sample.score)},
+                    {"kl", or_null(sample.kl)},
+                    {"stop", sample.stop}});
 }
 
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& file) {
   std::vector<MetricsRow> rows;
-  for_each_line(file, [&](const Json& json) {
+  for_each_line(file, [&](const ordered_json& json) {
     MetricsRow& row = rows.emplace_back();
     row.step = json["step"].get<int64_t>();
     for (const auto& [name, value] : json.items()) {
@@ -124,7 +123,7 @@ std::vector<MetricsRow> read_metrics(const std::filesystem::path& file) {
 
 std::vector<SampleRecord> read_samples(const std::filesystem::path& file) {
   std::vector<SampleRecord> samples;
-  for_each_line(file, [&](const Json& json) {
+  for_each_line(file, [&](const ordered_json& json) {
     samples.push_back({.step = json["step"].get<int64_t>(),
                        .index = json.value("index", int64_t{0}),
                        .decoding = json.value("decoding", ""),

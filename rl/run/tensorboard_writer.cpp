@@ -142,7 +142,7 @@ void truncate_event_file(const fs::path& file, int64_t step) {
   }
 }
 
-double now() {
+double unix_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
@@ -169,7 +169,7 @@ std::string scalars_event(double wall_time, int64_t step, const Metrics& metrics
 TensorboardWriter::TensorboardWriter(const fs::path& folder) {
   char host[256] = {};
   if (::gethostname(host, sizeof(host) - 1) != 0) std::strcpy(host, "localhost");
-  const double time = now();
+  const double time = unix_seconds();
   for (int number = 0; !file_; ++number) {
     const fs::path name =
         folder / fmt::format("{}{:010}.{}.{}.{}", kEventsPrefix, static_cast<int64_t>(time), host,
@@ -182,7 +182,7 @@ TensorboardWriter::TensorboardWriter(const fs::path& folder) {
 }
 
 void TensorboardWriter::scalars(int64_t step, const Metrics& metrics) {
-  file_->append(tensorboard_record(scalars_event(now(), step, metrics)));
+  file_->append(tensorboard_record(scalars_event(unix_seconds(), step, metrics)));
 }
 
 void truncate_events(const fs::path& folder, int64_t step) {

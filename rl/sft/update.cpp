@@ -22,13 +22,13 @@ namespace leash {
 namespace {
 
 // Samples packed end to end, and the rows whose states predict a trained token.
-struct MicroBatch {
+struct SampleBatch {
   PackedTokens tokens;
   at::Tensor rows;     // [trained tokens] packed row
   at::Tensor targets;  // [trained tokens] int64
 };
 
-MicroBatch pack_samples(SampleRefs samples) {
+SampleBatch pack_samples(SampleRefs samples) {
   std::vector<std::vector<int64_t>> sequences;
   std::vector<int64_t> rows, targets;
   int64_t offset = 0;
@@ -75,7 +75,7 @@ Draws draws_for(SampleRefs samples, int64_t step, const SftSetup& setup, const D
 
 SftSums run_micro_batch(SampleRefs samples, double normalizer, double label_smoothing,
                         const AdaptedDecoder& model, const ForwardOptions& options) {
-  const MicroBatch batch = pack_samples(samples);
+  const SampleBatch batch = pack_samples(samples);
   const at::Tensor hidden = model.decoder.forward(batch.tokens, model.adapter, options);
   const auto result =
       model.decoder.cross_entropy(hidden.index_select(0, on_device(batch.rows, hidden.device())),

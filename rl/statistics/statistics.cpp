@@ -8,6 +8,10 @@
 
 namespace leash {
 
+double sum(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
 MeanInterval mean_interval(std::span<const double> values) {
   const auto n = static_cast<int64_t>(values.size());
   if (n == 0) return {};

@@ -21,6 +21,8 @@ struct MeanInterval {
   std::optional<Interval> ci95;
 };
 
+double sum(std::span<const double> values);
+
 MeanInterval mean_interval(std::span<const double> values);
 
 // "0.812 [0.750, 0.874]", or the mean alone.
