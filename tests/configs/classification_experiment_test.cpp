@@ -2,56 +2,53 @@
 #include <gmock/gmock.h>
 
 #include "configs/experiment.h"
-#include "models/errors.h"
+#include "tests/configs/recipes.h"
 #include "tests/support/files.h"
 
 namespace leash {
 namespace {
 
+using testing::error_of;
+using testing::experiment_of;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-ClassificationSetup parse(const std::vector<std::string>& overrides = {}) {
-  const auto loaded = parse_experiment("task: classification\ndata: {train: t.jsonl}\n", "c.yaml",
-                                       "/recipes", overrides);
-  return std::get<ClassificationSetup>(loaded.experiment.setup);
-}
+constexpr char kClassification[] = "task: classification\ndata: {train: t.jsonl}\n";
 
-std::string error(const std::vector<std::string>& overrides) {
-  try {
-    parse(overrides);
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-  return "no error";
+ClassificationSetup classification_setup(const std::vector<std::string>& overrides = {}) {
+  return std::get<ClassificationSetup>(experiment_of(kClassification, overrides).setup);
 }
 
 TEST(ClassificationRecipe, DefaultsAreTransformers) {
-  const ClassificationSetup setup = parse();
+  const ClassificationSetup setup = classification_setup();
   EXPECT_EQ(setup.classification.learning_rate, 5e-5);
   EXPECT_EQ(setup.classification.num_train_epochs, 3);
   EXPECT_EQ(setup.classification.label_smoothing_factor, 0);
   EXPECT_EQ(setup.data.train, "/recipes/t.jsonl");
   EXPECT_THAT(setup.data.labels, IsEmpty());
   EXPECT_EQ(setup.lora.task_type, TaskType::SEQ_CLS);
-  EXPECT_EQ(parse({"lora.r=3"}).lora.task_type, TaskType::SEQ_CLS);
+  EXPECT_EQ(classification_setup({"lora.r=3"}).lora.task_type, TaskType::SEQ_CLS);
 }
 
 TEST(ClassificationRecipe, ContradictionsAndSettingsWithoutEffectAreNamed) {
-  EXPECT_THAT(error({"data.train="}), HasSubstr("data.train"));
-  EXPECT_THAT(error({"classification.eval_strategy=steps"}), HasSubstr("needs data.eval"));
-  EXPECT_THAT(error({"classification.eval_answers=3"}), HasSubstr("has no effect"));
-  EXPECT_THAT(error({"lora.task_type=CAUSAL_LM"}), HasSubstr("SEQ_CLS"));
-  EXPECT_THAT(error({"data.labels=[a]"}), HasSubstr("data.labels: has one class"));
-  EXPECT_THAT(error({"data.labels=[a, b, a]"}), HasSubstr("has `a` twice"));
-  EXPECT_THAT(error({"lora.target_modules=[]", "lora.r=4"}),
+  EXPECT_THAT(error_of(kClassification, {"data.train="}), HasSubstr("data.train"));
+  EXPECT_THAT(error_of(kClassification, {"classification.eval_strategy=steps"}),
+              HasSubstr("needs data.eval"));
+  EXPECT_THAT(error_of(kClassification, {"classification.eval_answers=3"}),
+              HasSubstr("has no effect"));
+  EXPECT_THAT(error_of(kClassification, {"lora.task_type=CAUSAL_LM"}), HasSubstr("SEQ_CLS"));
+  EXPECT_THAT(error_of(kClassification, {"data.labels=[a]"}),
+              HasSubstr("data.labels: has one class"));
+  EXPECT_THAT(error_of(kClassification, {"data.labels=[a, b, a]"}), HasSubstr("has `a` twice"));
+  EXPECT_THAT(error_of(kClassification, {"lora.target_modules=[]", "lora.r=4"}),
               HasSubstr("lora.r: has no effect with lora.target_modules: []"));
-  EXPECT_THAT(error({"lora.path=x", "lora.trainable=[model.norm]"}),
+  EXPECT_THAT(error_of(kClassification, {"lora.path=x", "lora.trainable=[model.norm]"}),
               HasSubstr("lora.trainable: has no effect with lora.path"));
-  EXPECT_EQ(error({"lora.target_modules=[]", "lora.trainable=[model.norm]", "data.labels=[a, b]",
-                   "data.eval_split=0.1", "classification.eval_strategy=epoch",
-                   "classification.label_smoothing_factor=0.1"}),
+  EXPECT_EQ(error_of(kClassification,
+                     {"lora.target_modules=[]", "lora.trainable=[model.norm]", "data.labels=[a, b]",
+                      "data.eval_split=0.1", "classification.eval_strategy=epoch",
+                      "classification.label_smoothing_factor=0.1"}),
             "no error");
 }
 

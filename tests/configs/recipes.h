@@ -34,6 +34,20 @@ inline PpoSetup setup_of(const std::string& yaml, const Lines& overrides = {},
   return std::get<PpoSetup>(parse_experiment(yaml, "r.yaml", folder, overrides).experiment.setup);
 }
 
+inline Experiment experiment_of(const std::string& yaml, const Lines& overrides = {}) {
+  return parse_experiment(yaml, "r.yaml", "/recipes", overrides).experiment;
+}
+
+// What the ConfigError says.
+inline std::string error_of(const std::string& yaml, const Lines& overrides = {}) {
+  try {
+    experiment_of(yaml, overrides);
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
 // The lines of the ConfigError; empty when nothing is wrong.
 inline Lines problems_of(const std::string& yaml, const Lines& overrides = {}) {
   try {

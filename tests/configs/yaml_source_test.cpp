@@ -23,14 +23,14 @@ struct Parsed {
   Lines problems;
 };
 
-Parsed parse(const std::string& text) {
+Parsed read_yaml(const std::string& text) {
   Problems problems;
   ConfigValue root = parse_yaml(text, {.source = "f.yaml", .folder = "/f"}, problems);
   return {root, problems.lines()};
 }
 
 TEST(YamlSource, KnowsKindsOrderAndPlaces) {
-  const Parsed parsed = parse("b: 1\na:\n  - x\n  - {y: 'null'}\nn: null\nm: ~\n");
+  const Parsed parsed = read_yaml("b: 1\na:\n  - x\n  - {y: 'null'}\nn: null\nm: ~\n");
   EXPECT_THAT(parsed.problems, IsEmpty());
   ASSERT_EQ(parsed.root.fields.size(), 4u);
   EXPECT_EQ(parsed.root.fields[0].first, "b");
@@ -47,7 +47,7 @@ TEST(YamlSource, KnowsKindsOrderAndPlaces) {
 }
 
 TEST(YamlSource, WindowsLineEndsAndAByteOrderMarkMakeNoDifference) {
-  const Parsed parsed = parse(
+  const Parsed parsed = read_yaml(
       "\xEF\xBB\xBF"
       "a: 1\r\nb: text\r\n");
   EXPECT_THAT(parsed.problems, IsEmpty());
@@ -57,14 +57,14 @@ TEST(YamlSource, WindowsLineEndsAndAByteOrderMarkMakeNoDifference) {
 
 TEST(YamlSource, RefusesAnchorsAliasesAndTagsEverywhere) {
   const std::string anchors = "anchors and aliases are not supported: write the value out";
-  EXPECT_THAT(parse("a: &x 1\nb: *x\n").problems,
+  EXPECT_THAT(read_yaml("a: &x 1\nb: *x\n").problems,
               ElementsAre("f.yaml:1: " + anchors, "f.yaml:2: " + anchors));
-  EXPECT_THAT(parse("a: &x {c: 1}\n").problems, ElementsAre("f.yaml:1: " + anchors));
-  EXPECT_THAT(parse("a: &x [1]\n").problems, ElementsAre("f.yaml:1: " + anchors));
-  EXPECT_THAT(parse("a: !!str 1\n").problems, ElementsAre(HasSubstr("f.yaml:1: the tag ")));
-  EXPECT_THAT(parse("a: !mine {c: 1}\n").problems,
+  EXPECT_THAT(read_yaml("a: &x {c: 1}\n").problems, ElementsAre("f.yaml:1: " + anchors));
+  EXPECT_THAT(read_yaml("a: &x [1]\n").problems, ElementsAre("f.yaml:1: " + anchors));
+  EXPECT_THAT(read_yaml("a: !!str 1\n").problems, ElementsAre(HasSubstr("f.yaml:1: the tag ")));
+  EXPECT_THAT(read_yaml("a: !mine {c: 1}\n").problems,
               ElementsAre("f.yaml:1: the tag !mine is not supported"));
-  EXPECT_THAT(parse("a: !mine [1]\n").problems,
+  EXPECT_THAT(read_yaml("a: !mine [1]\n").problems,
               ElementsAre("f.yaml:1: the tag !mine is not supported"));
 }
 
@@ -76,26 +76,28 @@ TEST(YamlSource, AliasesOfAliasesCostNothing) {
     for (int j = 0; j < 9; ++j) bomb += (j > 0 ? ", *a" : "*a") + std::to_string(i - 1);
     bomb += "]\n";
   }
-  EXPECT_EQ(parse(bomb).problems.size(), 12u + 11u * 9u);
+  EXPECT_EQ(read_yaml(bomb).problems.size(), 12u + 11u * 9u);
 }
 
 TEST(YamlSource, AKeyThatStandsTwiceIsNamedWithItsSection) {
-  const Parsed parsed = parse("ppo:\n  gamma: 1\n  gamma: 0.5\nr:\n  - {k: 1, k: 2}\n");
+  const Parsed parsed = read_yaml("ppo:\n  gamma: 1\n  gamma: 0.5\nr:\n  - {k: 1, k: 2}\n");
   EXPECT_THAT(parsed.problems,
               ElementsAre("f.yaml:3: ppo.gamma: stands twice", "f.yaml:5: r[0].k: stands twice"));
   EXPECT_EQ(parsed.root.find("ppo")->find("gamma")->scalar, "1");
 }
 
 TEST(YamlSource, KeysAreScalars) {
-  EXPECT_THAT(parse("? [a, b]\n: 1\n").problems, ElementsAre("f.yaml:1: a list cannot be a key"));
-  EXPECT_THAT(parse("? {a: b}\n: 1\n").problems, ElementsAre("f.yaml:1: a map cannot be a key"));
-  EXPECT_THAT(parse("~: 1\n").problems, ElementsAre("f.yaml:1: null cannot be a key"));
+  EXPECT_THAT(read_yaml("? [a, b]\n: 1\n").problems,
+              ElementsAre("f.yaml:1: a list cannot be a key"));
+  EXPECT_THAT(read_yaml("? {a: b}\n: 1\n").problems,
+              ElementsAre("f.yaml:1: a map cannot be a key"));
+  EXPECT_THAT(read_yaml("~: 1\n").problems, ElementsAre("f.yaml:1: null cannot be a key"));
 }
 
 TEST(YamlSource, SyntaxErrorsNameTheirLine) {
   for (const char* text : {"a: 1\nb: [1, 2\nc: 3\n", "a: 1\n\t- b\n", "a: 1\nb: \"open\n",
                            "a: 1\n  b: 2\n", "a: 'open\nb: 1\n\n", "a: b: c\n", "a: @x\n"}) {
-    const Parsed parsed = parse(text);
+    const Parsed parsed = read_yaml(text);
     ASSERT_EQ(parsed.problems.size(), 1u) << text;
     EXPECT_THAT(parsed.problems[0],
                 ::testing::MatchesRegex("f\\.yaml:[1-4]: is not valid YAML: .+"))
@@ -105,23 +107,23 @@ TEST(YamlSource, SyntaxErrorsNameTheirLine) {
 }
 
 TEST(YamlSource, SeveralDocumentsAreOneTooMany) {
-  EXPECT_THAT(parse("a: 1\n---\nb: 2\n").problems,
+  EXPECT_THAT(read_yaml("a: 1\n---\nb: 2\n").problems,
               ElementsAre("f.yaml: holds several documents; one is expected"));
-  EXPECT_THAT(parse("---\na: 1\n...\n").problems, IsEmpty());
+  EXPECT_THAT(read_yaml("---\na: 1\n...\n").problems, IsEmpty());
 }
 
 TEST(YamlSource, DeepNestingIsRefusedWithoutRecursion) {
   for (const int depth : {33, 400, 200000}) {
-    const Parsed parsed = parse("a: " + std::string(static_cast<size_t>(depth), '['));
+    const Parsed parsed = read_yaml("a: " + std::string(static_cast<size_t>(depth), '['));
     ASSERT_EQ(parsed.problems.size(), 1u) << depth;
     EXPECT_THAT(parsed.problems[0], HasSubstr("is not valid YAML")) << depth;
   }
-  EXPECT_THAT(parse("a: " + std::string(30, '[') + std::string(30, ']')).problems, IsEmpty());
+  EXPECT_THAT(read_yaml("a: " + std::string(30, '[') + std::string(30, ']')).problems, IsEmpty());
 }
 
 TEST(YamlSource, EmptyTextIsNull) {
   for (const char* text : {"", "# nothing\n", "---\n", "\n\n"}) {
-    const Parsed parsed = parse(text);
+    const Parsed parsed = read_yaml(text);
     EXPECT_THAT(parsed.problems, IsEmpty()) << text;
     EXPECT_EQ(parsed.root.kind, ConfigValue::Kind::null) << text;
   }
@@ -136,7 +138,7 @@ TEST(YamlSource, BytesThatAreNoTextDoNotCrash) {
       constexpr std::string_view kAlphabet("abc:-[]{}&*!|>'\"%#?,\n \t\x01\xff\xc3\xa9\0", 28);
       noise += kAlphabet[(state >> 16) % kAlphabet.size()];
     }
-    parse(noise);
+    read_yaml(noise);
   }
 }
 

@@ -6,6 +6,12 @@
 
 namespace leash::testing {
 
+// The chat template.
+inline constexpr char kChatMl[] =
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
+    "+ '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<|im_start|>assistant\\n' }}{% endif %}";
+
 inline void append_utf8(std::string& text, int code_point) {
   if (code_point < 0x80) {
     text += static_cast<char>(code_point);

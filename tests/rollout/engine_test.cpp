@@ -14,23 +14,19 @@
 
 #include "models/errors.h"
 #include "rollout/scoring.h"
+#include "tests/rollout/texts.h"
 #include "tests/rollout/tiny_tokenizer.h"
 #include "tests/support/tiny_model.h"
 
 namespace leash {
 namespace {
 
+using testing::alone;
+using testing::random_ids;
 using testing::tiny_adapter;
 using testing::tiny_decoder;
 using testing::tiny_id;
-
-std::vector<int64_t> random_ids(uint64_t seed, int64_t length) {
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < length; ++i) {
-    ids.push_back(draw_bits({seed, Purpose::noise}, static_cast<uint64_t>(i)) % 96);
-  }
-  return ids;
-}
+using testing::value_head;
 
 // Twelve prompts of unequal lengths; 3 and 9 are equal, and so are 5, 6 and 11.
 std::vector<Prompt> some_prompts() {
@@ -61,10 +57,6 @@ GenerationConfig sampling_config() {
   config.step = 5;
   return config;
 }
-
-std::vector<std::vector<int64_t>> alone(const std::vector<int64_t>& ids) { return {ids}; }
-
-LinearHead value_head() { return {.weight = normal_tensor({5, Purpose::noise}, {1, 32}, 0, 1)}; }
 
 void expect_near(const std::vector<double>& a, const std::vector<double>& b, double tolerance) {
   ASSERT_EQ(a.size(), b.size());

@@ -13,7 +13,7 @@
 namespace leash {
 namespace {
 
-std::vector<ScoredText> texts() {
+std::vector<ScoredText> six_texts() {
   std::vector<ScoredText> texts(6);
   for (uint64_t t = 0; t < texts.size(); ++t) {
     for (uint64_t i = 0; i < 5 + 7 * t; ++i) {
@@ -25,7 +25,7 @@ std::vector<ScoredText> texts() {
 
 std::vector<Prompt> prompts() {
   std::vector<Prompt> prompts;
-  for (const ScoredText& text : texts()) prompts.push_back({text.ids, prompts.size()});
+  for (const ScoredText& text : six_texts()) prompts.push_back({text.ids, prompts.size()});
   return prompts;
 }
 
@@ -51,11 +51,11 @@ Results run(const LanesConfig& config, const std::shared_ptr<const Decoder>& dec
   };
   auto policy = lanes[Role::actor].run([&] {
     wait(delay);
-    return score_texts(*decoder, &adapter, texts());
+    return score_texts(*decoder, &adapter, six_texts());
   });
   auto reference = lanes[Role::reference].run([&] {
     wait(700 - delay);
-    return score_texts(*decoder, nullptr, texts());
+    return score_texts(*decoder, nullptr, six_texts());
   });
   auto completions = lanes[Role::critic].run(
       [&] { return engine.generate(prompts(), &adapter, {.max_new_tokens = 6, .seed = 3}); });

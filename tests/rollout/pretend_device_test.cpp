@@ -8,6 +8,7 @@
 #include "rollout/decode_step.h"
 #include "rollout/engine.h"
 #include "rollout/scoring.h"
+#include "tests/rollout/texts.h"
 #include "tests/support/gathering_ranks.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
@@ -16,16 +17,9 @@ namespace leash {
 namespace {
 
 using testing::pretend_device;
+using testing::random_ids;
 using testing::tiny_adapter;
 using testing::tiny_checkpoint;
-
-std::vector<int64_t> random_ids(uint64_t seed, int64_t length) {
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < length; ++i) {
-    ids.push_back(draw_bits({seed, Purpose::noise}, static_cast<uint64_t>(i)) % 96);
-  }
-  return ids;
-}
 
 void expect_near(const std::vector<double>& a, const std::vector<double>& b) {
   ASSERT_EQ(a.size(), b.size());
@@ -39,7 +33,7 @@ class PretendRollout : public ::testing::Test {
       Decoder::load(tiny_checkpoint(), {.device = pretend_device()});
   Adapter adapter_here = tiny_adapter(*here);
   Adapter adapter_there = adapter_here.to(pretend_device());
-  LinearHead head{.weight = normal_tensor({5, Purpose::noise}, {1, 32}, 0, 1)};
+  LinearHead head = testing::value_head();
 };
 
 // Prompts of unequal lengths, two of them equal, more than there are slots; with and without a
@@ -136,7 +130,7 @@ TEST_F(PretendRollout, AShardedDecoderAnswersAsAWholeOne) {
   });
 }
 
-std::vector<ScoredText> texts() {
+std::vector<ScoredText> five_texts() {
   std::vector<ScoredText> result;
   for (uint64_t i = 0; i < 5; ++i) {
     result.push_back(
@@ -147,11 +141,11 @@ std::vector<ScoredText> texts() {
 
 TEST_F(PretendRollout, ScoresAndValuesAreTheCpus) {
   const LinearHead moved = head.to(pretend_device());
-  const auto a = score_texts(*here, &adapter_here, texts(),
+  const auto a = score_texts(*here, &adapter_here, five_texts(),
                              {.temperature = 0.7, .micro_batch_tokens = 20, .value_head = &head});
-  const auto b = score_texts(*there, &adapter_there, texts(),
+  const auto b = score_texts(*there, &adapter_there, five_texts(),
                              {.temperature = 0.7, .micro_batch_tokens = 20, .value_head = &moved});
-  const auto values = value_texts(*there, &adapter_there, moved, texts(), 20);
+  const auto values = value_texts(*there, &adapter_there, moved, five_texts(), 20);
   for (size_t i = 0; i < a.size(); ++i) {
     expect_near(a[i].logprobs, b[i].logprobs);
     expect_near(a[i].entropies, b[i].entropies);
@@ -159,7 +153,7 @@ TEST_F(PretendRollout, ScoresAndValuesAreTheCpus) {
     expect_near(a[i].values, values[i]);
   }
   std::vector<std::vector<int64_t>> whole;
-  for (const ScoredText& text : texts()) whole.push_back(text.ids);
+  for (const ScoredText& text : five_texts()) whole.push_back(text.ids);
   const at::Tensor scores = score_sequences(*there, &adapter_there, moved, whole, 20);
   EXPECT_TRUE(scores.is_cpu());
   EXPECT_TRUE(
@@ -167,10 +161,10 @@ TEST_F(PretendRollout, ScoresAndValuesAreTheCpus) {
 }
 
 TEST_F(PretendRollout, ExactKlBetweenDevices) {
-  const auto expected = exact_kl_texts(*here, &adapter_here, nullptr, texts());
-  const auto there_alone = exact_kl_texts(*there, &adapter_there, nullptr, texts());
-  const auto policy_there = exact_kl_texts(*there, &adapter_there, *here, nullptr, texts());
-  const auto reference_there = exact_kl_texts(*here, &adapter_here, *there, nullptr, texts());
+  const auto expected = exact_kl_texts(*here, &adapter_here, nullptr, five_texts());
+  const auto there_alone = exact_kl_texts(*there, &adapter_there, nullptr, five_texts());
+  const auto policy_there = exact_kl_texts(*there, &adapter_there, *here, nullptr, five_texts());
+  const auto reference_there = exact_kl_texts(*here, &adapter_here, *there, nullptr, five_texts());
   for (size_t i = 0; i < expected.size(); ++i) {
     expect_near(there_alone[i], expected[i]);
     expect_near(policy_there[i], expected[i]);

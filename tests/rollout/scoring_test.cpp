@@ -11,6 +11,7 @@
 
 #include "models/errors.h"
 #include "models/random/random.h"
+#include "tests/rollout/texts.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -20,16 +21,11 @@ namespace {
 // Batches of other sizes go through other kernels, and log-probs here are up to 18.
 constexpr double kRounding = 3e-5;
 
+using testing::alone;
+using testing::random_ids;
 using testing::tiny_adapter;
 using testing::tiny_decoder;
-
-std::vector<int64_t> random_ids(uint64_t seed, int64_t length) {
-  std::vector<int64_t> ids;
-  for (int64_t i = 0; i < length; ++i) {
-    ids.push_back(draw_bits({seed, Purpose::noise}, static_cast<uint64_t>(i)) % 96);
-  }
-  return ids;
-}
+using testing::value_head;
 
 std::vector<ScoredText> texts() {
   return {{random_ids(1, 12), 5}, {random_ids(2, 2), 1},  {random_ids(3, 64), 1},
@@ -53,10 +49,6 @@ const std::vector<std::vector<ScoredText>>& both_kinds() {
   static const std::vector<std::vector<ScoredText>> kinds = {texts(), texts_with_a_prefix()};
   return kinds;
 }
-
-std::vector<std::vector<int64_t>> alone(const std::vector<int64_t>& ids) { return {ids}; }
-
-LinearHead value_head() { return {.weight = normal_tensor({5, Purpose::noise}, {1, 32}, 0, 1)}; }
 
 // log_softmax(logits / T) at every position of one whole text, in float64. [tokens, vocab]
 at::Tensor plain_logprobs(const Decoder& decoder, const Adapter* adapter,

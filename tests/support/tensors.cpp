@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "models/random/random.h"
+
 namespace leash::testing {
 
 ::testing::AssertionResult all_close(const at::Tensor& actual, const at::Tensor& expected,
@@ -44,6 +46,10 @@ namespace leash::testing {
   return ::testing::AssertionFailure()
          << "bits differ, by up to "
          << (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>();
+}
+
+at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
+  return normal_tensor(DrawKey{11, Purpose::noise, index}, shape, 0, 1);
 }
 
 }  // namespace leash::testing

@@ -13,4 +13,7 @@ namespace leash::testing {
 // Same shape, dtype and bits.
 ::testing::AssertionResult same_bits(const at::Tensor& actual, const at::Tensor& expected);
 
+// Normally distributed numbers, the same for the same index.
+at::Tensor noise(at::IntArrayRef shape, uint64_t index);
+
 }  // namespace leash::testing

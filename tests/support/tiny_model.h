@@ -46,4 +46,8 @@ std::shared_ptr<const Decoder> tiny_decoder(at::ScalarType dtype = at::kFloat,
 Adapter tiny_adapter(const Decoder& decoder, uint64_t seed = 3, double scale = 0.3,
                      LoraConfig config = {.r = 4, .lora_alpha = 8, .target_modules = "all-linear"});
 
+// Texts of its ids, of unequal lengths.
+inline const std::vector<std::vector<int64_t>> kTinyTexts = {
+    {5, 9, 1, 77, 3}, {42}, {8, 8, 8, 90, 11, 2, 0}};
+
 }  // namespace leash::testing

@@ -20,7 +20,7 @@ namespace {
 constexpr int64_t kPositions = 2048;
 
 // Numbers that look random, of about unit variance.
-at::Tensor noise(int64_t rows, int64_t columns, double seed) {
+at::Tensor sines(int64_t rows, int64_t columns, double seed) {
   return at::linspace(seed, seed + 1, rows * columns, at::kDouble)
       .mul(static_cast<double>(rows * columns) * 12.9898)
       .sin()
@@ -46,8 +46,8 @@ struct Batch {
             rope_table({.theta = 10000, .rotary_dim = rotary_dim > 0 ? rotary_dim : shape.head_dim},
                        kPositions)) {
     const int64_t tokens = sum_of(lengths);
-    qkv = noise(tokens, (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim, 1);
-    dy = noise(tokens, shape.num_heads * shape.head_dim, 2);
+    qkv = sines(tokens, (shape.num_heads + 2 * shape.num_kv_heads) * shape.head_dim, 1);
+    dy = sines(tokens, shape.num_heads * shape.head_dim, 2);
     positions = at::arange(tokens, at::kLong).mul(7).remainder(kPositions);
   }
   HeadShape shape;
@@ -56,10 +56,10 @@ struct Batch {
   at::Tensor qkv, dy, positions;
 };
 
-struct Result {
+struct Attended {
   at::Tensor out, gradient;
 };
-Result attend(const Batch& batch, at::ScalarType dtype = at::kFloat) {
+Attended attend(const Batch& batch, at::ScalarType dtype = at::kFloat) {
   const at::Tensor input = batch.qkv.to(dtype).detach().clone().requires_grad_(true);
   const at::Tensor y = packed_self_attention(input, batch.positions, batch.table, batch.shape,
                                              batch.lengths, batch.prefixes);
@@ -75,7 +75,7 @@ bool able(const HeadShape& shape) {
 }
 
 void expect_equals_float64(const Batch& batch, const std::string& what) {
-  const Result ours = attend(batch), exact = attend(batch, at::kDouble);
+  const Attended ours = attend(batch), exact = attend(batch, at::kDouble);
   EXPECT_LT(largest_difference(ours.out, exact.out), 5e-6) << what;
   EXPECT_LT(largest_difference(ours.gradient, exact.gradient), 5e-5) << what;
 }
@@ -126,7 +126,7 @@ TEST(FusedAttention, APrefixCountsAsRowsOfTheText) {
   Batch split = whole;
   split.lengths = {27, 48};
   split.prefixes = {-1, 0};
-  const Result one = attend(whole), two = attend(split);
+  const Attended one = attend(whole), two = attend(split);
   EXPECT_LT(largest_difference(one.out, two.out), 2e-6);
   EXPECT_LT(largest_difference(one.gradient, two.gradient), 2e-5);
 }
@@ -137,11 +137,11 @@ TEST(FusedAttention, ThreadsChangeNoBit) {
   const Batch batch(shape, {31, 95, 700, 64, 5}, {-1, 0, 0, 0, -1});
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
-  const Result one = attend(batch);
+  const Attended one = attend(batch);
   for (const int count : {2, 3}) {
     at::set_num_threads(count);
     for (int again = 0; again < 3; ++again) {
-      const Result several = attend(batch);
+      const Attended several = attend(batch);
       EXPECT_TRUE(at::equal(one.out, several.out));
       EXPECT_TRUE(at::equal(one.gradient, several.gradient));
     }
@@ -162,7 +162,7 @@ TEST(FusedAttention, ASequenceDoesNotDependOnItsNeighbours) {
     alone.qkv = batch.qkv.narrow(0, 21, length).clone();
     alone.dy = batch.dy.narrow(0, 21, length).clone();
     alone.positions = batch.positions.narrow(0, 21, length).clone();
-    const Result all = attend(batch), one = attend(alone);
+    const Attended all = attend(batch), one = attend(alone);
     EXPECT_TRUE(at::equal(all.out.narrow(0, 21, length), one.out)) << length;
     EXPECT_TRUE(at::equal(all.gradient.narrow(0, 21, length), one.gradient)) << length;
     EXPECT_TRUE(all.out.narrow(0, 0, 21).isnan().all().item<bool>());
@@ -196,7 +196,7 @@ TEST(FusedAttention, KeepsWhatIsNoNumber) {
     Batch query(shape, {40}), key(shape, {40});
     query.qkv[20][3] = bad;  // of the first head
     key.qkv[20][2 * 16 + 3] = bad;
-    const Result of_query = attend(query), of_key = attend(key);
+    const Attended of_query = attend(query), of_key = attend(key);
     EXPECT_TRUE(of_query.out[20].narrow(0, 0, 16).isnan().all().item<bool>()) << bad;
     EXPECT_TRUE(at::equal(of_query.out[20].narrow(0, 16, 16), plain[20].narrow(0, 16, 16)));
     EXPECT_TRUE(at::equal(of_query.out.narrow(0, 21, 19), plain.narrow(0, 21, 19)));
@@ -213,7 +213,7 @@ TEST(FusedAttention, TakesLargeScores) {
   NEEDS_AVX512(shape);
   Batch batch(shape, {70, 50}, {-1, 0});
   batch.qkv.mul_(30);
-  const Result ours = attend(batch), exact = attend(batch, at::kDouble);
+  const Attended ours = attend(batch), exact = attend(batch, at::kDouble);
   EXPECT_TRUE(ours.out.isfinite().all().item<bool>());
   EXPECT_LT(largest_difference(ours.out, exact.out), 0.05);
 }
@@ -223,7 +223,7 @@ TEST(FusedAttention, ReadsNoMemoryThatItDidNotWrite) {
   const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 48};
   NEEDS_AVX512(shape);
   const Batch batch(shape, {9, 30, 77, 300}, {-1, 0, 0, -1});
-  const Result first = attend(batch);
+  const Attended first = attend(batch);
   for (int again = 0; again < 3; ++again) {
     std::vector<at::Tensor> dirty;  // what the allocator hands out next
     for (const int64_t size : {1 << 12, 1 << 15, 1 << 17, 1 << 18, 1 << 19, 1 << 20}) {
@@ -232,7 +232,7 @@ TEST(FusedAttention, ReadsNoMemoryThatItDidNotWrite) {
             at::full({size + i * 16}, std::numeric_limits<float>::quiet_NaN(), at::kFloat));
     }
     dirty.clear();
-    const Result second = attend(batch);
+    const Attended second = attend(batch);
     EXPECT_TRUE(at::equal(first.out, second.out));
     EXPECT_TRUE(at::equal(first.gradient, second.gradient));
   }

@@ -17,7 +17,7 @@ namespace {
 using testing::all_close;
 using testing::same_bits;
 
-at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
+at::Tensor wide_noise(at::IntArrayRef shape, uint64_t index) {
   return normal_tensor(DrawKey{12, Purpose::noise, index}, shape, 0, 1).to(at::kDouble);
 }
 
@@ -45,15 +45,15 @@ TEST(VarlenAttention, EqualsAttentionSequenceBySequence) {
   const std::vector<int64_t> lengths = {5, 1, 3, 7};
   for (const std::vector<int64_t>& prefixes :
        {std::vector<int64_t>{}, std::vector<int64_t>{-1, 0, 0, -1}}) {
-    std::vector<at::Tensor> inputs = {noise({16, 4, 8}, 1), noise({16, 2, 8}, 2),
-                                      noise({16, 2, 8}, 3)};
+    std::vector<at::Tensor> inputs = {wide_noise({16, 4, 8}, 1), wide_noise({16, 2, 8}, 2),
+                                      wide_noise({16, 2, 8}, 3)};
     for (at::Tensor& input : inputs) input.requires_grad_(true);
     const VarlenPlan plan = varlen_plan(lengths, prefixes, at::kCPU);
     const at::Tensor ours = varlen_attention(inputs[0], inputs[1], inputs[2], plan);
     const at::Tensor expected =
         packed_attention(inputs[0], inputs[1], inputs[2], lengths, prefixes);
     EXPECT_TRUE(all_close(ours, expected, 1e-12, 1e-12));
-    const at::Tensor weights = noise(expected.sizes(), 4);
+    const at::Tensor weights = wide_noise(expected.sizes(), 4);
     const auto a = torch::autograd::grad({ours.mul(weights).sum()}, inputs);
     const auto b = torch::autograd::grad({expected.mul(weights).sum()}, inputs);
     for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(all_close(a[i], b[i], 1e-11, 1e-12));

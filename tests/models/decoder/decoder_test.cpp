@@ -16,7 +16,6 @@
 #include "models/attention/rope.h"
 #include "models/decoder/mlp.h"
 #include "models/decoder/norm.h"
-#include "models/random/random.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -24,23 +23,19 @@ namespace leash {
 namespace {
 
 using testing::all_close;
+using testing::kTinyTexts;
+using testing::noise;
 using testing::same_bits;
 using testing::tiny_adapter;
 using testing::tiny_decoder;
-
-const std::vector<std::vector<int64_t>> kTexts = {{5, 9, 1, 77, 3}, {42}, {8, 8, 8, 90, 11, 2, 0}};
-
-at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
-  return normal_tensor(DrawKey{11, Purpose::noise, index}, shape, 0, 1);
-}
 
 TEST(Decoder, ABatchEqualsEachTextAlone) {
   const auto decoder = tiny_decoder();
   const Adapter adapter = tiny_adapter(*decoder);
   const c10::AutoGradMode no_grad(false);
-  const at::Tensor together = decoder->forward(pack(kTexts), adapter);
+  const at::Tensor together = decoder->forward(pack(kTinyTexts), adapter);
   int64_t row = 0;
-  for (const auto& text : kTexts) {
+  for (const auto& text : kTinyTexts) {
     const at::Tensor alone = decoder->forward(pack_one(text), adapter);
     EXPECT_TRUE(all_close(together.narrow(0, row, alone.size(0)), alone, 0, 1e-5));
     row += alone.size(0);
@@ -54,21 +49,22 @@ TEST(Decoder, AdapterRowsEqualSeparateCalls) {
   const c10::AutoGradMode no_grad(false);
   AdapterRows rows;
   rows.ranges = {{&first, 5}, {nullptr, 1}, {&second, 7}};
-  const at::Tensor mixed = decoder->forward(pack(kTexts), rows);
+  const at::Tensor mixed = decoder->forward(pack(kTinyTexts), rows);
   EXPECT_TRUE(
-      all_close(mixed.narrow(0, 0, 5), decoder->forward(pack_one(kTexts[0]), first), 0, 1e-5));
-  EXPECT_TRUE(all_close(mixed.narrow(0, 5, 1), decoder->forward(pack_one(kTexts[1])), 0, 1e-5));
+      all_close(mixed.narrow(0, 0, 5), decoder->forward(pack_one(kTinyTexts[0]), first), 0, 1e-5));
+  EXPECT_TRUE(all_close(mixed.narrow(0, 5, 1), decoder->forward(pack_one(kTinyTexts[1])), 0, 1e-5));
   EXPECT_TRUE(
-      all_close(mixed.narrow(0, 6, 7), decoder->forward(pack_one(kTexts[2]), second), 0, 1e-5));
+      all_close(mixed.narrow(0, 6, 7), decoder->forward(pack_one(kTinyTexts[2]), second), 0, 1e-5));
   EXPECT_FALSE(
-      all_close(mixed.narrow(0, 0, 5), decoder->forward(pack_one(kTexts[0]), second), 0, 1e-3));
+      all_close(mixed.narrow(0, 0, 5), decoder->forward(pack_one(kTinyTexts[0]), second), 0, 1e-3));
 }
 
 TEST(Decoder, AFreshAdapterChangesNothing) {
   const auto decoder = tiny_decoder();
   const Adapter fresh = Adapter::create({.target_modules = "all-linear"}, decoder->modules(), 1);
   const c10::AutoGradMode no_grad(false);
-  EXPECT_TRUE(same_bits(decoder->forward(pack(kTexts), fresh), decoder->forward(pack(kTexts))));
+  EXPECT_TRUE(
+      same_bits(decoder->forward(pack(kTinyTexts), fresh), decoder->forward(pack(kTinyTexts))));
 }
 
 // The gradients of everything that an adapter trains, by central differences in float64.
@@ -102,7 +98,7 @@ void check_gradients(const Decoder& decoder, const Adapter& adapter, const Forwa
 
 TEST(Decoder, GradientsOfLora) {
   const auto decoder = tiny_decoder(at::kDouble);
-  check_gradients(*decoder, tiny_adapter(*decoder), {}, kTexts);
+  check_gradients(*decoder, tiny_adapter(*decoder), {}, kTinyTexts);
 }
 
 TEST(Decoder, GradientsOfLoraOnTheHead) {
@@ -111,7 +107,7 @@ TEST(Decoder, GradientsOfLoraOnTheHead) {
       *decoder,
       tiny_adapter(*decoder, 3, 0.3,
                    {.r = 3, .target_modules = std::vector<std::string>{"lm_head", "down_proj"}}),
-      {}, kTexts);
+      {}, kTinyTexts);
 }
 
 TEST(Decoder, GradientsWithDropoutMasksThatAreDrawnAgain) {
@@ -119,14 +115,14 @@ TEST(Decoder, GradientsWithDropoutMasksThatAreDrawnAgain) {
   const DropoutKey key{.seed = 5, .step = 2, .samples = {10, 11, 12}};
   const Adapter adapter =
       tiny_adapter(*decoder, 3, 0.3, {.r = 4, .lora_dropout = 0.4, .target_modules = "all-linear"});
-  check_gradients(*decoder, adapter, {.dropout = &key}, kTexts);
-  check_gradients(*decoder, adapter, {.dropout = &key, .recompute_blocks = true}, kTexts);
+  check_gradients(*decoder, adapter, {.dropout = &key}, kTinyTexts);
+  check_gradients(*decoder, adapter, {.dropout = &key, .recompute_blocks = true}, kTinyTexts);
 }
 
 TEST(Decoder, RecomputationGivesTheSameGradients) {
   const auto decoder = tiny_decoder();
   const Adapter adapter = tiny_adapter(*decoder);
-  const PackedTokens tokens = pack(kTexts);
+  const PackedTokens tokens = pack(kTinyTexts);
   const auto gradients = [&](bool recompute) {
     const at::Tensor hidden = decoder->forward(tokens, adapter, {.recompute_blocks = recompute});
     return torch::autograd::grad({hidden.square().sum()}, adapter.parameters());
@@ -154,14 +150,14 @@ TEST(Decoder, TrainedCopiesStandInForTheBase) {
     if (info.path == "lm_head")
       adapter.set_weight_copy(i, leaf({info.out_features, info.in_features}));
   }
-  check_gradients(*decoder, adapter, {}, kTexts);
-  check_gradients(*decoder, adapter, {.recompute_blocks = true}, kTexts);
+  check_gradients(*decoder, adapter, {}, kTinyTexts);
+  check_gradients(*decoder, adapter, {.recompute_blocks = true}, kTinyTexts);
   // Rows of the base beside rows of the adapter are untouched by its copies.
   const c10::AutoGradMode no_grad(false);
   AdapterRows rows;
   rows.ranges = {{&adapter, 5}};
-  const at::Tensor mixed = decoder->forward(pack(kTexts), rows);
-  const at::Tensor base = decoder->forward(pack(kTexts));
+  const at::Tensor mixed = decoder->forward(pack(kTinyTexts), rows);
+  const at::Tensor base = decoder->forward(pack(kTinyTexts));
   EXPECT_TRUE(all_close(mixed.narrow(0, 5, 8), base.narrow(0, 5, 8), 0, 1e-12));
   EXPECT_FALSE(all_close(mixed.narrow(0, 0, 5), base.narrow(0, 0, 5), 0, 1e-2));
 }
@@ -181,8 +177,8 @@ Adapter copies_of_everything(const Decoder& decoder) {
 TEST(Decoder, GradientsOfAModelThatTrainsWhole) {
   const auto decoder = tiny_decoder(at::kDouble, {.tie_word_embeddings = false});
   const Adapter adapter = copies_of_everything(*decoder);
-  check_gradients(*decoder, adapter, {}, kTexts);
-  check_gradients(*decoder, adapter, {.recompute_blocks = true}, kTexts);
+  check_gradients(*decoder, adapter, {}, kTinyTexts);
+  check_gradients(*decoder, adapter, {.recompute_blocks = true}, kTinyTexts);
 }
 
 // A pass adds to the gradients that passes before it left, whichever way they take; an id that
@@ -193,7 +189,7 @@ TEST(Decoder, PassesAddToTheGradientsOfAModelThatTrainsWhole) {
     const Adapter adapter = copies_of_everything(*decoder);
     const at::Tensor weights = noise({13, 32}, 7).to(dtype);
     const auto loss = [&](bool recompute) {
-      return decoder->forward(pack(kTexts), adapter, {.recompute_blocks = recompute})
+      return decoder->forward(pack(kTinyTexts), adapter, {.recompute_blocks = recompute})
           .mul(weights)
           .sum();
     };
@@ -250,8 +246,8 @@ TEST(Decoder, ExactKlEqualsItsDefinition) {
   const auto decoder = tiny_decoder();
   const c10::AutoGradMode no_grad(false);
   const Adapter adapter = tiny_adapter(*decoder);
-  const at::Tensor policy = decoder->forward(pack(kTexts), adapter);
-  const at::Tensor reference = decoder->forward(pack(kTexts));
+  const at::Tensor policy = decoder->forward(pack(kTinyTexts), adapter);
+  const at::Tensor reference = decoder->forward(pack(kTinyTexts));
   const at::Tensor log_p = at::log_softmax(decoder->logits(policy).to(at::kDouble), -1);
   const at::Tensor log_q = at::log_softmax(decoder->logits(reference).to(at::kDouble), -1);
   const at::Tensor expected = log_p.exp().mul(log_p.sub(log_q)).sum(-1);

@@ -18,7 +18,6 @@
 #include "models/quant/nf4.h"
 #include "models/quant/packed_rows.h"
 #include "models/quant/quantized_weight.h"
-#include "models/random/random.h"
 #include "tests/support/tensors.h"
 #include "tests/support/tiny_model.h"
 
@@ -27,16 +26,12 @@ namespace {
 
 using testing::all_close;
 using ::testing::HasSubstr;
+using testing::kTinyTexts;
+using testing::noise;
 using testing::pretend_device;
 using testing::same_bits;
 using testing::tiny_adapter;
 using testing::tiny_checkpoint;
-
-const std::vector<std::vector<int64_t>> kTexts = {{5, 9, 1, 77, 3}, {42}, {8, 8, 8, 90, 11, 2, 0}};
-
-at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
-  return normal_tensor(DrawKey{11, Purpose::noise, index}, shape, 0, 1);
-}
 
 TEST(PretendDevice, TensorsOfBothSidesDoNotMix) {
   const at::Tensor here = noise({3, 4}, 1), there = here.to(pretend_device());
@@ -93,22 +88,22 @@ struct Sides {
   Adapter adapter_here, adapter_there;
 };
 
-struct Case {
+struct DeviceCase {
   at::ScalarType dtype = at::kFloat;
   Quantize quantize = Quantize::none;
   bool recompute = false;
   bool drops = false;
-  std::vector<std::vector<int64_t>> texts = kTexts;
+  std::vector<std::vector<int64_t>> texts = kTinyTexts;
   testing::TinyOptions model = {};
   double tolerance = 2e-5;
 };
 
-struct Result {
+struct DeviceResult {
   at::Tensor logits, logprobs, entropies, loss;
   std::vector<at::Tensor> gradients, loss_gradients;
 };
 
-Result run(const Decoder& decoder, const Adapter& adapter, const Case& c) {
+DeviceResult run(const Decoder& decoder, const Adapter& adapter, const DeviceCase& c) {
   const PackedTexts texts = pack_shared(std::vector<TokenSpan>(c.texts.begin(), c.texts.end()));
   const PackedTokens& tokens = texts.tokens;
   const at::Tensor targets = tokens.ids.flip(0).contiguous();
@@ -118,7 +113,7 @@ Result run(const Decoder& decoder, const Adapter& adapter, const Case& c) {
                                .recompute_blocks = c.recompute};
   const auto weights = at::linspace(-1, 2, tokens.ids.size(0), at::kFloat);
   const auto hidden = [&] { return decoder.forward(tokens, adapter, options); };
-  Result result;
+  DeviceResult result;
   const auto scores = decoder.token_scores(hidden(), targets, 0.7, adapter);
   EXPECT_EQ(scores.logprobs.device(), decoder.device());
   result.logprobs = scores.logprobs.detach().cpu();
@@ -139,15 +134,15 @@ Result run(const Decoder& decoder, const Adapter& adapter, const Case& c) {
   return result;
 }
 
-void expect_equal_sides(const Case& c) {
+void expect_equal_sides(const DeviceCase& c) {
   const LoraConfig lora{
       .r = 4, .lora_alpha = 8, .lora_dropout = c.drops ? 0.3 : 0.0, .target_modules = "all-linear"};
   const Sides sides(tiny_checkpoint(c.model), c.dtype, c.quantize, lora);
   EXPECT_EQ(sides.there->device(), pretend_device());
   EXPECT_EQ(sides.there->weights_digest(), sides.here->weights_digest());
   EXPECT_EQ(sides.there->weight_bytes(), sides.here->weight_bytes());
-  const Result here = run(*sides.here, sides.adapter_here, c);
-  const Result there = run(*sides.there, sides.adapter_there, c);
+  const DeviceResult here = run(*sides.here, sides.adapter_here, c);
+  const DeviceResult there = run(*sides.there, sides.adapter_there, c);
   const double tolerance = c.tolerance;
   EXPECT_TRUE(all_close(there.logits, here.logits, tolerance, tolerance));
   EXPECT_TRUE(all_close(there.logprobs, here.logprobs, tolerance, tolerance));
@@ -179,7 +174,7 @@ TEST(PretendDevice, RecomputedBlocksAndDropout) {
 }
 
 TEST(PretendDevice, ASharedPrefix) {
-  std::vector<std::vector<int64_t>> texts = kTexts;
+  std::vector<std::vector<int64_t>> texts = kTinyTexts;
   for (auto& text : texts) {
     text.insert(text.begin(), {3, 1, 4, 1, 5, 9, 2, 6, 5, 3});
   }
@@ -206,7 +201,7 @@ TEST(PretendDevice, TrainedCopiesOfWeights) {
   const Adapter a = Adapter::create(config, here->modules(), 1, values(*here));
   const Adapter b =
       Adapter::create(config, there->modules(), 1, values(*there)).to(there->device());
-  const PackedTokens tokens = pack(kTexts);
+  const PackedTokens tokens = pack(kTinyTexts);
   const auto gradients = [&](const Decoder& decoder, const Adapter& adapter) {
     const at::Tensor hidden = decoder.forward(tokens, adapter);
     const auto scores = decoder.token_scores(hidden, tokens.ids.flip(0), 1.0, adapter);
@@ -225,7 +220,7 @@ TEST(PretendDevice, TrainedCopiesOfWeights) {
 TEST(PretendDevice, ACpuAdapterIsRefused) {
   const auto there = Decoder::load(tiny_checkpoint(), {.device = pretend_device()});
   const Adapter here = tiny_adapter(*testing::tiny_decoder());
-  EXPECT_THROW((void)there->forward(pack(kTexts), here), c10::Error);
+  EXPECT_THROW((void)there->forward(pack(kTinyTexts), here), c10::Error);
 }
 
 TEST(PretendDevice, DecodedRowsAreTheCpusBits) {

@@ -70,7 +70,7 @@ DecoderConfig patched(const char* patch) {
   return config_from_json(config, "config.json");
 }
 
-std::string error_of(const char* patch) {
+std::string config_error(const char* patch) {
   const std::string error = format_error([&] { patched(patch); });
   if (!error.empty()) {
     EXPECT_THAT(error, HasSubstr("config.json"));
@@ -112,7 +112,7 @@ TEST(Families, RopeScalingsThatAreWrong) {
         R"({"rope_theta": 0})", R"({"rope_theta": -5})", R"({"rope_theta": "1e4"})",
         R"({"partial_rotary_factor": 0.5})",
         R"({"rope_parameters": {"partial_rotary_factor": 0.5}})"}) {
-    EXPECT_NE(error_of(patch), "") << patch;
+    EXPECT_NE(config_error(patch), "") << patch;
   }
 }
 
@@ -122,7 +122,7 @@ TEST(Families, SizesThatAreWrong) {
     for (const char* value : {"0", "-1", "9223372036854775807", "18446744073709551615", "1.5",
                               "\"4\"", "true", "[4]", "1073741824"}) {
       const std::string patch = std::string("{\"") + key + "\": " + value + "}";
-      EXPECT_NE(error_of(patch.c_str()), "") << patch;
+      EXPECT_NE(config_error(patch.c_str()), "") << patch;
     }
   }
   for (const char* patch :
@@ -130,7 +130,7 @@ TEST(Families, SizesThatAreWrong) {
         R"({"num_key_value_heads": 8})", R"({"head_dim": 0})", R"({"head_dim": 7})",
         R"({"head_dim": 16777216})", R"({"rms_norm_eps": 0})", R"({"rms_norm_eps": "x"})",
         R"({"hidden_size": null})", R"({"vocab_size": null})"}) {
-    EXPECT_NE(error_of(patch), "") << patch;
+    EXPECT_NE(config_error(patch), "") << patch;
   }
 }
 
@@ -142,21 +142,21 @@ TEST(Families, WhatWouldChangeTheNumbersIsRefused) {
         R"({"attention_bias": "yes"})", R"({"tie_word_embeddings": 1})",
         R"({"model_type": "mistral", "sliding_window": 64})",
         R"({"model_type": "qwen2", "use_sliding_window": true, "sliding_window": 64})"}) {
-    EXPECT_NE(error_of(patch), "") << patch;
+    EXPECT_NE(config_error(patch), "") << patch;
   }
-  EXPECT_THAT(error_of(R"({"model_type": "gpt9"})"), HasSubstr("llama, mistral, qwen2"));
+  EXPECT_THAT(config_error(R"({"model_type": "gpt9"})"), HasSubstr("llama, mistral, qwen2"));
   EXPECT_EQ(
-      error_of(R"({"model_type": "mistral", "sliding_window": 128, "num_key_value_heads": 4})"),
+      config_error(R"({"model_type": "mistral", "sliding_window": 128, "num_key_value_heads": 4})"),
       "");
-  EXPECT_EQ(error_of(R"({"sliding_window": 64})"), "");  // Llama has none
+  EXPECT_EQ(config_error(R"({"sliding_window": 64})"), "");  // Llama has none
 }
 
 TEST(Families, TokenIds) {
-  EXPECT_NE(error_of(R"({"eos_token_id": 64})"), "");
-  EXPECT_NE(error_of(R"({"eos_token_id": [1, -2]})"), "");
-  EXPECT_NE(error_of(R"({"eos_token_id": "</s>"})"), "");
-  EXPECT_NE(error_of(R"({"bos_token_id": 64})"), "");
-  EXPECT_NE(error_of(R"({"pad_token_id": 9999999999})"), "");
+  EXPECT_NE(config_error(R"({"eos_token_id": 64})"), "");
+  EXPECT_NE(config_error(R"({"eos_token_id": [1, -2]})"), "");
+  EXPECT_NE(config_error(R"({"eos_token_id": "</s>"})"), "");
+  EXPECT_NE(config_error(R"({"bos_token_id": 64})"), "");
+  EXPECT_NE(config_error(R"({"pad_token_id": 9999999999})"), "");
   EXPECT_EQ(patched(R"({"pad_token_id": -1, "bos_token_id": -1})").pad_token_id, std::nullopt);
   EXPECT_EQ(patched(R"({"vocab_size": 2})").eos_token_ids, std::vector<int64_t>{});
 }
@@ -188,7 +188,7 @@ TEST(Families, Labels) {
                 .num_labels,
             1);
   EXPECT_EQ(patched(R"({"architectures": [3, "LlamaForCausalLM"]})").num_labels, 0);
-  EXPECT_NE(error_of(R"({"architectures": ["LlamaForSequenceClassification"],
+  EXPECT_NE(config_error(R"({"architectures": ["LlamaForSequenceClassification"],
                          "num_labels": -1})"),
             "");
 }
@@ -200,18 +200,18 @@ TEST(Families, MinusOneIsNoToken) {
   EXPECT_EQ(config.pad_token_id, std::nullopt);
   EXPECT_EQ(config.bos_token_id, std::nullopt);
   EXPECT_TRUE(patched(R"({"eos_token_id": -1})").eos_token_ids.empty());
-  EXPECT_NE(error_of(R"({"pad_token_id": -2})"), "");
+  EXPECT_NE(config_error(R"({"pad_token_id": -2})"), "");
 }
 
 TEST(Families, InitializerRange) {
   EXPECT_EQ(patched("{}").initializer_range, 0.02);
   EXPECT_EQ(patched(R"({"initializer_range": 0.5})").initializer_range, 0.5);
-  EXPECT_NE(error_of(R"({"initializer_range": -1})"), "");
+  EXPECT_NE(config_error(R"({"initializer_range": -1})"), "");
 }
 
 TEST(Families, NamesInMessagesAreEscapedAndShort) {
   const std::string error =
-      error_of(json{{"model_type", "\x1b[2J" + std::string(100'000, 'x')}}.dump().c_str());
+      config_error(json{{"model_type", "\x1b[2J" + std::string(100'000, 'x')}}.dump().c_str());
   EXPECT_THAT(error, HasSubstr("'\\x1b[2Jxxx"));
   EXPECT_LT(error.size(), 400u);
 }

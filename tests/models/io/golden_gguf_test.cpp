@@ -1,5 +1,5 @@
 // Whole GGUF files written by gguf-py: against the weights they were made of, and against what
-// transformers loads from them (tests/golden/make_gguf.py).
+// transformers loads from them (tests/golden_file/make_gguf.py).
 #include <gtest/gtest.h>
 
 #include "models/decoder/decoder.h"
@@ -13,7 +13,9 @@
 namespace leash::testing {
 namespace {
 
-std::filesystem::path golden(const std::string& name) { return repository("tests/golden/" + name); }
+std::filesystem::path golden_file(const std::string& name) {
+  return repository("tests/golden_file/" + name);
+}
 
 void expect_equal(const TensorSource& actual, const TensorSource& expected) {
   EXPECT_EQ(actual.names(), expected.names());
@@ -26,14 +28,14 @@ void expect_equal(const TensorSource& actual, const TensorSource& expected) {
 
 // Version 3, F32, with biases; q and k rows, their biases too, come back in Hugging Face's order.
 TEST(GoldenGguf, WeightsAreTheOriginal) {
-  const Checkpoint gguf = open_checkpoint(golden("gguf/tiny_v3.gguf"));
-  const Checkpoint original = open_checkpoint(golden("tiny_sharded"));
+  const Checkpoint gguf = open_checkpoint(golden_file("gguf/tiny_v3.gguf"));
+  const Checkpoint original = open_checkpoint(golden_file("tiny_sharded"));
   expect_equal(*gguf.tensors, *original.tensors);
 }
 
 TEST(GoldenGguf, FactsAreTheOriginal) {
-  DecoderConfig gguf = open_checkpoint(golden("gguf/tiny_v3.gguf")).config;
-  const DecoderConfig original = open_checkpoint(golden("tiny_sharded")).config;
+  DecoderConfig gguf = open_checkpoint(golden_file("gguf/tiny_v3.gguf")).config;
+  const DecoderConfig original = open_checkpoint(golden_file("tiny_sharded")).config;
   // Metadata are 32-bit floats.
   EXPECT_EQ(static_cast<float>(gguf.norm_epsilon), static_cast<float>(original.norm_epsilon));
   gguf.norm_epsilon = original.norm_epsilon;
@@ -44,22 +46,22 @@ TEST(GoldenGguf, FactsAreTheOriginal) {
 
 // Version 2, eight types; transformers dequantises and undoes the permutation on its own.
 TEST(GoldenGguf, QuantisedWeightsAreWhatTransformersLoads) {
-  const Checkpoint gguf = open_checkpoint(golden("gguf/tiny_v2.gguf"));
-  expect_equal(*gguf.tensors, *open_safetensors(golden("gguf/tiny_v2.safetensors")));
+  const Checkpoint gguf = open_checkpoint(golden_file("gguf/tiny_v2.gguf"));
+  expect_equal(*gguf.tensors, *open_safetensors(golden_file("gguf/tiny_v2.safetensors")));
   EXPECT_FALSE(gguf.config.qkv_bias);
   EXPECT_FALSE(gguf.config.tie_word_embeddings);
 }
 
 TEST(GoldenGguf, DecodersAgree) {
-  const auto from_gguf = Decoder::load(open_checkpoint(golden("gguf/tiny_v3.gguf")));
-  const auto original = Decoder::load(open_checkpoint(golden("tiny_sharded")));
+  const auto from_gguf = Decoder::load(open_checkpoint(golden_file("gguf/tiny_v3.gguf")));
+  const auto original = Decoder::load(open_checkpoint(golden_file("tiny_sharded")));
   const PackedTokens tokens = pack_one({1, 5, 23, 0, 7, 7});
   EXPECT_TRUE(same_bits(from_gguf->logits(from_gguf->forward(tokens)),
                         original->logits(original->forward(tokens))));
 }
 
 TEST(GoldenGguf, RawTensorsKeepTheirTypeAndPlace) {
-  const auto file = GgufFile::open(golden("gguf/tiny_v2.gguf"));
+  const auto file = GgufFile::open(golden_file("gguf/tiny_v2.gguf"));
   const auto raw = file->raw("blk.0.attn_q.weight");
   EXPECT_EQ(raw.type, BlockType::q8_0);
   EXPECT_EQ(raw.shape, (std::vector<int64_t>{32, 32}));

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string error_of(const std::string& text) {
+std::string parse_error(const std::string& text) {
   return format_error([&] { parse_json(text, "origin"); });
 }
 
@@ -39,41 +39,41 @@ TEST(JsonFile, MalformedTextNamesItsOriginAndPlace) {
                                   std::string("1\0", 2),
                                   std::string("1e999"),
                                   std::string("-1e999")}) {
-    EXPECT_THAT(error_of(text), HasSubstr("origin: ")) << text;
+    EXPECT_THAT(parse_error(text), HasSubstr("origin: ")) << text;
   }
-  EXPECT_THAT(error_of("{\n  \"a\": x}"), HasSubstr("line 2"));
+  EXPECT_THAT(parse_error("{\n  \"a\": x}"), HasSubstr("line 2"));
 }
 
 // The parser stops at a zero byte; whatever stood behind it was never read.
 TEST(JsonFile, ZeroBytes) {
   for (const std::string& text : {std::string("{\"a\":1}\0", 8), std::string("{\"a\":1}\0{}", 10),
                                   std::string("\0{}", 3), std::string("{\"a\0\":1}", 8)}) {
-    EXPECT_THAT(error_of(text), HasSubstr("zero byte"));
+    EXPECT_THAT(parse_error(text), HasSubstr("zero byte"));
   }
   EXPECT_EQ(parse_json(R"({"a":"\u0000"})", "origin")["a"], std::string(1, '\0'));
 }
 
 TEST(JsonFile, KeysTwiceOnAnyLevel) {
-  EXPECT_THAT(error_of(R"({"a":1,"a":2})"), HasSubstr("\"a\" occurs twice"));
-  EXPECT_THAT(error_of(R"({"b":[{"a":1,"a":1}]})"), HasSubstr("twice"));
-  EXPECT_EQ(error_of(R"({"a":{"a":1},"b":{"a":1},"c":[{"a":1},{"a":1}]})"), "");
+  EXPECT_THAT(parse_error(R"({"a":1,"a":2})"), HasSubstr("\"a\" occurs twice"));
+  EXPECT_THAT(parse_error(R"({"b":[{"a":1,"a":1}]})"), HasSubstr("twice"));
+  EXPECT_EQ(parse_error(R"({"a":{"a":1},"b":{"a":1},"c":[{"a":1},{"a":1}]})"), "");
 }
 
 TEST(JsonFile, Depth) {
   const auto nested = [](size_t depth) {
     return std::string(depth, '[') + std::string(depth, ']');
   };
-  EXPECT_EQ(error_of(nested(60)), "");
-  EXPECT_THAT(error_of(nested(100)), HasSubstr("nested too deeply"));
-  EXPECT_THAT(error_of(nested(3'000'000)), HasSubstr("nested too deeply"));
-  EXPECT_THAT(error_of(std::string(3'000'000, '[')), HasSubstr("nested too deeply"));
+  EXPECT_EQ(parse_error(nested(60)), "");
+  EXPECT_THAT(parse_error(nested(100)), HasSubstr("nested too deeply"));
+  EXPECT_THAT(parse_error(nested(3'000'000)), HasSubstr("nested too deeply"));
+  EXPECT_THAT(parse_error(std::string(3'000'000, '[')), HasSubstr("nested too deeply"));
 }
 
 // A message must fit on a screen, whatever the file holds.
 TEST(JsonFile, MessagesStayShort) {
-  EXPECT_LT(error_of("\"" + std::string(1'000'000, 'x')).size(), 1000U);
-  EXPECT_LT(error_of("{\"" + std::string(1'000'000, 'k') + "\":1,\"" + std::string(1'000'000, 'k') +
-                     "\":1}")
+  EXPECT_LT(parse_error("\"" + std::string(1'000'000, 'x')).size(), 1000U);
+  EXPECT_LT(parse_error("{\"" + std::string(1'000'000, 'k') + "\":1,\"" +
+                        std::string(1'000'000, 'k') + "\":1}")
                 .size(),
             1000U);
 }

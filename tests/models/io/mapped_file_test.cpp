@@ -12,23 +12,23 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string error_of(const std::filesystem::path& file) {
+std::string open_error(const std::filesystem::path& file) {
   return format_error([&] { MappedFile::open(file); });
 }
 
 TEST(MappedFile, WhatIsNoRegularFile) {
   const ScratchFolder folder;
-  EXPECT_THAT(error_of(folder / "none"), HasSubstr("none: no such file"));
-  EXPECT_THAT(error_of(folder.path()), HasSubstr("is a folder"));
+  EXPECT_THAT(open_error(folder / "none"), HasSubstr("none: no such file"));
+  EXPECT_THAT(open_error(folder.path()), HasSubstr("is a folder"));
   write_text(folder / "empty", "");
-  EXPECT_THAT(error_of(folder / "empty"), HasSubstr("is empty"));
-  EXPECT_THAT(error_of("/dev/null"), HasSubstr("no regular file"));
-  EXPECT_THAT(error_of("/dev/full"), HasSubstr("no regular file"));
+  EXPECT_THAT(open_error(folder / "empty"), HasSubstr("is empty"));
+  EXPECT_THAT(open_error("/dev/null"), HasSubstr("no regular file"));
+  EXPECT_THAT(open_error("/dev/full"), HasSubstr("no regular file"));
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT(error_of(folder / "pipe"), HasSubstr("no regular file"));  // and nobody waits
+  EXPECT_THAT(open_error(folder / "pipe"), HasSubstr("no regular file"));  // and nobody waits
   std::filesystem::create_symlink("loop", folder / "loop");
-  EXPECT_THAT(error_of(folder / "loop"), HasSubstr("cannot open"));
-  EXPECT_THAT(error_of(folder / std::string(300, 'x')), HasSubstr("cannot open"));
+  EXPECT_THAT(open_error(folder / "loop"), HasSubstr("cannot open"));
+  EXPECT_THAT(open_error(folder / std::string(300, 'x')), HasSubstr("cannot open"));
 }
 
 TEST(MappedFile, BytesAreTheFile) {

@@ -17,24 +17,24 @@ using ::testing::HasSubstr;
 
 constexpr const char* kIndex = "model.safetensors.index.json";
 
-std::filesystem::path golden(const std::string& name) {
-  return repository("tests/golden/tiny_sharded") / name;
+std::filesystem::path golden_shard(const std::string& name) {
+  return repository("tests/golden_shard/tiny_sharded") / name;
 }
 
 TEST(GoldenShardedSafetensors, EveryTensorComesFromItsShard) {
-  const auto source = open_sharded_safetensors(golden(kIndex));
-  const json map = json::parse(read_text(golden(kIndex)))["weight_map"];
+  const auto source = open_sharded_safetensors(golden_shard(kIndex));
+  const json map = json::parse(read_text(golden_shard(kIndex)))["weight_map"];
   EXPECT_EQ(source->names().size(), map.size());
   int64_t bytes = 0;
   for (const auto& [name, shard] : map.items()) {
     const at::Tensor read = source->read(name, at::kFloat);
     EXPECT_EQ(source->shape(name), read.sizes().vec());
     EXPECT_TRUE(same_bits(
-        read, open_safetensors(golden(shard.get<std::string>()))->read(name, at::kFloat)));
+        read, open_safetensors(golden_shard(shard.get<std::string>()))->read(name, at::kFloat)));
     bytes += static_cast<int64_t>(read.nbytes());
   }
-  EXPECT_EQ(bytes, json::parse(read_text(golden(kIndex)))["metadata"]["total_size"]);
-  EXPECT_EQ(source->origin(), golden(kIndex).string());
+  EXPECT_EQ(bytes, json::parse(read_text(golden_shard(kIndex)))["metadata"]["total_size"]);
+  EXPECT_EQ(source->origin(), golden_shard(kIndex).string());
 }
 
 class ShardedHostile : public ::testing::Test {
@@ -42,9 +42,9 @@ class ShardedHostile : public ::testing::Test {
   ShardedHostile() {
     for (const char* name :
          {"model-00001-of-00002.safetensors", kIndex, "model-00002-of-00002.safetensors"}) {
-      std::filesystem::copy(golden(name), folder_ / name);
+      std::filesystem::copy(golden_shard(name), folder_ / name);
     }
-    index_ = json::parse(read_text(golden(kIndex)));
+    index_ = json::parse(read_text(golden_shard(kIndex)));
   }
   std::string error_of(const std::string& text) const {
     write_text(folder_ / kIndex, text);
@@ -68,7 +68,7 @@ TEST_F(ShardedHostile, EveryPrefixOfTheIndexIsRefused) {
 }
 
 TEST_F(ShardedHostile, ShardsOutsideOfTheFolder) {
-  std::filesystem::copy(golden("model-00001-of-00002.safetensors"),
+  std::filesystem::copy(golden_shard("model-00001-of-00002.safetensors"),
                         folder_.path().parent_path() / "leash-outside.safetensors",
                         std::filesystem::copy_options::overwrite_existing);
   for (const char* name : {"../leash-outside.safetensors", "..", ".", "", "/etc/passwd", "a/b",

@@ -13,7 +13,7 @@ namespace leash {
 namespace {
 
 at::Tensor wide(const at::Tensor& x) { return x.to(at::kDouble); }
-double error_of(const at::Tensor& x, const at::Tensor& wanted) {
+double largest_error(const at::Tensor& x, const at::Tensor& wanted) {
   return wide(x).sub(wanted).abs().max().item<double>();
 }
 // Numbers of a fully packed tensor, or of one whose rows lie apart, or of its transposed form.
@@ -24,7 +24,7 @@ at::Tensor numbers(int64_t rows, int64_t columns, bool transposed) {
   return transposed ? inner.t() : inner;
 }
 
-class MatrixProduct : public testing::Test {
+class MatrixProduct : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!has_matrix_product(at::ones({1, 1}), at::ones({1, 1}))) {
@@ -42,7 +42,8 @@ TEST_F(MatrixProduct, AgreesWithTheProductInFloat64) {
         const int layout = static_cast<int>((rows + columns + depth) % 4);
         const at::Tensor left = numbers(rows, depth, (layout & 1) != 0);
         const at::Tensor right = numbers(depth, columns, (layout & 2) != 0);
-        const double error = error_of(matrix_product(left, right), wide(left).matmul(wide(right)));
+        const double error =
+            largest_error(matrix_product(left, right), wide(left).matmul(wide(right)));
         EXPECT_LT(error, 3e-6 * static_cast<double>(depth) + 1e-6)
             << rows << "x" << depth << "x" << columns << " layout " << layout;
       }
@@ -50,7 +51,7 @@ TEST_F(MatrixProduct, AgreesWithTheProductInFloat64) {
   }
   for (const int64_t rows : {64, 512, 513, 760, 1100}) {  // one block of rows, and several
     const at::Tensor left = at::randn({rows, 40}), right = at::randn({40, 64});
-    EXPECT_LT(error_of(matrix_product(left, right), wide(left).matmul(wide(right))), 1e-4);
+    EXPECT_LT(largest_error(matrix_product(left, right), wide(left).matmul(wide(right))), 1e-4);
   }
 }
 
@@ -76,7 +77,7 @@ TEST_F(MatrixProduct, ScalesAndAddsToWhatIsThere) {
   const at::Tensor out = around.narrow(1, 4, 53);
   out.copy_(start);
   matrix_product_into(out, left, right, /*add=*/true, /*scale=*/-0.25);
-  EXPECT_LT(error_of(out, wide(start).sub(wide(left).matmul(wide(right)), 0.25)), 1e-4);
+  EXPECT_LT(largest_error(out, wide(start).sub(wide(left).matmul(wide(right)), 0.25)), 1e-4);
   matrix_product_into(out, left, right, /*add=*/false);
   EXPECT_TRUE(at::equal(out, matrix_product(left, right)));
   EXPECT_TRUE(at::equal(around.narrow(1, 0, 4), at::full({21, 4}, 7.0, at::kFloat)));
@@ -106,7 +107,7 @@ TEST_F(MatrixProduct, LinearProductIsThatOfTheTransposedWeight) {
   const at::Tensor weight = at::randn({40, 70});
   for (const int64_t rows : {1, 64, 65}) {
     const at::Tensor x = at::randn({rows, 70});
-    EXPECT_LT(error_of(linear_product(x, weight), wide(x).matmul(wide(weight).t())), 1e-4);
+    EXPECT_LT(largest_error(linear_product(x, weight), wide(x).matmul(wide(weight).t())), 1e-4);
   }
 }
 

@@ -46,13 +46,13 @@ Names paths(const LoraConfig& config) {
   return found;
 }
 
-std::string problem(const LoraConfig& config) {
+std::string match_problem(const LoraConfig& config) {
   try {
     match_targets(config, small_model());
   } catch (const ConfigError& error) {
     return error.what();
   }
-  return "no problem";
+  return "no match_problem";
 }
 
 int64_t index_of(const std::string& path) {
@@ -80,8 +80,8 @@ TEST(Lora, AnExpressionMatchesTheWholePath) {
   EXPECT_THAT(paths({.target_modules = R"(model\.layers\.[1-9]\d*\..*_proj)"}),
               ElementsAre("model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj",
                           "model.layers.1.mlp.up_proj"));
-  EXPECT_THAT(problem({.target_modules = "q_proj"}), HasSubstr("`q_proj` matches no module"));
-  EXPECT_THAT(problem({.target_modules = "q_proj,v_proj"}),
+  EXPECT_THAT(match_problem({.target_modules = "q_proj"}), HasSubstr("`q_proj` matches no module"));
+  EXPECT_THAT(match_problem({.target_modules = "q_proj,v_proj"}),
               HasSubstr("v_proj; as a list it is [q_proj,v_proj]"));
 }
 
@@ -94,44 +94,44 @@ TEST(Lora, AllLinearLeavesTheHeadAlone) {
 TEST(Lora, LayersAreFiltered) {
   EXPECT_THAT(paths({.target_modules = Names{"q_proj"}, .layers_to_transform = {1}}),
               ElementsAre("model.layers.1.self_attn.q_proj"));
-  EXPECT_THAT(problem({.layers_to_transform = {0, 2, -1}}),
+  EXPECT_THAT(match_problem({.layers_to_transform = {0, 2, -1}}),
               HasSubstr("there is no layer 2; there are 0 to 1\n"
                         "lora.layers_to_transform: there is no layer -1"));
-  EXPECT_THAT(problem({.target_modules = ".*q_proj", .layers_to_transform = {0}}),
+  EXPECT_THAT(match_problem({.target_modules = ".*q_proj", .layers_to_transform = {0}}),
               HasSubstr("only for a list of target_modules"));
 }
 
 TEST(Lora, WhatMatchesNothingIsAnErrorThatListsWhatExists) {
-  const std::string text = problem({.target_modules = Names{"q_proj", "c_attn"},
-                                    .exclude_modules = Names{"wpe"},
-                                    .modules_to_save = {"wte"},
-                                    .rank_pattern = {{"up_proj", 4}}});
+  const std::string text = match_problem({.target_modules = Names{"q_proj", "c_attn"},
+                                          .exclude_modules = Names{"wpe"},
+                                          .modules_to_save = {"wte"},
+                                          .rank_pattern = {{"up_proj", 4}}});
   const std::string exist = "embed_tokens, input_layernorm, lm_head, norm, q_proj, up_proj, v_proj";
   EXPECT_EQ(text, "lora.target_modules: `c_attn` matches no module; there are: " + exist +
                       "\nlora.exclude_modules: `wpe` matches no module; there are: " + exist +
                       "\nlora.modules_to_save: `wte` matches no module; there are: " + exist +
                       "\nlora.rank_pattern: `up_proj` matches none of the targets");
-  EXPECT_THAT(problem({.target_modules = Names{}}), HasSubstr("target_modules: empty"));
-  EXPECT_THAT(problem({.exclude_modules = Names{"q_proj", "v_proj"}}),
+  EXPECT_THAT(match_problem({.target_modules = Names{}}), HasSubstr("target_modules: empty"));
+  EXPECT_THAT(match_problem({.exclude_modules = Names{"q_proj", "v_proj"}}),
               HasSubstr("no module is left to adapt"));
 }
 
 TEST(Lora, WhatCannotBeAdaptedIsAnError) {
-  EXPECT_THAT(problem({.target_modules = Names{"embed_tokens"}}),
+  EXPECT_THAT(match_problem({.target_modules = Names{"embed_tokens"}}),
               HasSubstr("LoRA on the embedding model.embed_tokens is not supported yet"));
-  EXPECT_THAT(problem({.target_modules = Names{"norm"}}),
+  EXPECT_THAT(match_problem({.target_modules = Names{"norm"}}),
               HasSubstr("model.norm is not a linear layer"));
-  EXPECT_THAT(problem({.target_modules = Names{"mlp"}}),
+  EXPECT_THAT(match_problem({.target_modules = Names{"mlp"}}),
               HasSubstr("model.layers.0.mlp is not a linear layer"));
-  EXPECT_THAT(problem({.modules_to_save = {"proj"}}), HasSubstr("both address"));
-  EXPECT_THAT(problem({.r = 0}), HasSubstr("lora.r: 0"));
-  EXPECT_THAT(problem({.rank_pattern = {{"q_proj", 0}}}), HasSubstr("`q_proj` has rank 0"));
+  EXPECT_THAT(match_problem({.modules_to_save = {"proj"}}), HasSubstr("both address"));
+  EXPECT_THAT(match_problem({.r = 0}), HasSubstr("lora.r: 0"));
+  EXPECT_THAT(match_problem({.rank_pattern = {{"q_proj", 0}}}), HasSubstr("`q_proj` has rank 0"));
 }
 
 TEST(Lora, BadExpressionsAreErrors) {
-  EXPECT_THAT(problem({.target_modules = "(q_proj"}),
+  EXPECT_THAT(match_problem({.target_modules = "(q_proj"}),
               HasSubstr("lora.target_modules: `(q_proj` is not a regular expression"));
-  EXPECT_THAT(problem({.alpha_pattern = {{"[", 1.0}}}), HasSubstr("lora.alpha_pattern: "));
+  EXPECT_THAT(match_problem({.alpha_pattern = {{"[", 1.0}}}), HasSubstr("lora.alpha_pattern: "));
   // Exponential backtracking ends with an error instead of never.
   const PythonPattern slow("(x+x+)+y", "lora.target_modules");
   EXPECT_THROW(slow.matches_whole(std::string(200, 'x') + "yz"), ConfigError);

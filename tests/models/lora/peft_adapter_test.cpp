@@ -26,12 +26,12 @@ using testing::same_bits;
 using testing::ScratchFolder;
 using testing::write_text;
 
-std::filesystem::path golden(const std::string& name) {
-  return repository("tests/golden/peft") / name;
+std::filesystem::path golden_peft(const std::string& name) {
+  return repository("tests/golden_peft/peft") / name;
 }
 
 const json& matching() {
-  static const json parsed = json::parse(read_text(golden("matching.json")));
+  static const json parsed = json::parse(read_text(golden_peft("matching.json")));
   return parsed;
 }
 
@@ -125,17 +125,17 @@ class GoldenPeftFolder : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(GoldenPeftFolder, IsReadAndWrittenAgainByteForByte) {
-  const Adapter adapter = load_adapter(golden(GetParam()), modules());
+  const Adapter adapter = load_adapter(golden_peft(GetParam()), modules());
   const ScratchFolder scratch;
   save_adapter(scratch / "a/b", adapter, "tiny-llama");
   for (const char* file : {"adapter_config.json", "adapter_model.safetensors"}) {
-    EXPECT_EQ(read_text(scratch / "a/b" / file), read_text(golden(GetParam()) / file)) << file;
+    EXPECT_EQ(read_text(scratch / "a/b" / file), read_text(golden_peft(GetParam()) / file)) << file;
   }
 }
 
 TEST_P(GoldenPeftFolder, HoldsTheFilesTensorsAsLeaves) {
-  const Adapter adapter = load_adapter(golden(GetParam()), modules());
-  const auto file = read_safetensors(golden(GetParam()) / "adapter_model.safetensors");
+  const Adapter adapter = load_adapter(golden_peft(GetParam()), modules());
+  const auto file = read_safetensors(golden_peft(GetParam()) / "adapter_model.safetensors");
   EXPECT_EQ(adapter.named_tensors().size(), file.size());
   for (const auto& [name, tensor] : adapter.named_tensors()) {
     const auto found = std::ranges::find(file, name, &NamedTensors::value_type::first);
@@ -152,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(, GoldenPeftFolder,
 
 TEST(GoldenPeft, TheBaseOfAnAdaptedHeadStaysFrozen) {
   const auto modules = modules_of("causal_lm");
-  Adapter adapter = load_adapter(golden("head"), modules);
+  Adapter adapter = load_adapter(golden_peft("head"), modules);
   adapter.set_trainable(true);
   EXPECT_EQ(adapter.parameters().size(), 2u);
   EXPECT_NE(adapter.weight_copy(static_cast<int64_t>(modules.size()) - 1), nullptr);
@@ -161,7 +161,7 @@ TEST(GoldenPeft, TheBaseOfAnAdaptedHeadStaysFrozen) {
 }
 
 TEST(GoldenPeft, FieldsAreUnderstood) {
-  const LoraConfig config = read_adapter_config(golden("saved"));
+  const LoraConfig config = read_adapter_config(golden_peft("saved"));
   EXPECT_EQ(config.r, 2);
   EXPECT_EQ(config.lora_alpha, 5.5);
   EXPECT_TRUE(config.use_rslora);
@@ -170,19 +170,20 @@ TEST(GoldenPeft, FieldsAreUnderstood) {
   EXPECT_EQ(config.rank_pattern.at("down_proj"), 1);
   EXPECT_EQ(config.alpha_pattern.at("q_proj"), 1.5);
   EXPECT_EQ(config.init_lora_weights, LoraInit::gaussian);
-  EXPECT_EQ(read_adapter_config(golden("biases")).layers_to_transform,
+  EXPECT_EQ(read_adapter_config(golden_peft("biases")).layers_to_transform,
             (std::vector<int64_t>{0, 1}));
-  EXPECT_EQ(read_adapter_config(golden("plain")).lora_dropout, 0.05);
+  EXPECT_EQ(read_adapter_config(golden_peft("plain")).lora_dropout, 0.05);
 }
 
 TEST(GoldenPeft, HalfPrecisionIsReadAsFloat) {
   const ScratchFolder scratch;
-  std::filesystem::copy_file(golden("plain/adapter_config.json"), scratch / "adapter_config.json");
-  std::filesystem::copy_file(golden("plain_bf16.safetensors"),
+  std::filesystem::copy_file(golden_peft("plain/adapter_config.json"),
+                             scratch / "adapter_config.json");
+  std::filesystem::copy_file(golden_peft("plain_bf16.safetensors"),
                              scratch / "adapter_model.safetensors");
   const auto modules = modules_of("causal_lm");
   const Adapter half = load_adapter(scratch.path(), modules);
-  const Adapter full = load_adapter(golden("plain"), modules);
+  const Adapter full = load_adapter(golden_peft("plain"), modules);
   for (size_t i = 0; i < modules.size(); ++i) {
     const LoraWeights* lora = half.lora(static_cast<int64_t>(i));
     if (lora == nullptr) continue;
@@ -314,7 +315,7 @@ TEST(PeftConfig, AllLinearIsWrittenAsWhatItStoodFor) {
 class PeftFolder : public ::testing::Test {
  protected:
   PeftFolder() {
-    std::filesystem::copy(golden("plain"), folder());
+    std::filesystem::copy(golden_peft("plain"), folder());
     tensors_ = read_safetensors(folder() / "adapter_model.safetensors");
   }
   std::filesystem::path folder() const { return scratch_ / "adapter"; }
@@ -384,7 +385,7 @@ TEST_F(PeftFolder, ARankThatDisagreesIsRefused) {
 TEST_F(PeftFolder, BiasesOfOlderVersionsAreFound) {
   const std::string inner = ".base_layer.bias";
   std::filesystem::copy(
-      golden("biases"), folder(),
+      golden_peft("biases"), folder(),
       std::filesystem::copy_options::overwrite_existing | std::filesystem::copy_options::recursive);
   tensors_ = read_safetensors(folder() / "adapter_model.safetensors");
   int renamed = 0;

@@ -46,13 +46,13 @@ Names resolved(const Names& patterns, LoraConfig config = {}) {
   return result.modules_to_save;
 }
 
-std::string problem(const LoraConfig& config) {
+std::string trainable_problem(const LoraConfig& config) {
   try {
     match_modules(with_trainable_paths(config, deep_model()), deep_model());
   } catch (const ConfigError& error) {
     return error.what();
   }
-  return "no problem";
+  return "no trainable_problem";
 }
 
 TEST(Trainable, APatternMatchesAPathAWeightOrABlock) {
@@ -67,18 +67,18 @@ TEST(Trainable, APatternMatchesAPathAWeightOrABlock) {
 }
 
 TEST(Trainable, WhatMatchesNothingIsAnErrorThatListsWhatExists) {
-  EXPECT_EQ(problem({.trainable = {"layers.1", "model.norm"}}),
+  EXPECT_EQ(trainable_problem({.trainable = {"layers.1", "model.norm"}}),
             "lora.trainable: `layers.1` matches no module; there are: model.embed_tokens, "
             "model.layers.N.mlp.up_proj, model.layers.N.input_layernorm, model.norm, lm_head (N: 1 "
             "to 11)");
-  EXPECT_THAT(problem({.trainable = {"("}}), HasSubstr("lora.trainable"));
+  EXPECT_THAT(trainable_problem({.trainable = {"("}}), HasSubstr("lora.trainable"));
 }
 
 TEST(Trainable, WithoutUpdatesTheModulesTrainAlone) {
   LoraConfig config{.target_modules = Names{}};
-  EXPECT_THAT(problem(config), HasSubstr("lora.target_modules: empty"));
+  EXPECT_THAT(trainable_problem(config), HasSubstr("lora.target_modules: empty"));
   config.trainable = {"model.norm"};
-  EXPECT_EQ(problem(config), "no problem");
+  EXPECT_EQ(trainable_problem(config), "no trainable_problem");
   // Layer 1's name does not bring layer 11's copy along.
   config.trainable = {"model.layers.1"};
   const LoraMatches matches =

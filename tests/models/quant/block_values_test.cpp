@@ -17,10 +17,11 @@
 namespace leash {
 namespace {
 
-constexpr BlockType kTypes[] = {BlockType::f32,  BlockType::f16,  BlockType::q4_0, BlockType::q4_1,
-                                BlockType::q5_0, BlockType::q5_1, BlockType::q8_0, BlockType::q4_k,
-                                BlockType::q5_k, BlockType::q6_k, BlockType::i8,   BlockType::i16,
-                                BlockType::i32,  BlockType::i64,  BlockType::f64,  BlockType::bf16};
+constexpr BlockType kBlockTypes[] = {
+    BlockType::f32,  BlockType::f16,  BlockType::q4_0, BlockType::q4_1,
+    BlockType::q5_0, BlockType::q5_1, BlockType::q8_0, BlockType::q4_k,
+    BlockType::q5_k, BlockType::q6_k, BlockType::i8,   BlockType::i16,
+    BlockType::i32,  BlockType::i64,  BlockType::f64,  BlockType::bf16};
 
 // Equal bits, or both NaN (random bytes make some scales NaN, whose payloads are nobody's).
 bool same(float a, float b) {
@@ -35,7 +36,7 @@ TEST(BlockValues, EveryHalf) {
 }
 
 TEST(BlockValues, AreTheBitsOfDequantizeBlocks) {
-  for (const BlockType type : kTypes) {
+  for (const BlockType type : kBlockTypes) {
     const BlockFormat& format = block_format(type);
     SCOPED_TRACE(std::string(format.name));
     constexpr int64_t kBlocks = 200;

@@ -23,19 +23,19 @@ using testing::normal;
 using testing::random_blocks;
 using testing::same_bits;
 
-const std::vector<BlockType> kTypes = {BlockType::q4_0, BlockType::q4_1, BlockType::q5_0,
-                                       BlockType::q5_1, BlockType::q8_0, BlockType::q4_k,
-                                       BlockType::q5_k, BlockType::q6_k, BlockType::f32,
-                                       BlockType::f16,  BlockType::bf16};
+const std::vector<BlockType> kWeightTypes = {BlockType::q4_0, BlockType::q4_1, BlockType::q5_0,
+                                             BlockType::q5_1, BlockType::q8_0, BlockType::q4_k,
+                                             BlockType::q5_k, BlockType::q6_k, BlockType::f32,
+                                             BlockType::f16,  BlockType::bf16};
 
-struct Case {
+struct WeightCase {
   std::string name;
   std::shared_ptr<const WeightSource> weight;
 };
 
-std::vector<Case> all_kinds(int64_t rows, int64_t columns) {
-  std::vector<Case> cases;
-  for (const BlockType type : kTypes) {
+std::vector<WeightCase> all_kinds(int64_t rows, int64_t columns) {
+  std::vector<WeightCase> cases;
+  for (const BlockType type : kWeightTypes) {
     cases.push_back({std::string(block_format(type).name),
                      quantized_weight({packed_rows(random_blocks(type, rows, columns, 3), "x")})});
   }
@@ -57,7 +57,7 @@ void expect_product(const at::Tensor& actual, const at::Tensor& left, const at::
 }
 
 TEST(QuantizedWeight, ProductsEqualThoseOfTheDenseWeight) {
-  for (const Case& kind : all_kinds(70, 512)) {
+  for (const WeightCase& kind : all_kinds(70, 512)) {
     const at::Tensor dense = kind.weight->dense();
     ASSERT_EQ(dense.sizes(), (std::vector<int64_t>{70, 512}));
     for (const int64_t rows : {1, 3, 17, 32, 33, 64}) {

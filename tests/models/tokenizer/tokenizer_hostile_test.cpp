@@ -17,11 +17,11 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-std::string error_of(const json& document) {
+std::string load_error(const json& document) {
   return format_error([&] { load_text(document.dump()); });
 }
 
-std::string patched(const char* patch) {
+std::string patched_error(const char* patch) {
   return format_error([&] { load_patched(json::parse(patch)); });
 }
 
@@ -46,24 +46,27 @@ TEST(TokenizerHostile, MissingFiles) {
 }
 
 TEST(TokenizerHostile, KindsThatAreNotSupportedAreNamed) {
-  EXPECT_THAT(patched(R"({"model": {"type": "Unigram"}})"), HasSubstr("'Unigram'"));
-  EXPECT_THAT(patched(R"({"model": {"type": "WordPiece"}})"), HasSubstr("'WordPiece'"));
-  EXPECT_THAT(patched(R"({"model": {"byte_fallback": true}})"), HasSubstr("byte_fallback"));
-  EXPECT_THAT(patched(R"({"model": {"dropout": 0.1}})"), HasSubstr("dropout"));
-  EXPECT_THAT(patched(R"({"model": {"end_of_word_suffix": "</w>"}})"), HasSubstr("suffix"));
-  EXPECT_THAT(patched(R"({"normalizer": {"type": "NFKC"}})"), HasSubstr("'NFKC'"));
+  EXPECT_THAT(patched_error(R"({"model": {"type": "Unigram"}})"), HasSubstr("'Unigram'"));
+  EXPECT_THAT(patched_error(R"({"model": {"type": "WordPiece"}})"), HasSubstr("'WordPiece'"));
+  EXPECT_THAT(patched_error(R"({"model": {"byte_fallback": true}})"), HasSubstr("byte_fallback"));
+  EXPECT_THAT(patched_error(R"({"model": {"dropout": 0.1}})"), HasSubstr("dropout"));
+  EXPECT_THAT(patched_error(R"({"model": {"end_of_word_suffix": "</w>"}})"), HasSubstr("suffix"));
+  EXPECT_THAT(patched_error(R"({"normalizer": {"type": "NFKC"}})"), HasSubstr("'NFKC'"));
   EXPECT_THAT(
-      patched(R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})"),
+      patched_error(
+          R"({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}]}})"),
       HasSubstr("'Lowercase'"));
-  EXPECT_THAT(patched(R"({"pre_tokenizer": {"type": "Metaspace"}})"), HasSubstr("'Metaspace'"));
-  EXPECT_THAT(patched(R"({"pre_tokenizer": null})"), HasSubstr("ByteLevel"));
-  EXPECT_THAT(patched(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers":
+  EXPECT_THAT(patched_error(R"({"pre_tokenizer": {"type": "Metaspace"}})"),
+              HasSubstr("'Metaspace'"));
+  EXPECT_THAT(patched_error(R"({"pre_tokenizer": null})"), HasSubstr("ByteLevel"));
+  EXPECT_THAT(patched_error(R"({"pre_tokenizer": {"type": "Sequence", "pretokenizers":
                           [{"type": "ByteLevel"}, {"type": "Digits"}]}})"),
               HasSubstr("'Digits'"));
-  EXPECT_THAT(patched(R"({"post_processor": {"type": "BertProcessing"}})"),
+  EXPECT_THAT(patched_error(R"({"post_processor": {"type": "BertProcessing"}})"),
               HasSubstr("'BertProcessing'"));
-  EXPECT_THAT(patched(R"({"decoder": {"type": "WordPiece"}})"), HasSubstr("decoder 'WordPiece'"));
-  EXPECT_EQ(patched(R"({"model": {"dropout": 0.0}, "decoder": null})"), "");
+  EXPECT_THAT(patched_error(R"({"decoder": {"type": "WordPiece"}})"),
+              HasSubstr("decoder 'WordPiece'"));
+  EXPECT_EQ(patched_error(R"({"model": {"dropout": 0.0}, "decoder": null})"), "");
 }
 
 TEST(TokenizerHostile, ComponentsOfAnotherShape) {
@@ -100,7 +103,7 @@ TEST(TokenizerHostile, ComponentsOfAnotherShape) {
        R"({"post_processor": {"type": "TemplateProcessing",
             "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}],
             "special_tokens": {"x": {"ids": [-1]}}}})"}) {
-    EXPECT_NE(patched(patch), "") << patch;
+    EXPECT_NE(patched_error(patch), "") << patch;
   }
   for (const char* text : {"[]", "3", "null", "{}", "\"x\"", "[[[[[[", "{\"a\": \"\xFF\"}"}) {
     EXPECT_NE(format_error([&] { load_text(text); }), "") << text;
@@ -115,11 +118,11 @@ TEST(TokenizerHostile, MergesOfUnknownTokens) {
         R"("a b c")", R"([])", R"(["a"])", R"(["a", 3])", R"(7)"}) {
     json document = tiny_json();
     document["model"]["merges"].push_back(json::parse(merge));
-    EXPECT_THAT(error_of(document), HasSubstr("merge")) << merge;
+    EXPECT_THAT(load_error(document), HasSubstr("merge")) << merge;
   }
   json twice = tiny_json();
   twice["model"]["merges"].push_back(twice["model"]["merges"][0]);
-  EXPECT_THAT(error_of(twice), HasSubstr("twice"));
+  EXPECT_THAT(load_error(twice), HasSubstr("twice"));
 }
 
 TEST(TokenizerHostile, IdsOutOfRangeOrDuplicated) {
@@ -127,36 +130,36 @@ TEST(TokenizerHostile, IdsOutOfRangeOrDuplicated) {
                          "\"1\"", "null", "true", "[]"}) {
     json document = tiny_json();
     document["model"]["vocab"]["new"] = json::parse(id);
-    EXPECT_THAT(error_of(document), HasSubstr("new")) << id;
+    EXPECT_THAT(load_error(document), HasSubstr("new")) << id;
     document = tiny_json();
     document["added_tokens"][0]["id"] = json::parse(id);
-    EXPECT_NE(error_of(document), "") << id;
+    EXPECT_NE(load_error(document), "") << id;
   }
   json document = tiny_json();
   document["model"]["vocab"]["new"] = 7;
-  EXPECT_THAT(error_of(document), HasSubstr("both have the id 7"));
+  EXPECT_THAT(load_error(document), HasSubstr("both have the id 7"));
   document = tiny_json();
   document["added_tokens"][1]["id"] = 0;
-  EXPECT_NE(error_of(document), "");
+  EXPECT_NE(load_error(document), "");
   document = tiny_json();
   document["added_tokens"].push_back({{"id", 700}, {"content", "<|end|>"}});
-  EXPECT_THAT(error_of(document), HasSubstr("twice"));
+  EXPECT_THAT(load_error(document), HasSubstr("twice"));
   document = tiny_json();
   document["added_tokens"].push_back({{"id", 9}, {"content", "new"}});
-  EXPECT_THAT(error_of(document), HasSubstr("'new'"));
+  EXPECT_THAT(load_error(document), HasSubstr("'new'"));
   document = tiny_json();
   document["added_tokens"].push_back({{"id", 700}, {"content", ""}});
-  EXPECT_THAT(error_of(document), HasSubstr("empty"));
+  EXPECT_THAT(load_error(document), HasSubstr("empty"));
 }
 
 TEST(TokenizerHostile, VocabulariesThatAreNotByteLevel) {
   json document = tiny_json();
   document["model"]["merges"] = json::array();
   document["model"]["vocab"].erase("e");
-  EXPECT_THAT(error_of(document), HasSubstr("no token for the byte 0x65"));
+  EXPECT_THAT(load_error(document), HasSubstr("no token for the byte 0x65"));
   document["model"]["vocab"] = {{"a", 0}, {"<|end|>", 1}};
   document["added_tokens"] = json::array();
-  EXPECT_THAT(error_of(document), HasSubstr("byte-level"));
+  EXPECT_THAT(load_error(document), HasSubstr("byte-level"));
 }
 
 TEST(TokenizerHostile, TokenizerConfig) {

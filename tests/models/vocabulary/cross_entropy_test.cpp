@@ -20,14 +20,14 @@ using testing::tiny_decoder;
 constexpr int64_t kRows = 2500;  // several chunks
 constexpr double kNormalizer = 731.0;
 
-struct Case {
+struct LossCase {
   std::shared_ptr<const Decoder> decoder;
   Adapter adapter;
   at::Tensor hidden;   // a leaf
   at::Tensor targets;  // [rows]
 };
 
-Case make_case(at::ScalarType dtype) {
+LossCase make_case(at::ScalarType dtype) {
   const auto decoder = tiny_decoder(dtype, {.tie_word_embeddings = false});
   const LoraConfig config{.r = 3, .target_modules = std::vector<std::string>{"lm_head"}};
   Adapter adapter = testing::tiny_adapter(*decoder, 3, 0.3, config).to(dtype);
@@ -38,12 +38,12 @@ Case make_case(at::ScalarType dtype) {
   return {decoder, adapter, hidden.detach().requires_grad_(true), at::tensor(targets, at::kLong)};
 }
 
-struct Result {
+struct LossResult {
   double loss = 0;
   std::vector<at::Tensor> gradients;
 };
 
-Result fused(const Case& c, double epsilon) {
+LossResult fused(const LossCase& c, double epsilon) {
   const auto result =
       c.decoder->cross_entropy(c.hidden, c.targets, epsilon, kNormalizer, c.adapter);
   std::vector<at::Tensor> inputs = c.adapter.parameters();
@@ -51,7 +51,7 @@ Result fused(const Case& c, double epsilon) {
   return {result.loss.item<double>(), torch::autograd::grad({result.loss.mul(3.0)}, inputs)};
 }
 
-Result written_out(const Case& c, double epsilon) {
+LossResult written_out(const LossCase& c, double epsilon) {
   const at::Tensor log_p = at::log_softmax(c.decoder->logits(c.hidden, c.adapter), -1);
   const at::Tensor at_target = log_p.gather(1, c.targets.unsqueeze(1)).sum();
   const at::Tensor loss =
@@ -62,8 +62,8 @@ Result written_out(const Case& c, double epsilon) {
 }
 
 void expect_equal(at::ScalarType dtype, double epsilon, double relative) {
-  const Case c = make_case(dtype);
-  const Result actual = fused(c, epsilon), expected = written_out(c, epsilon);
+  const LossCase c = make_case(dtype);
+  const LossResult actual = fused(c, epsilon), expected = written_out(c, epsilon);
   EXPECT_NEAR(actual.loss, expected.loss, relative * std::abs(expected.loss));
   ASSERT_EQ(actual.gradients.size(), expected.gradients.size());
   for (size_t i = 0; i < actual.gradients.size(); ++i) {
@@ -83,7 +83,7 @@ TEST(CrossEntropy, TheKernelsAgreeInFloat32) {
 }
 
 TEST(CrossEntropy, CountsTheLikeliestTokens) {
-  const Case c = make_case(at::kFloat);
+  const LossCase c = make_case(at::kFloat);
   const at::Tensor best = at::argmax(c.decoder->logits(c.hidden.detach(), c.adapter), -1);
   const auto result = c.decoder->cross_entropy(c.hidden.detach(), c.targets, 0.1, 1, c.adapter);
   EXPECT_EQ(result.correct, best.eq(c.targets).sum().item<int64_t>());
@@ -91,7 +91,7 @@ TEST(CrossEntropy, CountsTheLikeliestTokens) {
 }
 
 TEST(CrossEntropy, NllIsWithoutSmoothingAndWithoutNormalizer) {
-  const Case c = make_case(at::kDouble);
+  const LossCase c = make_case(at::kDouble);
   const at::Tensor logprobs =
       c.decoder->token_scores(c.hidden.detach(), c.targets, 1.0, c.adapter).logprobs;
   for (const double epsilon : {0.0, 0.3}) {
@@ -102,7 +102,7 @@ TEST(CrossEntropy, NllIsWithoutSmoothingAndWithoutNormalizer) {
 }
 
 TEST(CrossEntropy, NoRowsAreNoLoss) {
-  const Case c = make_case(at::kFloat);
+  const LossCase c = make_case(at::kFloat);
   const auto result = c.decoder->cross_entropy(c.hidden.narrow(0, 0, 0), c.targets.narrow(0, 0, 0),
                                                0.1, 1.0, c.adapter);
   EXPECT_EQ(result.loss.item<double>(), 0.0);

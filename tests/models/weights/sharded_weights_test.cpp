@@ -61,7 +61,7 @@ void expect_same(const Pass& actual, const Pass& expected) {
   }
 }
 
-struct Case {
+struct ShardedCase {
   std::string name;
   at::ScalarType dtype = at::kFloat;
   TinyOptions model{};
@@ -69,7 +69,7 @@ struct Case {
   LoraConfig lora = {.r = 4, .lora_alpha = 8, .target_modules = "all-linear"};
 };
 
-std::vector<Case> cases() {
+std::vector<ShardedCase> cases() {
   return {{.name = "plain"},
           {.name = "own head and biases",
            .model = {.num_layers = 3, .tie_word_embeddings = false, .qkv_bias = true}},
@@ -85,7 +85,7 @@ std::vector<Case> cases() {
                     .modules_to_save = {"lm_head", "up_proj", "norm"}}}};
 }
 
-std::shared_ptr<const Decoder> load(const Case& each, const QueuePtr& queue) {
+std::shared_ptr<const Decoder> load(const ShardedCase& each, const QueuePtr& queue) {
   return Decoder::load(tiny_checkpoint(each.model), {.dtype = each.dtype, .gathers = queue});
 }
 
@@ -106,7 +106,7 @@ Adapter adapter_for(const Decoder& decoder, const LoraConfig& config) {
 
 TEST(ThreadsShardedWeights, GiveTheBitsOfWholeOnesForwardAndBackward) {
   set_threads(1);
-  for (const Case& each : cases()) {
+  for (const ShardedCase& each : cases()) {
     const auto whole = load(each, nullptr);
     const Pass expected = run_pass(*whole, adapter_for(*whole, each.lora), 4, each.recompute);
     for (const int64_t size : {1, 2, 3, 4}) {

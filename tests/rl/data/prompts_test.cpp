@@ -18,15 +18,10 @@ namespace {
 using testing::byte_tokenizer_json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::kChatMl;
 using ::testing::Not;
 using testing::ScratchFolder;
 using testing::write_text;
-
-constexpr char kChatMl[] =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
-    "+ "
-    "'<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' "
-    "}}{% endif %}";
 
 class Prompts : public ::testing::Test {
  protected:

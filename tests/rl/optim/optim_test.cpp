@@ -14,12 +14,14 @@
 #include "rl/optim/adamw.h"
 #include "rl/optim/schedule.h"
 #include "tests/rl/json_tensors.h"
+#include "tests/rl/optim/states.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
 namespace {
 
 using testing::all_close;
+using testing::copy_of;
 using testing::leaf;
 using testing::read_golden;
 using testing::same_bits;
@@ -165,17 +167,6 @@ TEST(ClipGradNorm, ANormThatIsNotFiniteIsReturnedAndScalesNothing) {
   EXPECT_TRUE(same_bits(fine.grad(), to_tensor({3.0})));
 }
 
-using SavedState = std::vector<std::pair<std::string, at::Tensor>>;
-
-SavedState copy_of(const SavedState& state) {
-  SavedState copy;
-  // In another order: names decide.
-  for (auto entry = state.rbegin(); entry != state.rend(); ++entry) {
-    copy.emplace_back(entry->first, entry->second.clone());
-  }
-  return copy;
-}
-
 // However parameters are put together, each gets its own update; one without a gradient stands
 // still, and its step count with it.
 TEST(AdamW, ParametersInSeveralGroups) {
@@ -239,9 +230,9 @@ TEST(AdamW, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
   auto parameter = with_grad({3.0, 4.0});
   AdamW optimizer({parameter}, {});
   optimizer.step(0.1);
-  const SavedState good = copy_of(optimizer.state());
+  const OptimizerState good = copy_of(optimizer.state());
   const auto refuses = [&](const char* name, const at::Tensor& value) {
-    SavedState bad = good;
+    OptimizerState bad = good;
     for (auto& entry : bad) {
       if (entry.first == name) entry.second = value;
     }
@@ -251,12 +242,12 @@ TEST(AdamW, RefusesAStateThatDoesNotFitAndKeepsItsOwn) {
   refuses("0.exp_avg_sq", at::zeros({2}, at::kFloat));
   refuses("0.step", at::scalar_tensor(-1, at::kLong));
   refuses("0.step", at::scalar_tensor(1, at::kDouble));
-  SavedState missing(good.begin(), good.end() - 1);
+  OptimizerState missing(good.begin(), good.end() - 1);
   EXPECT_THROW(optimizer.load_state(missing), FormatError);
-  SavedState renamed = good;
+  OptimizerState renamed = good;
   renamed[0].first = "1.step";
   EXPECT_THROW(optimizer.load_state(renamed), FormatError);
-  SavedState twice = good;
+  OptimizerState twice = good;
   twice.push_back(good[0]);
   EXPECT_THROW(optimizer.load_state(twice), FormatError);
   for (const auto& [name, value] : good) {

@@ -19,12 +19,14 @@
 #include "models/io/safetensors.h"
 #include "rl/optim/paged_memory.h"
 #include "tests/rl/json_tensors.h"
+#include "tests/rl/optim/states.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
 namespace {
 
 using testing::all_close;
+using testing::copy_of;
 using testing::leaf;
 using testing::repository;
 using testing::same_bits;
@@ -200,15 +202,6 @@ TEST(GoldenAdamW8bit, SixStepsOfBitsandbytes) {
   expect_bitsandbytes(at::kFloat, 0.0, "adamw_8bit.wd0.0.float32.", 0);
   expect_bitsandbytes(at::kFloat, 0.1, "adamw_8bit.wd0.1.float32.", 0);
   expect_bitsandbytes(at::kBFloat16, 0.1, "adamw_8bit.wd0.1.bfloat16.", 4);
-}
-
-OptimizerState copy_of(const OptimizerState& state) {
-  OptimizerState copy;
-  // In another order: names decide.
-  for (auto entry = state.rbegin(); entry != state.rend(); ++entry) {
-    copy.emplace_back(entry->first, entry->second.clone());
-  }
-  return copy;
 }
 
 TEST(Optimizer, EachKindResumesBitwiseThroughAFile) {

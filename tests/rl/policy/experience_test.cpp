@@ -18,7 +18,7 @@ using testing::all_close;
 constexpr double kKl = 0.2, kGamma = 0.9, kLambda = 0.8;
 
 // Two answers of three and two tokens.
-Experience experience() {
+Experience two_answers() {
   Experience result;
   result.answers.push_back({.token_ids = {1, 2, 3}, .stop = StopReason::eos});
   result.answers.push_back({.token_ids = {4, 5}, .stop = StopReason::length});
@@ -105,7 +105,7 @@ TEST(PpoExperience, IsShapedAsWrittenOut) {
       config.gamma = kGamma;
       config.lam = kLambda;
       config.whiten_rewards = whiten;
-      Experience actual = experience();
+      Experience actual = two_answers();
       shape(actual, config, kKl);
       const WrittenOut expected(config);
       const at::Tensor mask = actual.mask;
@@ -151,7 +151,7 @@ TEST(PpoExperience, WithoutACriticValuesAreZero) {
 }
 
 TEST(PpoExperience, MetricsAreMasked) {
-  Experience actual = experience();
+  Experience actual = two_answers();
   shape(actual, {.gamma = kGamma, .lam = kLambda}, kKl);
   std::map<std::string, double> metrics;
   for (const auto& [name, value] : experience_metrics(actual, kKl)) metrics[name] = value;

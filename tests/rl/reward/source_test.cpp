@@ -232,7 +232,7 @@ TEST_F(GoldenRewardModel, PaddingIsNotRead) {
 }
 
 // ChatML as both checkpoints' template; and as SmolLM2 has it, with a system message of its own.
-constexpr const char* kChatMl =
+constexpr const char* kPlainChatMl =
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
     "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' "
     "}}{% endif %}";
@@ -240,7 +240,7 @@ const std::string kWithSystem =
     std::string(
         "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' "
         "%}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}") +
-    std::string(kChatMl).substr(std::string("{% for message in messages %}").size());
+    std::string(kPlainChatMl).substr(std::string("{% for message in messages %}").size());
 
 class ConversationsForARewardModel : public GoldenRewardModel {
  protected:
@@ -269,7 +269,7 @@ class ConversationsForARewardModel : public GoldenRewardModel {
 TEST_F(ConversationsForARewardModel, GoThroughItsOwnTemplate) {
   const Tokenizer own = with_template("model", 0, kWithSystem);
   for (const int rotation : {0, 5}) {  // its vocabulary, or another
-    const Tokenizer policy = with_template("policy", rotation, kChatMl);
+    const Tokenizer policy = with_template("policy", rotation, kPlainChatMl);
     const ModelReward reward(folder_ / "model", {.tokenizer = policy});
     const std::vector<ChatMessage> whole = {{"user", "well?"}, {"assistant", "yes"}};
     std::vector<int64_t> expected = encode_chat(own, whole, false);
@@ -284,9 +284,9 @@ TEST_F(ConversationsForARewardModel, GoThroughItsOwnTemplate) {
 }
 
 TEST_F(ConversationsForARewardModel, StayAsTheyAreWhereItsTemplateIsThePolicys) {
-  for (const char* chat : {"", kChatMl}) {
+  for (const char* chat : {"", kPlainChatMl}) {
     with_template("model", 0, chat);
-    const Tokenizer policy = with_template("policy", 0, kChatMl);
+    const Tokenizer policy = with_template("policy", 0, kPlainChatMl);
     const ModelReward reward(folder_ / "model", {.tokenizer = policy});
     RewardSample sample = chat_sample(policy, true);
     std::vector<int64_t> expected = sample.prompt_ids;
@@ -298,7 +298,7 @@ TEST_F(ConversationsForARewardModel, StayAsTheyAreWhereItsTemplateIsThePolicys) 
 }
 
 TEST_F(ConversationsForARewardModel, AreRefusedWhereItsTemplateIsUnknown) {
-  const Tokenizer policy = with_template("policy", 5, kChatMl);
+  const Tokenizer policy = with_template("policy", 5, kPlainChatMl);
   for (const char* chat : {"", "{{ messages }}"}) {
     with_template("model", 0, chat);
     const auto reward = make_reward({model(folder_ / "model")}, {.tokenizer = policy});

@@ -25,7 +25,7 @@ using testing::same_bits;
 using testing::tiny_checkpoint;
 using testing::tiny_decoder;
 
-std::vector<PreferencePair> pairs() {
+std::vector<PreferencePair> five_pairs() {
   std::vector<PreferencePair> result;
   for (int64_t i = 0; i < 5; ++i) {
     PreferencePair pair{.common = i == 2 ? 0 : 2 + i,
@@ -46,7 +46,7 @@ std::vector<PreferencePair> pairs() {
   return result;
 }
 
-struct Gradients {
+struct RewardGradients {
   RewardSums sums;
   std::vector<at::Tensor> values;
 };
@@ -71,17 +71,18 @@ class RewardUpdate : public ::testing::Test {
     score_head(made).weight.detach().mul_(20);  // scores of a size that the loss feels
     return made;
   }
-  Gradients gradients(const std::vector<const PreferencePair*>& batch, int64_t step = 1) const {
+  RewardGradients gradients(const std::vector<const PreferencePair*>& batch,
+                            int64_t step = 1) const {
     for (at::Tensor parameter : adapter.parameters()) parameter.mutable_grad().reset();
-    Gradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
-                                                  *single_communicator()),
-                     .values = {}};
+    RewardGradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
+                                                        *single_communicator()),
+                           .values = {}};
     for (const at::Tensor& parameter : adapter.parameters()) {
       result.values.push_back(parameter.grad().clone());
     }
     return result;
   }
-  static void expect_close(const Gradients& a, const Gradients& b, double relative) {
+  static void expect_close(const RewardGradients& a, const RewardGradients& b, double relative) {
     EXPECT_NEAR(a.sums.loss, b.sums.loss, relative * std::abs(b.sums.loss));
     EXPECT_NEAR(a.sums.margin, b.sums.margin, relative * std::abs(b.sums.margin));
     EXPECT_EQ(a.sums.correct, b.sums.correct);
@@ -104,9 +105,9 @@ class RewardUpdate : public ::testing::Test {
 TEST_F(RewardUpdate, EqualsTheLossWrittenOutOverWholeSequences) {
   setup.reward.center_rewards_coefficient = 0.03;
   setup.reward.label_smoothing = 0.1;
-  const auto data = pairs();
+  const auto data = five_pairs();
   at::Tensor total;
-  Gradients expected;
+  RewardGradients expected;
   for (const PreferencePair& pair : data) {
     const at::Tensor chosen = score(pair.chosen), rejected = score(pair.rejected);
     const at::Tensor difference = chosen - rejected - pair.margin;
@@ -120,7 +121,7 @@ TEST_F(RewardUpdate, EqualsTheLossWrittenOutOverWholeSequences) {
   const at::Tensor loss = total / 5.0;
   expected.sums.loss = loss.item<double>();
   expected.values = torch::autograd::grad({loss}, adapter.parameters());
-  const Gradients actual = gradients(pair_refs(data));
+  const RewardGradients actual = gradients(pair_refs(data));
   expect_close(actual, expected, 1e-11);
   EXPECT_EQ(actual.sums.pairs, 5);
   int64_t tokens = 0, rows = 0;
@@ -135,9 +136,9 @@ TEST_F(RewardUpdate, EqualsTheLossWrittenOutOverWholeSequences) {
 
 TEST_F(RewardUpdate, MicroBatchesChangeNothing) {
   setup.reward.disable_dropout = false;
-  const auto data = pairs();
+  const auto data = five_pairs();
   setup.reward.micro_batch_tokens = 1000;
-  const Gradients whole = gradients(pair_refs(data));
+  const RewardGradients whole = gradients(pair_refs(data));
   for (const int64_t tokens : {1, 20}) {
     setup.reward.micro_batch_tokens = tokens;
     expect_close(gradients(pair_refs(data)), whole, 1e-11);
@@ -145,7 +146,7 @@ TEST_F(RewardUpdate, MicroBatchesChangeNothing) {
 }
 
 TEST_F(RewardUpdate, GradientsAreSentDuringTheLastBackwardPass) {
-  const auto data = pairs();
+  const auto data = five_pairs();
   setup.reward.micro_batch_tokens = 9;
   testing::FirstOfTwo communicator;
   (void)accumulate_gradients(pair_refs(data), 1, setup, {*decoder, adapter}, communicator);
@@ -153,20 +154,20 @@ TEST_F(RewardUpdate, GradientsAreSentDuringTheLastBackwardPass) {
 }
 
 TEST_F(RewardUpdate, DropoutDependsOnStepAndPairAlone) {
-  const auto data = pairs();
+  const auto data = five_pairs();
   const auto refs = pair_refs(data);
-  const Gradients without = gradients(refs, 1);
+  const RewardGradients without = gradients(refs, 1);
   EXPECT_TRUE(same_bits(gradients(refs, 2).values[0], without.values[0]));
   setup.reward.disable_dropout = false;
-  const Gradients first = gradients(refs, 1), again = gradients(refs, 1),
-                  later = gradients(refs, 2);
+  const RewardGradients first = gradients(refs, 1), again = gradients(refs, 1),
+                        later = gradients(refs, 2);
   for (size_t i = 0; i < first.values.size(); ++i) {
     EXPECT_TRUE(same_bits(first.values[i], again.values[i]));
     EXPECT_FALSE(first.values[i].equal(later.values[i]));
     EXPECT_FALSE(first.values[i].equal(without.values[i]));
   }
   setup.model.gradient_checkpointing = true;
-  const Gradients recomputed = gradients(refs, 1);
+  const RewardGradients recomputed = gradients(refs, 1);
   for (size_t i = 0; i < first.values.size(); ++i) {
     EXPECT_TRUE(same_bits(recomputed.values[i], first.values[i]));
   }
@@ -174,7 +175,7 @@ TEST_F(RewardUpdate, DropoutDependsOnStepAndPairAlone) {
 
 TEST_F(RewardUpdate, HeldOutScoresAreThoseOfScoring) {
   setup.reward.disable_dropout = false;
-  const auto data = pairs();
+  const auto data = five_pairs();
   const auto scored =
       held_out_scores(pair_refs(data), 9, {*decoder, adapter}, *single_communicator());
   ASSERT_EQ(scored.size(), data.size());

@@ -39,7 +39,7 @@ std::vector<SftSample> samples() {
   return result;
 }
 
-struct Gradients {
+struct SftGradients {
   SftSums sums;
   std::vector<at::Tensor> values;
 };
@@ -54,17 +54,17 @@ class SftUpdate : public ::testing::Test {
         .r = 4, .lora_alpha = 8, .lora_dropout = 0.3, .target_modules = "all-linear"};
     return tiny_adapter(*decoder, 3, 0.3, config).to(dtype);
   }
-  Gradients gradients(const std::vector<const SftSample*>& batch, int64_t step = 1) const {
+  SftGradients gradients(const std::vector<const SftSample*>& batch, int64_t step = 1) const {
     for (at::Tensor parameter : adapter.parameters()) parameter.mutable_grad().reset();
-    Gradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
-                                                  *single_communicator()),
-                     .values = {}};
+    SftGradients result{.sums = accumulate_gradients(batch, step, setup, {*decoder, adapter},
+                                                     *single_communicator()),
+                        .values = {}};
     for (const at::Tensor& parameter : adapter.parameters()) {
       result.values.push_back(parameter.grad().clone());
     }
     return result;
   }
-  static void expect_close(const Gradients& a, const Gradients& b, double relative) {
+  static void expect_close(const SftGradients& a, const SftGradients& b, double relative) {
     EXPECT_NEAR(a.sums.loss, b.sums.loss, relative * std::abs(b.sums.loss));
     EXPECT_EQ(a.sums.tokens, b.sums.tokens);
     EXPECT_EQ(a.sums.correct, b.sums.correct);
@@ -98,9 +98,9 @@ TEST_F(SftUpdate, EqualsTheLossWrittenOut) {
     }
   }
   const at::Tensor loss = total.div(static_cast<double>(tokens));
-  Gradients expected{.sums = {.loss = loss.item<double>(), .tokens = tokens},
-                     .values = torch::autograd::grad({loss}, adapter.parameters())};
-  Gradients actual = gradients(sample_refs(data));
+  SftGradients expected{.sums = {.loss = loss.item<double>(), .tokens = tokens},
+                        .values = torch::autograd::grad({loss}, adapter.parameters())};
+  SftGradients actual = gradients(sample_refs(data));
   expected.sums.correct = actual.sums.correct;
   expect_close(actual, expected, 1e-12);
 }
@@ -110,7 +110,7 @@ TEST_F(SftUpdate, MicroBatchesChangeNothing) {
   setup.sft.label_smoothing_factor = 0.1;
   const auto data = samples();
   setup.sft.micro_batch_tokens = 1000;
-  const Gradients whole = gradients(sample_refs(data));
+  const SftGradients whole = gradients(sample_refs(data));
   for (const int64_t tokens : {1, 20, 33}) {
     setup.sft.micro_batch_tokens = tokens;
     expect_close(gradients(sample_refs(data)), whole, 1e-12);
@@ -128,7 +128,7 @@ TEST_F(SftUpdate, GradientsAreSentDuringTheLastBackwardPass) {
 TEST_F(SftUpdate, NeighboursAndOrderChangeNothing) {
   setup.sft.neftune_noise_alpha = 5.0;
   const auto data = samples();
-  const Gradients whole = gradients(sample_refs(data));
+  const SftGradients whole = gradients(sample_refs(data));
   // Packed into rows: other neighbours, another order.
   std::vector<int64_t> lengths;
   for (const SftSample& sample : data) lengths.push_back(static_cast<int64_t>(sample.ids.size()));
@@ -143,15 +143,15 @@ TEST_F(SftUpdate, NeighboursAndOrderChangeNothing) {
 TEST_F(SftUpdate, DropoutDependsOnStepAndSampleAlone) {
   const auto data = samples();
   const auto refs = sample_refs(data);
-  const Gradients first = gradients(refs, 1);
-  const Gradients again = gradients(refs, 1);
-  const Gradients later = gradients(refs, 2);
+  const SftGradients first = gradients(refs, 1);
+  const SftGradients again = gradients(refs, 1);
+  const SftGradients later = gradients(refs, 2);
   for (size_t i = 0; i < first.values.size(); ++i) {
     EXPECT_TRUE(same_bits(first.values[i], again.values[i]));
     EXPECT_FALSE(first.values[i].equal(later.values[i]));
   }
   setup.model.gradient_checkpointing = true;
-  const Gradients recomputed = gradients(refs, 1);
+  const SftGradients recomputed = gradients(refs, 1);
   for (size_t i = 0; i < first.values.size(); ++i) {
     EXPECT_TRUE(same_bits(recomputed.values[i], first.values[i]));
   }
@@ -159,7 +159,7 @@ TEST_F(SftUpdate, DropoutDependsOnStepAndSampleAlone) {
 
 TEST_F(SftUpdate, SamplesWithoutTrainedTokensChangeNothingAndMakeNoNaN) {
   const auto data = samples();
-  const Gradients whole = gradients(sample_refs(data));
+  const SftGradients whole = gradients(sample_refs(data));
   SftSample idle{.ids = {1, 2, 3}, .trained = {0, 0, 0}, .line = 8, .id = 99};
   auto refs = sample_refs(data);
   refs.insert(refs.begin() + 2, &idle);

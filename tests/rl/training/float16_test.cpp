@@ -20,18 +20,18 @@ using testing::ScratchFolder;
 using testing::SftRun;
 using testing::write_text;
 
-struct Gradients {
+struct ScaledGradients {
   SftSums sums;
   std::vector<at::Tensor> values;  // unscaled
 };
 
-Gradients gradients(at::ScalarType dtype, double loss_scale) {
+ScaledGradients gradients(at::ScalarType dtype, double loss_scale) {
   const auto decoder = testing::tiny_decoder(dtype);
   const Adapter adapter = testing::tiny_adapter(*testing::tiny_decoder(at::kFloat), 3, 0.1);
   const auto data = testing::uneven_samples();
-  Gradients result{.sums =
-                       accumulate_gradients(sample_refs(data), 1, SftSetup{}, {*decoder, adapter},
-                                            *single_communicator(), loss_scale)};
+  ScaledGradients result{.sums = accumulate_gradients(sample_refs(data), 1, SftSetup{},
+                                                      {*decoder, adapter}, *single_communicator(),
+                                                      loss_scale)};
   for (const at::Tensor& parameter : adapter.parameters()) {
     EXPECT_EQ(parameter.grad().scalar_type(), at::kFloat);
     result.values.push_back(parameter.grad().div(loss_scale));
@@ -39,7 +39,7 @@ Gradients gradients(at::ScalarType dtype, double loss_scale) {
   return result;
 }
 
-double distance(const Gradients& a, const Gradients& b) {
+double distance(const ScaledGradients& a, const ScaledGradients& b) {
   double difference = 0, size = 0;
   for (size_t i = 0; i < a.values.size(); ++i) {
     difference += a.values[i].sub(b.values[i]).square().sum().item<double>();
@@ -50,8 +50,8 @@ double distance(const Gradients& a, const Gradients& b) {
 
 // Scaled where they begin, so that what float16 cannot hold is there.
 TEST(Float16Training, ALossScaleKeepsSmallGradients) {
-  const Gradients wide = gradients(at::kFloat, 1);
-  const Gradients scaled = gradients(at::kHalf, 1024), plain = gradients(at::kHalf, 1);
+  const ScaledGradients wide = gradients(at::kFloat, 1);
+  const ScaledGradients scaled = gradients(at::kHalf, 1024), plain = gradients(at::kHalf, 1);
   EXPECT_NEAR(scaled.sums.loss, wide.sums.loss, 0.01);
   EXPECT_EQ(scaled.sums.loss, plain.sums.loss);
   EXPECT_LT(distance(scaled, wide), 0.01);
