@@ -38,8 +38,8 @@ format-check:    ## fail where clang-format would change something
 
 lint:            ## clang-tidy with the short list in .clang-tidy
 	@.ci/setup clang-tidy
-	@cmake --preset release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON >/dev/null
-	@git ls-files 'models/*.cpp' 'rollout/*.cpp' 'rl/*.cpp' 'configs/*.cpp' 'experiments/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/release
+	@cmake --preset release -B build/lint -DLEASH_UNITY=OFF >/dev/null && cmake --build build/lint --target leash_git_version >/dev/null
+	@git ls-files 'models/*.cpp' 'rollout/*.cpp' 'rl/*.cpp' 'configs/*.cpp' 'experiments/*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/lint
 
 asan tsan: setup ## the unit tests under AddressSanitizer with UBSan, or ThreadSanitizer
 	@cmake --preset $@ $(CMAKE_ARGS) && cmake --build --preset $@ -j $(JOBS) && ctest --preset $@
