@@ -205,7 +205,8 @@ CachedLayer KvCache::append(int64_t layer, const at::Tensor& keys, const at::Ten
                      .slots = &selected_,
                      .past = &past_,
                      .slot_index = slot_index_,
-                     .visible = visible_};
+                     .visible = visible_,
+                     .past_index = past_index_};
   if (first_) {
     for (at::Tensor* rows : {&result.keys, &result.values}) {
       *rows = rows->narrow(0, 0, visible_.size(0)).narrow(2, 0, visible_.size(1));

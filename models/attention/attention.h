@@ -1,4 +1,4 @@
-// Causal attention over packed sequences, with or without a cache.
+// Causal attention over packed sequences.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -7,7 +7,8 @@
 #include <map>
 #include <vector>
 
-#include "models/attention/attention_cache.h"
+#include "models/attention/attention_rule.h"
+#include "models/attention/cached_attention.h"
 #include "models/attention/fused_attention.h"
 #include "models/attention/rope.h"
 #include "models/attention/varlen_attention.h"
@@ -18,16 +19,19 @@ namespace leash {
 // before; query heads share key heads in groups (Ainslie et al. 2023). q [tokens, heads, head_dim],
 // k and v [tokens, kv_heads, head_dim] -> [tokens, heads · head_dim]. Differentiable.
 // `prefixes` as in PackedTokens: rows see those of the sequence that theirs continues as well.
+// `rule`: what else the layer does. Where it is more than a scale, ruled_attention takes it.
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                             const std::vector<int64_t>& lengths,
-                            const std::vector<int64_t>& prefixes = {});
+                            const std::vector<int64_t>& prefixes = {},
+                            const AttentionRule& rule = {});
 
 // Additive masks [1, 1, rows, prefix + rows] for sequences that continue a shared prefix, by the
 // prefix's length: one for all layers of a forward on a CPU, of the longest such sequence; shorter
 // ones use the top-left block.
 using PrefixMasks = std::map<int64_t, at::Tensor>;
 
-// What attention over a packed batch needs in every layer, made once for a forward.
+// What attention over a packed batch needs in every layer, whatever their rules, made once for a
+// forward.
 struct AttentionPlan {
   PrefixMasks masks;  // on a CPU where fused_attention does not fit
   VarlenPlan varlen;  // on other devices
@@ -39,7 +43,8 @@ AttentionPlan attention_plan(const std::vector<int64_t>& lengths,
 
 // The whole way from the fused projection [tokens, (heads + 2 kv_heads) head_dim] to attention's
 // output: split_and_rotate, then packed_attention on a CPU, as one autograd node, and
-// varlen_attention on other devices. Where fused_attention fits, that is the node. What a node
+// varlen_attention on other devices. An undefined table rotates nothing; one narrower than a head
+// rotates the head's beginning. Where fused_attention fits, that is the node. What a node
 // keeps for the backward pass is the heads (rotated, or the projection itself), its output and a
 // number per row and head; gradients of sequences are written where they belong instead of being
 // added up as whole tensors.
@@ -48,13 +53,7 @@ at::Tensor packed_self_attention(const at::Tensor& qkv,
                                  const RopeTable& table, const HeadShape& shape,
                                  const std::vector<int64_t>& lengths,
                                  const std::vector<int64_t>& prefixes = {},
-                                 const AttentionPlan& plan = {} /* none: made here */);
-
-// The same for rows that follow what `layer` already holds (which includes them). No gradients. ->
-// [tokens, heads · head_dim]
-at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
-                            const std::vector<int64_t>& lengths);
-at::Tensor cached_attention_plain(const at::Tensor& query, const CachedLayer& layer,
-                                  const std::vector<int64_t>& lengths);
+                                 const AttentionPlan& plan = {} /* none: made here */,
+                                 const AttentionRule& rule = {});
 
 }  // namespace leash

@@ -23,6 +23,7 @@ struct CachedLayer {
   // dtype).
   at::Tensor slot_index = {};
   at::Tensor visible = {};
+  at::Tensor past_index = {};  // `past` on that device (int64 [sequences])
 };
 
 class AttentionCache {

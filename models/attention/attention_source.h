@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <vector>
@@ -21,17 +20,17 @@ namespace leash {
 // The fused projection and the angles of its rows.
 struct AttentionSource {
   AttentionSource(const at::Tensor& qkv, const at::Tensor& positions_, const RopeTable& table,
-                  const HeadShape& shape)
+                  const HeadShape& shape, const AttentionRule& rule)
       : rows(qkv.const_data_ptr<float>()),
         stride(qkv.stride(0)),
         heads(shape.num_heads),
         kv_heads(shape.num_kv_heads),
         head_dim(shape.head_dim),
-        half(table.cosines.size(1)),
-        scale(static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))),
+        half(table.rotates() ? table.cosines.size(1) : 0),
+        scale(static_cast<float>(rule.scale_for(shape.head_dim))),
         positions(positions_.const_data_ptr<int64_t>()),
-        cosines(table.cosines.const_data_ptr<float>()),
-        sines(table.sines.const_data_ptr<float>()) {}
+        cosines(half > 0 ? table.cosines.const_data_ptr<float>() : nullptr),
+        sines(half > 0 ? table.sines.const_data_ptr<float>() : nullptr) {}
 
   const float* query(int64_t row, int64_t head) const {
     return rows + row * stride + head * head_dim;

@@ -143,16 +143,18 @@ std::vector<AttentionUnit> units_of(const std::vector<SequenceRows>& places, int
 
 }  // namespace
 
-bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& shape) {
+bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& shape,
+                          const AttentionRule& rule) {
   return options.device().is_cpu() && options.dtype() == at::kFloat &&
-         shape.head_dim % kLanes == 0 && product_tile::has_avx512();
+         shape.head_dim % kLanes == 0 && rule.only_scaled() && product_tile::has_avx512();
 }
 
 AttentionOutput fused_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<SequenceRows>& places, bool keep_logsumexp) {
+                                const std::vector<SequenceRows>& places, bool keep_logsumexp,
+                                const AttentionRule& rule) {
   RECORD_USER_SCOPE("leash::fused_attention");
-  const AttentionSource source(qkv, positions, table, shape);
+  const AttentionSource source(qkv, positions, table, shape, rule);
   const at::TensorOptions options = qkv.options().requires_grad(false);
   AttentionOutput result{.out = at::empty({qkv.size(0), source.heads * source.head_dim}, options),
                          .logsumexp = {}};

@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/attention/attention_rule.h"
 #include "models/attention/rope.h"
+#include "models/attention/sequence_rows.h"
 
 namespace leash {
 
@@ -18,28 +20,22 @@ struct HeadShape {
   int64_t head_dim = 0;
 };
 
-// Where a sequence's rows are, and those of the sequence that it continues.
-struct SequenceRows {
-  int64_t begin = 0;
-  int64_t rows = 0;
-  int64_t prefix_begin = 0;
-  int64_t prefix_rows = 0;  // 0: it continues none
-};
-
 struct AttentionOutput {
   at::Tensor out;        // [tokens, heads · head_dim]
   at::Tensor logsumexp;  // [tokens, heads] fp32, of the scaled scores; undefined where nobody asked
 };
 
-// fp32 on a CPU with AVX-512, and heads of whole registers.
-bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& shape);
+// fp32 on a CPU with AVX-512, heads of whole registers, and a rule that is a scale at most.
+bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& shape,
+                          const AttentionRule& rule = {});
 
 // qkv [tokens, (heads + 2 kv_heads) head_dim] as it comes from the projection, positions [tokens]
 // int64. `places` cover all rows. A row's result does not depend on other sequences, nor on
 // threads.
 AttentionOutput fused_attention(const at::Tensor& qkv, const at::Tensor& positions,
                                 const RopeTable& table, const HeadShape& shape,
-                                const std::vector<SequenceRows>& places, bool keep_logsumexp);
+                                const std::vector<SequenceRows>& places, bool keep_logsumexp,
+                                const AttentionRule& rule = {});
 
 // dL/dqkv for dy = dL/dout [tokens, heads · head_dim] (Dao et al. 2022, arXiv:2205.14135, algorithm
 // 4, with logsumexp in place of maximum and sum): D = rowsum(dO O), P = exp(S - logsumexp),
@@ -47,6 +43,7 @@ AttentionOutput fused_attention(const at::Tensor& qkv, const at::Tensor& positio
 at::Tensor fused_attention_backward(const at::Tensor& qkv, const at::Tensor& positions,
                                     const RopeTable& table, const HeadShape& shape,
                                     const std::vector<SequenceRows>& places,
-                                    const AttentionOutput& forward, const at::Tensor& dy);
+                                    const AttentionOutput& forward, const at::Tensor& dy,
+                                    const AttentionRule& rule = {});
 
 }  // namespace leash

@@ -337,11 +337,12 @@ void add_shared(const Problem& p, const std::vector<SequenceRows>& places, const
 at::Tensor fused_attention_backward(const at::Tensor& qkv, const at::Tensor& positions,
                                     const RopeTable& table, const HeadShape& shape,
                                     const std::vector<SequenceRows>& places,
-                                    const AttentionOutput& forward, const at::Tensor& dy) {
+                                    const AttentionOutput& forward, const at::Tensor& dy,
+                                    const AttentionRule& rule) {
   RECORD_USER_SCOPE("leash::fused_attention_backward");
   const at::TensorOptions options = qkv.options().requires_grad(false);
   const at::Tensor dqkv = at::empty(qkv.sizes(), options);
-  const Problem problem{.source = AttentionSource(qkv, positions, table, shape),
+  const Problem problem{.source = AttentionSource(qkv, positions, table, shape, rule),
                         .out = forward.out.const_data_ptr<float>(),
                         .logsumexp = forward.logsumexp.const_data_ptr<float>(),
                         .dy = dy.const_data_ptr<float>(),

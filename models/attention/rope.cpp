@@ -102,6 +102,7 @@ RopeTable GrowingRopeTable::table() const {
 }
 
 at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {
+  if (!table.rotates()) return x;
   const int64_t half = table.cosines.size(1);
   const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const at::Tensor cosines = table.cosines.index_select(0, positions).unsqueeze(1).to(wide);
@@ -117,6 +118,7 @@ at::Tensor rotate_plain(const at::Tensor& x, const at::Tensor& positions, const 
 }
 
 at::Tensor rotate(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table) {
+  if (!table.rotates()) return x;
   auto kernel = &rotate_rows;
   bool fits = x.is_cpu() && x.scalar_type() == at::kFloat;
 #ifdef LEASH_CUDA

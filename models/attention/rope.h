@@ -11,9 +11,17 @@
 
 namespace leash {
 
+// Undefined: nothing is rotated. Narrower than a head: the head's first rotary_dim entries are, as
+// pairs (i, i + rotary_dim / 2), and the rest stays as it is.
 struct RopeTable {
   at::Tensor cosines;  // [positions, rotary_dim / 2] fp32
   at::Tensor sines;    // [positions, rotary_dim / 2] fp32
+
+  bool rotates() const { return cosines.defined(); }
+  // Of a rotation's gradient.
+  RopeTable inverse() const {
+    return rotates() ? RopeTable{.cosines = cosines, .sines = sines.neg()} : RopeTable{};
+  }
 };
 
 // Angles in fp32 as transformers computes them, for positions 0 … max_positions - 1, with the

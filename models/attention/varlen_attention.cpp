@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "models/attention/heads_first.h"
+#include "models/attention/ruled_attention.h"
 #include "models/device/device.h"
 
 namespace leash {
@@ -30,16 +31,16 @@ at::Tensor keys_of(const at::Tensor& rows, const VarlenPlan& plan) {
 }
 
 at::Tensor flash(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                 const VarlenPlan& plan) {
+                 const VarlenPlan& plan, std::optional<double> scale) {
   return std::get<0>(at::_flash_attention_forward(
       query, key, value, plan.query_starts, plan.key_starts, plan.longest_query, plan.longest_key,
       /*dropout_p=*/0.0, /*is_causal=*/true,
-      /*return_debug_mask=*/false));
+      /*return_debug_mask=*/false, scale));
 }
 
 // It knows no groups: every query head gets its key head's rows.
 at::Tensor memory_efficient(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const VarlenPlan& plan) {
+                            const VarlenPlan& plan, std::optional<double> scale) {
   const int64_t group = query.size(1) / key.size(1);
   const auto wide = [&](const at::Tensor& x) {
     return (group == 1 ? x : x.repeat_interleave(group, 1)).contiguous().unsqueeze(0);
@@ -50,7 +51,7 @@ at::Tensor memory_efficient(const at::Tensor& query, const at::Tensor& key, cons
                          query.contiguous().unsqueeze(0), wide(key), wide(value),
                          /*bias=*/std::nullopt, plan.query_starts, plan.key_starts,
                          plan.longest_query, plan.longest_key, /*dropout_p=*/0.0, kCausalFromTheEnd,
-                         /*compute_log_sumexp=*/gradients))
+                         /*compute_log_sumexp=*/gradients, scale))
       .squeeze(0);
 }
 
@@ -67,6 +68,7 @@ VarlenPlan varlen_plan(const std::vector<int64_t>& lengths, const std::vector<in
   std::vector<int32_t> query_starts{0}, key_starts{0};
   std::vector<int64_t> key_rows;
   VarlenPlan plan;
+  plan.places = packed_rows(lengths, prefixes);
   const auto add_rows = [&](int64_t begin, int64_t count) {
     const auto size = static_cast<int64_t>(key_rows.size());
     key_rows.resize(static_cast<size_t>(size + count));
@@ -92,20 +94,25 @@ VarlenPlan varlen_plan(const std::vector<int64_t>& lengths, const std::vector<in
 }
 
 at::Tensor varlen_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const VarlenPlan& plan) {
+                            const VarlenPlan& plan, const AttentionRule& rule) {
   const at::ScalarType dtype = query.scalar_type();
-  if (!query.is_cuda() || dtype == at::kDouble) {
-    return varlen_attention_plain(query, key, value, plan);
+  if (!query.is_cuda() || dtype == at::kDouble || !rule.within(plan.longest_key).only_scaled()) {
+    return varlen_attention_plain(query, key, value, plan, rule);
   }
   const at::Tensor keys = keys_of(key, plan), values = keys_of(value, plan);
+  const std::optional<double> scale = rule.given_scale();
   const bool narrow = dtype == at::kBFloat16 || dtype == at::kHalf;
   const bool fits = narrow && query.size(2) % 8 == 0 && query.size(2) <= 256;
-  return (fits ? flash(query, keys, values, plan) : memory_efficient(query, keys, values, plan))
+  return (fits ? flash(query, keys, values, plan, scale)
+               : memory_efficient(query, keys, values, plan, scale))
       .flatten(1);
 }
 
 at::Tensor varlen_attention_plain(const at::Tensor& query, const at::Tensor& key,
-                                  const at::Tensor& value, const VarlenPlan& plan) {
+                                  const at::Tensor& value, const VarlenPlan& plan,
+                                  const AttentionRule& given_rule) {
+  const AttentionRule rule = given_rule.within(plan.longest_key);
+  if (!rule.only_scaled()) return ruled_attention(query, key, value, plan.places, rule);
   const at::Tensor keys = keys_of(key, plan), values = keys_of(value, plan);
   const std::vector<int64_t> query_starts = on_host(plan.query_starts);
   const std::vector<int64_t> key_starts = on_host(plan.key_starts);
@@ -119,7 +126,7 @@ at::Tensor varlen_attention_plain(const at::Tensor& query, const at::Tensor& key
         heads_first(query.narrow(0, query_starts[i], rows)),
         heads_first(keys.narrow(0, key_starts[i], seen)),
         heads_first(values.narrow(0, key_starts[i], seen)), mask, /*dropout_p=*/0.0,
-        /*is_causal=*/false, /*scale=*/std::nullopt, /*enable_gqa=*/query.size(1) != key.size(1));
+        /*is_causal=*/false, rule.given_scale(), /*enable_gqa=*/query.size(1) != key.size(1));
     outputs.push_back(output.squeeze(0).transpose(0, 1).flatten(1));
   }
   return at::cat(outputs);
