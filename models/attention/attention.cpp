@@ -155,12 +155,12 @@ at::Tensor plain_self_attention(const at::Tensor& qkv, const at::Tensor& positio
   return with_backward(
       y, {qkv}, "PackedSelfAttentionBackward",
       [heads, result, places, masks, positions, table, rule](const at::Tensor& dy) {
-        const RopeTable inverse = table.inverse();
+        const RopeTable transposed = table.transposed();
         const PackedHeads gradients = attend_backward(
             heads, result, dy.unflatten(1, heads.query.sizes().slice(1)), places, masks, rule);
         return torch::autograd::variable_list{at::cat(
-            {rotate(gradients.query, positions, inverse).flatten(1),
-             rotate(gradients.key, positions, inverse).flatten(1), gradients.value.flatten(1)},
+            {rotate(gradients.query, positions, transposed).flatten(1),
+             rotate(gradients.key, positions, transposed).flatten(1), gradients.value.flatten(1)},
             1)};
       });
 }

@@ -4,15 +4,12 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/pow.h>
-#include <ATen/ops/where.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <numbers>
 
+#include "models/attention/rope_frequencies.h"
 #include "models/kernels/kernels.h"
 #include "models/kernels/node.h"
 
@@ -24,24 +21,6 @@ namespace leash {
 namespace {
 
 constexpr int64_t kFirstPositions = 2048;
-
-// Llama 3.1's scaling: long wavelengths are slowed by `factor`, short ones kept, and those between
-// are blended.
-at::Tensor scale_llama3(const at::Tensor& frequencies, const RopeConfig& config) {
-  const double original = static_cast<double>(config.original_max_positions);
-  const double low_wavelength = original / config.low_freq_factor;
-  const double high_wavelength = original / config.high_freq_factor;
-  const at::Tensor wavelength = frequencies.reciprocal().mul(2 * std::numbers::pi);
-  const at::Tensor slowed = frequencies.div(config.factor);
-  const at::Tensor smooth = wavelength.reciprocal()
-                                .mul(original)
-                                .sub(config.low_freq_factor)
-                                .div(config.high_freq_factor - config.low_freq_factor);
-  const at::Tensor blended = smooth.neg().add(1).mul(slowed).add(smooth.mul(frequencies));
-  const at::Tensor outer = at::where(wavelength.gt(low_wavelength), slowed, frequencies);
-  return at::where(wavelength.ge(high_wavelength).logical_and(wavelength.le(low_wavelength)),
-                   blended, outer);
-}
 
 at::Tensor rotate_rows(const at::Tensor& x, const at::Tensor& positions, const RopeTable& table,
                        float sign) {
@@ -72,14 +51,14 @@ at::Tensor rotate_rows(const at::Tensor& x, const at::Tensor& positions, const R
 
 RopeTable rope_table(const RopeConfig& config, int64_t max_positions) {
   const auto options = at::TensorOptions().dtype(at::kFloat);
-  const at::Tensor exponents =
-      at::arange(0, config.rotary_dim, 2, options).div(static_cast<double>(config.rotary_dim));
-  at::Tensor frequencies = at::pow(at::Scalar(config.theta), exponents).reciprocal();
-  if (config.scaling == RopeScaling::linear) frequencies = frequencies.div(config.factor);
-  if (config.scaling == RopeScaling::llama3) frequencies = scale_llama3(frequencies, config);
   const at::Tensor angles =
-      at::arange(max_positions, options).unsqueeze(1).mul(frequencies.unsqueeze(0));
-  return {.cosines = angles.cos(), .sines = angles.sin()};
+      at::arange(max_positions, options).unsqueeze(1).mul(rope_frequencies(config).unsqueeze(0));
+  RopeTable table{.cosines = angles.cos(), .sines = angles.sin()};
+  if (config.attention_factor != 1.0) {
+    table.cosines.mul_(config.attention_factor);
+    table.sines.mul_(config.attention_factor);
+  }
+  return table;
 }
 
 void GrowingRopeTable::cover(int64_t positions) const {

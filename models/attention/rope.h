@@ -19,13 +19,13 @@ struct RopeTable {
 
   bool rotates() const { return cosines.defined(); }
   // Of a rotation's gradient.
-  RopeTable inverse() const {
+  RopeTable transposed() const {
     return rotates() ? RopeTable{.cosines = cosines, .sines = sines.neg()} : RopeTable{};
   }
 };
 
 // Angles in fp32 as transformers computes them, for positions 0 … max_positions - 1, with the
-// configured scaling.
+// configured scaling (rope_frequencies.h); cosines and sines times attention_factor.
 RopeTable rope_table(const RopeConfig& config, int64_t max_positions);
 
 // The table of a model whose context may be far longer than anything it is asked: it grows to the
