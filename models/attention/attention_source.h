@@ -27,10 +27,16 @@ struct AttentionSource {
         kv_heads(shape.num_kv_heads),
         head_dim(shape.head_dim),
         half(table.rotates() ? table.cosines.size(1) : 0),
+        window(rule.window),
         scale(static_cast<float>(rule.scale_for(shape.head_dim))),
+        softcap(static_cast<float>(rule.softcap)),
+        slopes(rule.slopes.defined() ? rule.slopes.const_data_ptr<float>() : nullptr),
         positions(positions_.const_data_ptr<int64_t>()),
         cosines(half > 0 ? table.cosines.const_data_ptr<float>() : nullptr),
-        sines(half > 0 ? table.sines.const_data_ptr<float>() : nullptr) {}
+        sines(half > 0 ? table.sines.const_data_ptr<float>() : nullptr) {
+    TORCH_CHECK(slopes == nullptr || (rule.slopes.is_contiguous() && rule.slopes.numel() == heads),
+                "attention: slopes are [", heads, "], not ", rule.slopes.sizes());
+  }
 
   const float* query(int64_t row, int64_t head) const {
     return rows + row * stride + head * head_dim;
@@ -44,8 +50,15 @@ struct AttentionSource {
 
   const float* rows;
   int64_t stride;
-  int64_t heads, kv_heads, head_dim, half;
-  float scale;
+  // How scores of a head change, if they do.
+  bool changes() const { return softcap > 0 || slopes != nullptr; }
+  attention_tiles::ScoreChange change(int64_t head) const {
+    return {.softcap = softcap, .slope = slopes == nullptr ? 0.0f : slopes[head]};
+  }
+
+  int64_t heads, kv_heads, head_dim, half, window;
+  float scale, softcap;
+  const float* slopes;
   const int64_t* positions;
   const float* cosines;
   const float* sines;
@@ -65,22 +78,42 @@ LEASH_INLINE void rotate_keys(const AttentionSource& s, int64_t kv_head, int64_t
   }
 }
 
+// The first keys that a row of a sequence sees: of the prefix (all its rows: none of them), and of
+// the sequence itself.
+struct FirstKeys {
+  int64_t prefix = 0, own = 0;
+};
+inline FirstKeys first_keys(const SequenceRows& place, int64_t row, int64_t window) {
+  if (window == 0) return {};
+  const int64_t first = std::max<int64_t>(place.prefix_rows + row - window + 1, 0);
+  return {.prefix = std::min(first, place.prefix_rows),
+          .own = std::max<int64_t>(first - place.prefix_rows, 0)};
+}
+
 // Rows [begin, end) of a sequence for the query heads of one key head.
 struct AttentionUnit {
   SequenceRows place;
   int64_t kv_head = 0;
   int64_t begin = 0, end = 0;
+  int64_t window = 0;
   // Scores that it computes, for one query head.
   int64_t cost() const {
-    return (end - begin) * place.prefix_rows + (end * (end + 1) - begin * (begin + 1)) / 2;
+    const int64_t seen =
+        (end - begin) * place.prefix_rows + (end * (end + 1) - begin * (begin + 1)) / 2;
+    if (window == 0) return seen;
+    // Row i leaves place.prefix_rows + i + 1 - window of them out.
+    const int64_t from = std::clamp(window - place.prefix_rows, begin, end);
+    const int64_t first = place.prefix_rows + from + 1 - window;
+    return seen - (end - from) * first - (end - from) * (end - from - 1) / 2;
   }
 };
 
 // A sequence's rows in `parts` of about the same cost: the first rows of each, and the end. Whole
 // groups of `step` rows, where rows suffice.
-inline std::vector<int64_t> split_rows(const SequenceRows& place, int64_t parts, int64_t step) {
+inline std::vector<int64_t> split_rows(const SequenceRows& place, int64_t window, int64_t parts,
+                                       int64_t step) {
   const auto cost = [&](int64_t end) {
-    return AttentionUnit{.place = place, .begin = 0, .end = end}.cost();
+    return AttentionUnit{.place = place, .begin = 0, .end = end, .window = window}.cost();
   };
   std::vector<int64_t> begins = {0};
   for (int64_t row = step; row < place.rows; row += step) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "models/kernels/kernels.h"
 #include "models/kernels/product_tile.h"
 
 namespace leash::attention_tiles {
@@ -61,6 +62,26 @@ LEASH_INLINE void exponential(const Floats& x, Floats& y) {
   y = x < low ? Floats{} : p * scale;
 }
 
+// What happens to a scaled score: kernels::ScoreChange.
+using kernels::ScoreChange;
+
+// kernels::fast_tanh of each lane.
+LEASH_INLINE void hyperbolic_tangent(const Floats& x, Floats& y) {
+  const Floats size = x < 0.0f ? -x : x;
+  const Floats twice = size * 2.0f, most = Floats{} + 80.0f;
+  Floats far;
+  exponential(twice > most ? most : twice, far);
+  far = 1.0f - 2.0f / (far + 1.0f);
+  const Floats z = x * x;
+  Floats p = Floats{} - 5.70498872745e-3f;
+  p = p * z + 2.06390887954e-2f;
+  p = p * z - 5.37397155531e-2f;
+  p = p * z + 1.33314422036e-1f;
+  p = p * z - 3.33332819422e-1f;
+  const Floats near = p * z * x + x;
+  y = size < 0.625f ? near : (x < 0.0f ? -far : far);
+}
+
 constexpr Lanes kPlaces = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 // Lanes [count, kLanes) become `other`.
@@ -92,10 +113,43 @@ LEASH_INLINE float largest_of(const Floats& lanes) {
   return x[0];
 }
 
-// The largest of a row's first `visible` scores, by lanes.
-LEASH_INLINE void largest_scores(const float* scores, int64_t visible, Floats& largest) {
-  int64_t j = 0;
+// The same of lanes [0, count).
+LEASH_INLINE void drop(int64_t count, float other, Floats& x) {
+  const Lanes dropped = kPlaces < static_cast<int32_t>(count);
+  x = dropped ? Floats{} + other : x;
+}
+
+// Changes the scores of whole vectors in place. `distance`: the place of the first of their keys -
+// the place of the query. `slopes`, where it is given: the derivatives of the soft cap.
+LEASH_INLINE void change_scores(float* scores, int64_t vectors, const ScoreChange& change,
+                                int64_t distance, float* slopes = nullptr) {
+  const float inverse = change.softcap > 0 ? 1.0f / change.softcap : 0.0f;
+  const Floats lanes = __builtin_convertvector(kPlaces, Floats);
+  for (int64_t j = 0; j < vectors * kLanes; j += kLanes) {
+    Floats x, y;
+    load(scores + j, x);
+    if (change.softcap > 0) {
+      hyperbolic_tangent(x * inverse, y);
+      x = y * change.softcap;
+      if (slopes != nullptr) store(1.0f - y * y, slopes + j);
+    }
+    x += (lanes + static_cast<float>(distance + j)) * change.slope;
+    store(x, scores + j);
+  }
+}
+
+// The largest of a row's scores [first, visible), by lanes.
+LEASH_INLINE void largest_scores(const float* scores, int64_t first, int64_t visible,
+                                 Floats& largest) {
+  int64_t j = first / kLanes * kLanes;
   Floats x;
+  if (j < first && j < visible) {
+    load(scores + j, x);
+    drop(first - j, -INFINITY, x);
+    keep(visible - j, -INFINITY, x);
+    larger(x, largest);
+    j += kLanes;
+  }
   for (; j + kLanes <= visible; j += kLanes) {
     load(scores + j, x);
     larger(x, largest);
@@ -107,13 +161,23 @@ LEASH_INLINE void largest_scores(const float* scores, int64_t visible, Floats& l
   }
 }
 
-// exp(score - shift) of the first `visible` of a row's scores and zeros behind them, in place;
-// added to `sums` by lanes. Rows are whole vectors.
-LEASH_INLINE void weigh_scores(float* scores, int64_t visible, int64_t vectors, float shift,
-                               Floats& sums) {
+// exp(score - shift) of a row's scores [first, visible) and zeros around them, in place; added to
+// `sums` by lanes. Rows are whole vectors.
+LEASH_INLINE void weigh_scores(float* scores, int64_t first, int64_t visible, int64_t vectors,
+                               float shift, Floats& sums) {
   const int64_t end = vectors * kLanes;
   int64_t j = 0;
   Floats x;
+  for (; j + kLanes <= std::min(first, end); j += kLanes) store(Floats{}, scores + j);
+  if (j < first && j < visible) {
+    load(scores + j, x);
+    exponential(x - shift, x);
+    drop(first - j, 0.0f, x);
+    keep(visible - j, 0.0f, x);
+    sums += x;
+    store(x, scores + j);
+    j += kLanes;
+  }
   for (; j + kLanes <= visible; j += kLanes) {
     load(scores + j, x);
     exponential(x - shift, x);
@@ -132,12 +196,29 @@ LEASH_INLINE void weigh_scores(float* scores, int64_t visible, int64_t vectors, 
 }
 
 // For the backward pass: weights P = exp(score - logsumexp) in place of scores, and
-// dS = P (dP - delta) in place of dP; zeros behind the first `visible`.
-LEASH_INLINE void score_gradients(float* scores, float* gradients, int64_t visible, int64_t vectors,
-                                  float logsumexp, float delta) {
+// dS = P (dP - delta) in place of dP; zeros around [first, visible).
+LEASH_INLINE void score_gradients(float* scores, float* gradients, int64_t first, int64_t visible,
+                                  int64_t vectors, float logsumexp, float delta) {
   const int64_t end = vectors * kLanes;
   int64_t j = 0;
   Floats x, d;
+  for (; j + kLanes <= std::min(first, end); j += kLanes) {
+    store(Floats{}, scores + j);
+    store(Floats{}, gradients + j);
+  }
+  if (j < first && j < visible) {
+    load(scores + j, x);
+    load(gradients + j, d);
+    exponential(x - logsumexp, x);
+    d = x * (d - delta);
+    drop(first - j, 0.0f, x);
+    keep(visible - j, 0.0f, x);
+    drop(first - j, 0.0f, d);
+    keep(visible - j, 0.0f, d);
+    store(x, scores + j);
+    store(d, gradients + j);
+    j += kLanes;
+  }
   for (; j + kLanes <= visible; j += kLanes) {
     load(scores + j, x);
     load(gradients + j, d);
@@ -159,6 +240,16 @@ LEASH_INLINE void score_gradients(float* scores, float* gradients, int64_t visib
   for (; j < end; j += kLanes) {
     store(Floats{}, scores + j);
     store(Floats{}, gradients + j);
+  }
+}
+
+// Zeros stay, whatever they meet.
+LEASH_INLINE void multiply_by(const float* factors, int64_t vectors, float* x) {
+  Floats factor, y;
+  for (int64_t j = 0; j < vectors * kLanes; j += kLanes) {
+    load(factors + j, factor);
+    load(x + j, y);
+    store(y == 0.0f ? Floats{} : y * factor, x + j);
   }
 }
 

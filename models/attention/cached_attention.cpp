@@ -6,6 +6,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/record_function.h>
 
 #include <algorithm>
@@ -101,7 +102,7 @@ at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
       std::ranges::all_of(lengths, [](int64_t length) { return length == 1; })) {
     return cached_attention_of_one_row(query, layer, rule);
   }
-  const bool fits = rule.softcap == 0.0 && !rule.slopes.defined();
+  const bool fits = !rule.slopes.defined() || !rule.bfloat16_bias;
   if (query.scalar_type() != at::kFloat || !query.is_cpu() || !fits)
     return cached_attention_plain(query, layer, lengths, rule);
   const std::vector<RowOfBatch> rows = rows_of_batch(layer, lengths, rule.window);
@@ -110,6 +111,9 @@ at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
   const int64_t kv_heads = layer.keys.size(1);
   const int64_t capacity = layer.keys.size(2);
   const auto scale = static_cast<float>(rule.scale_for(head_dim));
+  const auto softcap = static_cast<float>(rule.softcap);
+  const at::Tensor slopes = rule.slopes.defined() ? rule.slopes.contiguous() : at::zeros({heads});
+  const float* slope = slopes.const_data_ptr<float>();
   const at::Tensor q = query.contiguous();
   at::Tensor out = at::empty({query.size(0), heads * head_dim}, query.options());
   const float* pq = q.const_data_ptr<float>();
@@ -126,7 +130,8 @@ at::Tensor cached_attention(const at::Tensor& query, const CachedLayer& layer,
                        const int64_t offset =
                            ((row.slot * kv_heads + kv_head) * capacity + row.first) * head_dim;
                        kernels::attend(pq + item * head_dim, pk + offset, pv + offset, row.visible,
-                                       head_dim, scale, scores.data(), po + item * head_dim);
+                                       head_dim, scale, scores.data(), po + item * head_dim,
+                                       {.softcap = softcap, .slope = slope[item % heads]});
                      }
                    });
   return out;

@@ -25,7 +25,8 @@ struct AttentionOutput {
   at::Tensor logsumexp;  // [tokens, heads] fp32, of the scaled scores; undefined where nobody asked
 };
 
-// fp32 on a CPU with AVX-512, heads of whole registers, and a rule that is a scale at most.
+// fp32 on a CPU with AVX-512, heads of whole registers, and no rule but for Falcon's bias. Keys
+// before a window cost nothing.
 bool fused_attention_fits(const at::TensorOptions& options, const HeadShape& shape,
                           const AttentionRule& rule = {});
 

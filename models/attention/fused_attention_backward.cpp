@@ -46,7 +46,7 @@ struct PackedKeys {
   const float* keys_transposed = nullptr;    // [vectors][head_dim][kLanes]
   const float* values_transposed = nullptr;  // the same
   int64_t count = 0;
-  bool causal = false;  // row i sees i + 1 of them, not all
+  int64_t rows_before = 0;  // row i of the sequence has the place of key rows_before + i
   KeySums sums;
 };
 
@@ -57,18 +57,22 @@ struct Block {
   float* dquery;     // [rows, head_dim]
   float* weights;    // [rows, kKeys]
   float* gradients;  // of scores, [rows, kKeys]
+  float* slopes;     // of a soft cap, [kKeys]
   float logsumexp[kQueries];
   float delta[kQueries];
+  int64_t head = 0;
   int64_t first = 0;  // row of the sequence
   int64_t rows = 0;
 };
 
 int64_t padded(int64_t rows) { return pieces_of(rows, kLanes) * kLanes; }
 
-LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin, int64_t count,
-                       float* keys, float* keys_transposed, float* values_transposed) {
+// From key `first` on, in whole blocks.
+LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin, int64_t first,
+                       int64_t count, float* keys, float* keys_transposed,
+                       float* values_transposed) {
   const int64_t n = s.head_dim;
-  for (int64_t at = 0; at < count; at += kLanes) {
+  for (int64_t at = first / kKeys * kKeys; at < count; at += kLanes) {
     const int64_t rows = std::min(kLanes, count - at);
     rotate_keys(s, kv_head, begin + at, rows, begin + count, keys + at * n);
     transpose_rows(keys + at * n, n, rows, n, keys_transposed + at * n);
@@ -83,6 +87,7 @@ LEASH_AVX512 void read_queries(const Problem& p, const SequenceRows& place, int6
   const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
   const bool last = (head + 1) % group == 0;
   const int64_t end = place.begin + place.rows;
+  block.head = head;
   const auto fetch_queries = [&](int64_t row, int64_t of_head) __attribute__((always_inline)) {
     if (row >= end) return;
     fetch(s.query(row, of_head), n);
@@ -120,30 +125,42 @@ LEASH_AVX512 void meet(const AttentionSource& s, const PackedKeys& keys, int64_t
   const int64_t count = std::min(kKeys, keys.count - key);
   const Vectors key_vectors{keys.keys_transposed + key * n, kLanes, n * kLanes};
   const Vectors value_vectors{keys.values_transposed + key * n, kLanes, n * kLanes};
+  // The block's keys that a row sees: [unseen, seen). Counted from them, rows begin at `place`.
+  const int64_t place = keys.rows_before + block.first - key;
   const auto seen = [&](int64_t row) __attribute__((always_inline)) {
-    return keys.causal ? std::min(block.first + row + 1 - key, count) : count;
+    return std::clamp<int64_t>(place + row + 1, 0, count);
+  };
+  const auto unseen = [&](int64_t row) __attribute__((always_inline)) {
+    return s.window == 0 ? 0 : std::clamp<int64_t>(place + row + 1 - s.window, 0, count);
   };
   for (int64_t row = 0; row < block.rows; row += kRows) {
     const int64_t rows = std::min(kRows, block.rows - row);
     const int64_t most = seen(row + rows - 1);
-    if (most <= 0) continue;
+    if (most <= unseen(row)) continue;
     const int64_t vectors = pieces_of(most, kLanes);
     float* weights = block.weights + row * kKeys;
     float* gradients = block.gradients + row * kKeys;
     multiply({block.query + row * n, n, 1}, key_vectors, n, vectors, false, weights, kKeys);
     multiply({block.dy + row * n, n, 1}, value_vectors, n, vectors, false, gradients, kKeys);
     for (int64_t r = 0; r < rows; ++r) {
-      score_gradients(weights + r * kKeys, gradients + r * kKeys,
-                      std::max<int64_t>(seen(row + r), 0), vectors, block.logsumexp[row + r],
-                      block.delta[row + r]);
+      if (s.changes()) {
+        change_scores(weights + r * kKeys, vectors, s.change(block.head), -(place + row + r),
+                      block.slopes);
+      }
+      score_gradients(weights + r * kKeys, gradients + r * kKeys, unseen(row + r), seen(row + r),
+                      vectors, block.logsumexp[row + r], block.delta[row + r]);
+      if (s.softcap > 0) multiply_by(block.slopes, vectors, gradients + r * kKeys);
     }
     multiply({gradients, kKeys, 1}, {keys.keys + key * n, n, kLanes}, most, vectors_of_head, !first,
              block.dquery + row * n, n);
   }
   for (int64_t k = 0; k < count; k += kRows) {
-    const int64_t row = keys.causal ? std::max<int64_t>(key + k - block.first, 0) : 0;
-    const int64_t depth = block.rows - row;
-    if (depth <= 0) break;
+    // Rows before `row` do not see these keys yet, those from `end` on no more.
+    const int64_t row = std::max<int64_t>(k - place, 0);
+    const int64_t last = std::min(k + kRows, count) - 1;
+    const int64_t end = s.window == 0 ? block.rows : std::min(block.rows, last + s.window - place);
+    const int64_t depth = end - row;
+    if (depth <= 0) continue;
     const int64_t at = row * kKeys + k, to = (key + k) * n;
     multiply({block.weights + at, 1, kKeys}, {block.dy + row * n, n, kLanes}, depth,
              vectors_of_head, true, keys.sums.values + to, n);
@@ -202,8 +219,8 @@ Division divide(const std::vector<SequenceRows>& places, const AttentionSource& 
   for (size_t i = 0; i < places.size(); ++i) {
     const SequenceRows& place = places[i];
     if (place.rows > 0) by_begin[place.begin] = i;
-    begins.push_back(
-        split_rows(place, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
+    begins.push_back(split_rows(
+        place, source.window, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
     const auto parts = static_cast<int64_t>(begins.back().size()) - 1;
     adding[i] += parts;
     if (place.prefix_rows > 0) adding[by_begin.at(place.prefix_begin)] += parts;
@@ -230,7 +247,8 @@ Division divide(const std::vector<SequenceRows>& places, const AttentionSource& 
         result.units.push_back({{.place = place,
                                  .kv_head = kv_head,
                                  .begin = begins[i][part],
-                                 .end = begins[i][part + 1]},
+                                 .end = begins[i][part + 1],
+                                 .window = source.window},
                                 of_head(own),
                                 of_head(prefix)});
       }
@@ -242,7 +260,7 @@ Division divide(const std::vector<SequenceRows>& places, const AttentionSource& 
 // Numbers of scratch: keys three times, sums for a unit's own, and a block.
 int64_t scratch_of(const AttentionUnit& unit, int64_t n) {
   return (3 * padded(unit.place.prefix_rows) + 5 * padded(unit.end)) * n + 3 * kQueries * n +
-         2 * kQueries * kKeys;
+         2 * kQueries * kKeys + kKeys;
 }
 
 // Takes numbers from a thread's scratch.
@@ -251,20 +269,20 @@ struct Scratch {
   float* take(int64_t numbers) { return std::exchange(next, next + numbers); }
 };
 
-PackedKeys packed_keys(const Problem& p, int64_t kv_head, int64_t begin, int64_t count, bool causal,
-                       float* sums, Scratch& scratch) {
+PackedKeys packed_keys(const Problem& p, int64_t kv_head, int64_t begin, int64_t first,
+                       int64_t count, int64_t rows_before, float* sums, Scratch& scratch) {
   const int64_t numbers = padded(count) * p.source.head_dim;
   float* keys = scratch.take(numbers);
   float* keys_transposed = scratch.take(numbers);
   float* values_transposed = scratch.take(numbers);
-  pack(p.source, kv_head, begin, count, keys, keys_transposed, values_transposed);
+  pack(p.source, kv_head, begin, first, count, keys, keys_transposed, values_transposed);
   if (sums == nullptr) sums = scratch.take(2 * numbers);
   std::memset(sums, 0, static_cast<size_t>(2 * numbers) * sizeof(float));
   return {.keys = keys,
           .keys_transposed = keys_transposed,
           .values_transposed = values_transposed,
           .count = count,
-          .causal = causal,
+          .rows_before = rows_before,
           .sums = {.keys = sums, .values = sums + numbers}};
 }
 
@@ -274,26 +292,35 @@ void attend_backward(const Problem& p, const BackwardUnit& unit, float* shared, 
   const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
   Scratch scratch{memory};
   const auto sums = [&](int64_t offset) { return offset < 0 ? nullptr : shared + offset; };
+  const FirstKeys reached = first_keys(place, unit.begin, s.window);
   PackedKeys prefix;
   if (place.prefix_rows > 0) {
-    prefix = packed_keys(p, unit.kv_head, place.prefix_begin, place.prefix_rows, /*causal=*/false,
-                         sums(unit.prefix_sums), scratch);
+    prefix = packed_keys(p, unit.kv_head, place.prefix_begin, reached.prefix, place.prefix_rows,
+                         place.prefix_rows, sums(unit.prefix_sums), scratch);
   }
-  const PackedKeys own = packed_keys(p, unit.kv_head, place.begin, unit.end, /*causal=*/true,
-                                     sums(unit.own_sums), scratch);
+  const PackedKeys own = packed_keys(p, unit.kv_head, place.begin, reached.own, unit.end,
+                                     /*rows_before=*/0, sums(unit.own_sums), scratch);
   Block block{.query = scratch.take(kQueries * n),
               .dy = scratch.take(kQueries * n),
               .dquery = scratch.take(kQueries * n),
               .weights = scratch.take(kQueries * kKeys),
-              .gradients = scratch.take(kQueries * kKeys)};
+              .gradients = scratch.take(kQueries * kKeys),
+              .slopes = scratch.take(kKeys)};
   for (block.first = unit.begin; block.first < unit.end; block.first += kQueries) {
     block.rows = std::min(kQueries, unit.end - block.first);
     for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head) {
       read_queries(p, place, head, block);
       bool first = true;
-      for (int64_t key = 0; key < prefix.count; key += kKeys, first = false)
+      if (s.window > 0) {  // rows do not meet the same keys first
+        std::memset(block.dquery, 0, static_cast<size_t>(kQueries * n) * sizeof(float));
+        first = false;
+      }
+      const FirstKeys seen = first_keys(place, block.first, s.window);
+      for (int64_t key = seen.prefix / kKeys * kKeys; key < prefix.count;
+           key += kKeys, first = false)
         meet(s, prefix, key, first, block);
-      for (int64_t key = 0; key < block.first + block.rows; key += kKeys, first = false)
+      for (int64_t key = seen.own / kKeys * kKeys; key < block.first + block.rows;
+           key += kKeys, first = false)
         meet(s, own, key, first, block);
       write_queries(p, place, head, block);
     }

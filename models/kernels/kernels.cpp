@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/kernels/fast_exp.h"
+#include "models/kernels/fast_tanh.h"
 #include "models/kernels/target_clones.h"
 
 namespace leash::kernels {
@@ -75,8 +76,26 @@ LEASH_CLONES void silu_gate_backward(const float* gate, const float* up, const f
   }
 }
 
+// Returns the largest of what they become.
+LEASH_INLINE float change_scores(float* scores, int64_t length, const ScoreChange& change) {
+  if (change.softcap > 0.0f) {
+    const float inverse = 1.0f / change.softcap;
+#pragma omp simd
+    for (int64_t j = 0; j < length; ++j)
+      scores[j] = change.softcap * fast_tanh(scores[j] * inverse);
+  }
+  float largest = -INFINITY;
+#pragma omp simd reduction(max : largest)
+  for (int64_t j = 0; j < length; ++j) {
+    scores[j] += change.slope * static_cast<float>(j - (length - 1));
+    largest = std::max(largest, scores[j]);
+  }
+  return largest;
+}
+
 LEASH_CLONES void attend(const float* query, const float* keys, const float* values, int64_t length,
-                         int64_t head_dim, float scale, float* scores, float* out) {
+                         int64_t head_dim, float scale, float* scores, float* out,
+                         const ScoreChange& change) {
   float largest = -INFINITY;
   for (int64_t j = 0; j < length; ++j) {
     const float* key = keys + j * head_dim;
@@ -86,6 +105,8 @@ LEASH_CLONES void attend(const float* query, const float* keys, const float* val
     scores[j] = dot * scale;
     largest = std::max(largest, scores[j]);
   }
+  if (change.softcap > 0.0f || change.slope != 0.0f)
+    largest = change_scores(scores, length, change);
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < length; ++j) {

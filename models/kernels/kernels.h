@@ -27,10 +27,18 @@ void silu_gate(const float* gate, const float* up, float* y, int64_t n);
 void silu_gate_backward(const float* gate, const float* up, const float* dy, float* dgate,
                         float* dup, int64_t n);
 
-// One query head over `length` cached rows: out = softmax(scale q Kᵀ) V. `scores` is scratch for
-// `length` numbers.
+// What happens to a scaled attention score: first cap · tanh(score / cap), then slope · (place of
+// the key - place of the query) is added. 0: nothing.
+struct ScoreChange {
+  float softcap = 0.0f;
+  float slope = 0.0f;
+};
+
+// One query head over `length` cached rows, of which the last is its own: out = softmax(scale q Kᵀ)
+// V. `scores` is scratch for `length` numbers.
 void attend(const float* query, const float* keys, const float* values, int64_t length,
-            int64_t head_dim, float scale, float* scores, float* out);
+            int64_t head_dim, float scale, float* scores, float* out,
+            const ScoreChange& change = {});
 
 // What a row of logits says at 1 / temperature, in one pass over memory that stays in the cache.
 struct RowStatistics {

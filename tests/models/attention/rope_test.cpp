@@ -68,7 +68,7 @@ at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
 }
 
 TEST(Rope, OnlyTheBeginningOfAHeadIsRotated) {
-  const RopeTable table = rope_table({.theta = 100, .rotary_dim = 6, .factors = {}}, 9);
+  const RopeTable table = rope_table({.theta = 100, .rotary_dim = 6}, 9);
   const at::Tensor positions = at::arange(9, at::kLong), x = noise({9, 2, 15}, 1);
   const at::Tensor whole = rotate_plain(x.narrow(2, 0, 6), positions, table);
   for (const at::Tensor& y : {rotate(x, positions, table), rotate_plain(x, positions, table)}) {
