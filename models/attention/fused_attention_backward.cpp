@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <utility>
 #include <vector>
 
+#include "models/attention/attention_division.h"
 #include "models/attention/attention_source.h"
 #include "models/attention/attention_tiles.h"
 #include "models/attention/fused_attention.h"
@@ -17,10 +17,7 @@ namespace {
 
 using namespace attention_tiles;  // NOLINT: internal to these files
 
-constexpr int64_t kQueries = 64;       // of a block: rows that gradients of keys are summed over
 constexpr int64_t kKeys = 6 * kLanes;  // of a block
-constexpr int64_t kRowsOfPart = 256;   // a longer sequence is split
-constexpr int64_t kMostParts = 8;      // into as many parts at most
 
 // Gradients of a unit's keys and values, [vectors kLanes, head_dim] each: in memory that units
 // share where several add to the same keys, else in its scratch.
@@ -64,8 +61,6 @@ struct Block {
   int64_t first = 0;  // row of the sequence
   int64_t rows = 0;
 };
-
-int64_t padded(int64_t rows) { return pieces_of(rows, kLanes) * kLanes; }
 
 // From key `first` on, in whole blocks.
 LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin, int64_t first,
@@ -188,73 +183,6 @@ LEASH_AVX512 void write_key(const Problem& p, int64_t row, int64_t kv_head, cons
          p.gradient(row, s.heads + kv_head));
   std::memcpy(p.gradient(row, s.heads + s.kv_heads + kv_head), value,
               static_cast<size_t>(s.head_dim) * sizeof(float));
-}
-
-// Where units put gradients of keys that several of them add to, and who adds to a sequence's.
-struct SharedSums {
-  struct Part {
-    int64_t offset = 0;  // in memory: of each key head keys, then values
-    int64_t rows = 0;    // the first of the sequence, and zeros up to a whole vector
-  };
-  std::vector<std::vector<Part>> parts;  // by sequence, in the order of addition
-  int64_t size = 0;
-};
-
-// A unit, and where its sums are in SharedSums' memory; -1: it writes them itself.
-struct BackwardUnit : AttentionUnit {
-  int64_t own_sums = -1;
-  int64_t prefix_sums = -1;
-};
-
-struct Division {
-  std::vector<BackwardUnit> units;
-  SharedSums sums;
-};
-
-// The same whatever the number of threads, since it decides what is added to what first.
-Division divide(const std::vector<SequenceRows>& places, const AttentionSource& source) {
-  std::map<int64_t, size_t> by_begin;
-  std::vector<std::vector<int64_t>> begins;
-  std::vector<int64_t> adding(places.size(), 0);
-  for (size_t i = 0; i < places.size(); ++i) {
-    const SequenceRows& place = places[i];
-    if (place.rows > 0) by_begin[place.begin] = i;
-    begins.push_back(split_rows(
-        place, source.window, std::min(kMostParts, pieces_of(place.rows, kRowsOfPart)), kQueries));
-    const auto parts = static_cast<int64_t>(begins.back().size()) - 1;
-    adding[i] += parts;
-    if (place.prefix_rows > 0) adding[by_begin.at(place.prefix_begin)] += parts;
-  }
-  Division result;
-  result.sums.parts.resize(places.size());
-  const auto share = [&](size_t sequence, int64_t rows) {
-    const SharedSums::Part part{.offset = result.sums.size, .rows = padded(rows)};
-    result.sums.parts[sequence].push_back(part);
-    result.sums.size += source.kv_heads * 2 * part.rows * source.head_dim;
-    return part;
-  };
-  for (size_t i = 0; i < places.size(); ++i) {
-    const SequenceRows& place = places[i];
-    if (place.rows == 0) continue;
-    for (size_t part = 0; part + 1 < begins[i].size(); ++part) {
-      SharedSums::Part own{.offset = -1}, prefix{.offset = -1};
-      if (adding[i] > 1) own = share(i, begins[i][part + 1]);
-      if (place.prefix_rows > 0) prefix = share(by_begin.at(place.prefix_begin), place.prefix_rows);
-      for (int64_t kv_head = 0; kv_head < source.kv_heads; ++kv_head) {
-        const auto of_head = [&](const SharedSums::Part& sums) {
-          return sums.offset < 0 ? -1 : sums.offset + kv_head * 2 * sums.rows * source.head_dim;
-        };
-        result.units.push_back({{.place = place,
-                                 .kv_head = kv_head,
-                                 .begin = begins[i][part],
-                                 .end = begins[i][part + 1],
-                                 .window = source.window},
-                                of_head(own),
-                                of_head(prefix)});
-      }
-    }
-  }
-  return result;
 }
 
 // Numbers of scratch: keys three times, sums for a unit's own, and a block.
