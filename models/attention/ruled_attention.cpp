@@ -41,18 +41,19 @@ at::Tensor wide_keys(const at::Tensor& x, const SequenceRows& place) {
 }
 
 // Some rows of a sequence, by their places, and the keys that they see.
-struct Part {
+struct RowPart {
   int64_t row = 0, rows = 0;  // places
   int64_t key = 0, keys = 0;
 };
 
 // `rows` rows are the last of `seen`.
-std::vector<Part> parts_of(int64_t rows, int64_t seen, int64_t heads, const AttentionRule& rule) {
+std::vector<RowPart> row_parts(int64_t rows, int64_t seen, int64_t heads,
+                               const AttentionRule& rule) {
   const int64_t window = rule.window > 0 ? rule.window : seen;
   const int64_t most =
       std::clamp(kScoresAtOnce / (heads * std::min(seen, window + kMostRowsAtOnce)),
                  kFewestRowsAtOnce, kMostRowsAtOnce);
-  std::vector<Part> parts;
+  std::vector<RowPart> parts;
   for (int64_t row = seen - rows; row < seen; row += most) {
     const int64_t end = std::min(row + most, seen);
     const int64_t key = std::max<int64_t>(row - window + 1, 0);
@@ -84,17 +85,17 @@ struct Weights {
   at::Tensor weights;  // softmax
 };
 
-void cap(at::Tensor& scores, const AttentionRule& rule) {
+void soft_cap(at::Tensor& scores, const AttentionRule& rule) {
   if (rule.softcap > 0) scores.div_(rule.softcap).tanh_().mul_(rule.softcap);
 }
 
 // query [kv_heads, group · rows, head_dim], keys [kv_heads, keys, head_dim] -> [kv_heads, group ·
 // rows, keys].
-Weights weights_of(const at::Tensor& query, const at::Tensor& keys, const Part& part,
+Weights weights_of(const at::Tensor& query, const at::Tensor& keys, const RowPart& part,
                    const AttentionRule& rule, bool keep_scores) {
   const int64_t group = query.size(1) / part.rows;
   at::Tensor scores = at::bmm(query, keys.transpose(1, 2)).mul_(rule.scale_for(query.size(2)));
-  cap(scores, rule);
+  soft_cap(scores, rule);
   Weights result;
   if (keep_scores && rule.softcap > 0) result.scores = scores.clone();
   const auto places = at::TensorOptions(at::kLong).device(query.device());
@@ -117,7 +118,7 @@ Weights weights_of(const at::Tensor& query, const at::Tensor& keys, const Part& 
 // Gradients of one part: of its queries returned, of its keys and values added to dkeys and dvalues
 // [kv_heads, keys, head_dim].
 at::Tensor part_backward(const at::Tensor& query, const at::Tensor& keys, const at::Tensor& values,
-                         const at::Tensor& dy, const Part& part, const AttentionRule& rule,
+                         const at::Tensor& dy, const RowPart& part, const AttentionRule& rule,
                          at::Tensor dkeys, at::Tensor dvalues) {
   const Weights forward = weights_of(query, keys, part, rule, /*keep_scores=*/true);
   dvalues.add_(at::bmm(forward.weights.transpose(1, 2), dy));
@@ -138,7 +139,7 @@ at::Tensor ruled_last_rows(const at::Tensor& query, const at::Tensor& keys,
   const int64_t seen = keys.size(1);
   const at::Tensor wide = keys.to(wide_type(query)), wide_values = values.to(wide_type(query));
   const at::Tensor out = at::empty(query.sizes(), query.options().requires_grad(false));
-  for (const Part& part : parts_of(query.size(0), seen, query.size(1), rule)) {
+  for (const RowPart& part : row_parts(query.size(0), seen, query.size(1), rule)) {
     const int64_t row = part.row - (seen - query.size(0));
     const at::Tensor weights =
         weights_of(by_key_head(query.narrow(0, row, part.rows), keys.size(0)),
@@ -184,7 +185,7 @@ PackedHeads ruled_backward(const PackedHeads& heads, const at::Tensor& dy,
     const at::Tensor keys = wide_keys(heads.key, place), values = wide_keys(heads.value, place);
     const at::Tensor dkeys = at::zeros(keys.sizes(), options),
                      dvalues = at::zeros(keys.sizes(), options);
-    for (const Part& part : parts_of(place.rows, place.seen(), heads.query.size(1), rule)) {
+    for (const RowPart& part : row_parts(place.rows, place.seen(), heads.query.size(1), rule)) {
       const int64_t row = place.begin + part.row - place.prefix_rows;
       const auto of_keys = [&part](const at::Tensor& x) {
         return x.narrow(1, part.key, part.keys);
@@ -230,7 +231,7 @@ at::Tensor ruled_next_rows(const at::Tensor& query, const at::Tensor& keys,
   const at::Tensor groups = query.unflatten(1, {kv_heads, query.size(1) / kv_heads});
   at::Tensor scores =
       at::matmul(groups, keys.transpose(2, 3)).to(wide).mul_(rule.scale_for(head_dim));
-  cap(scores, rule);
+  soft_cap(scores, rule);
   const at::Tensor places = at::arange(seen, past.options());
   if (rule.slopes.defined()) {
     scores.add_(alibi(rule, head_dim, past, places, wide).transpose(0, 1).reshape(scores.sizes()));

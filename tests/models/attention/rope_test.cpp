@@ -63,13 +63,13 @@ TEST(GoldenRope, TablesOfEveryScaling) {
   }
 }
 
-at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
+at::Tensor rope_noise(at::IntArrayRef shape, uint64_t index) {
   return normal_tensor(DrawKey{14, Purpose::noise, index}, shape, 0, 1);
 }
 
 TEST(Rope, OnlyTheBeginningOfAHeadIsRotated) {
   const RopeTable table = rope_table({.theta = 100, .rotary_dim = 6}, 9);
-  const at::Tensor positions = at::arange(9, at::kLong), x = noise({9, 2, 15}, 1);
+  const at::Tensor positions = at::arange(9, at::kLong), x = rope_noise({9, 2, 15}, 1);
   const at::Tensor whole = rotate_plain(x.narrow(2, 0, 6), positions, table);
   for (const at::Tensor& y : {rotate(x, positions, table), rotate_plain(x, positions, table)}) {
     EXPECT_TRUE(all_close(y.narrow(2, 0, 6), whole, 1e-6, 1e-6));
@@ -78,7 +78,7 @@ TEST(Rope, OnlyTheBeginningOfAHeadIsRotated) {
 }
 
 TEST(Rope, AnUndefinedTableRotatesNothing) {
-  const at::Tensor positions = at::arange(9, at::kLong), x = noise({9, 4 * 5}, 2);
+  const at::Tensor positions = at::arange(9, at::kLong), x = rope_noise({9, 4 * 5}, 2);
   const QueryKeyValue parts = split_and_rotate(x, positions, {}, 2, 1, 5);
   const at::Tensor whole =
       at::cat({parts.query.flatten(1), parts.key.flatten(1), parts.value.flatten(1)}, 1);

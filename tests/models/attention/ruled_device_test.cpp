@@ -18,7 +18,7 @@ namespace {
 using testing::all_close;
 using testing::pretend_device;
 
-at::Tensor noise(at::IntArrayRef shape, uint64_t index) {
+at::Tensor device_noise(at::IntArrayRef shape, uint64_t index) {
   return normal_tensor(DrawKey{16, Purpose::noise, index}, shape, 0, 1);
 }
 
@@ -34,7 +34,7 @@ std::vector<AttentionRule> some_rules() {
           rounded};
 }
 
-AttentionRule there(AttentionRule rule) {
+AttentionRule moved_rule(AttentionRule rule) {
   if (rule.slopes.defined()) rule.slopes = rule.slopes.to(pretend_device());
   return rule;
 }
@@ -47,16 +47,16 @@ TEST(RuledDevice, PackedIsTheCpus) {
   const RopeTable table = rope_table({.theta = 100, .rotary_dim = 4}, 16);
   const RopeTable table_there{.cosines = table.cosines.to(pretend_device()),
                               .sines = table.sines.to(pretend_device())};
-  const at::Tensor dy = noise({19, 32}, 2);
+  const at::Tensor dy = device_noise({19, 32}, 2);
   for (const bool rotates : {true, false}) {
     for (const AttentionRule& rule : some_rules()) {
-      const at::Tensor a = noise({19, 64}, 1).requires_grad_(true);
+      const at::Tensor a = device_noise({19, 64}, 1).requires_grad_(true);
       const at::Tensor b = a.detach().to(pretend_device()).requires_grad_(true);
       const at::Tensor here = packed_self_attention(a, positions, rotates ? table : RopeTable{},
                                                     shape, lengths, prefixes, {}, rule);
       const at::Tensor far = packed_self_attention(b, positions.to(pretend_device()),
                                                    rotates ? table_there : RopeTable{}, shape,
-                                                   lengths, prefixes, {}, there(rule));
+                                                   lengths, prefixes, {}, moved_rule(rule));
       EXPECT_TRUE(all_close(far.detach().to(at::kCPU), here.detach(), 0, 1e-5));
       EXPECT_TRUE(
           all_close(torch::autograd::grad({far}, {b}, {dy.to(pretend_device())})[0].to(at::kCPU),
@@ -67,7 +67,7 @@ TEST(RuledDevice, PackedIsTheCpus) {
 
 TEST(RuledDevice, CachedRowsAreTheCpus) {
   const std::vector<int64_t> slots = {2, 0}, past = {3, 14};
-  const at::Tensor keys = noise({3, 2, 20, 8}, 3), values = noise({3, 2, 20, 8}, 4);
+  const at::Tensor keys = device_noise({3, 2, 20, 8}, 3), values = device_noise({3, 2, 20, 8}, 4);
   const at::Tensor past_index = at::tensor(past, at::kLong);
   const at::Tensor hidden = at::arange(15, at::kLong).unsqueeze(0).gt(past_index.unsqueeze(1));
   const at::Tensor visible = at::full({2, 15}, 0.0, at::kFloat)
@@ -82,9 +82,9 @@ TEST(RuledDevice, CachedRowsAreTheCpus) {
   for (const AttentionRule& rule : some_rules()) {
     for (const std::vector<int64_t>& lengths :
          {std::vector<int64_t>{1, 1}, std::vector<int64_t>{4, 1}}) {
-      const at::Tensor query = noise({lengths[0] + lengths[1], 4, 8}, 5);
+      const at::Tensor query = device_noise({lengths[0] + lengths[1], 4, 8}, 5);
       EXPECT_TRUE(all_close(
-          cached_attention(query.to(pretend_device()), far, lengths, there(rule)).to(at::kCPU),
+          cached_attention(query.to(pretend_device()), far, lengths, moved_rule(rule)).to(at::kCPU),
           cached_attention(query, here, lengths, rule), 0, 1e-5));
     }
   }
