@@ -5,6 +5,7 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linspace.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -54,6 +55,7 @@ struct Batch {
   std::vector<int64_t> lengths, prefixes;
   RopeTable table;
   at::Tensor qkv, dy, positions;
+  AttentionRule rule;
 };
 
 struct Attended {
@@ -62,7 +64,7 @@ struct Attended {
 Attended attend(const Batch& batch, at::ScalarType dtype = at::kFloat) {
   const at::Tensor input = batch.qkv.to(dtype).detach().clone().requires_grad_(true);
   const at::Tensor y = packed_self_attention(input, batch.positions, batch.table, batch.shape,
-                                             batch.lengths, batch.prefixes);
+                                             batch.lengths, batch.prefixes, {}, batch.rule);
   return {y.detach(), torch::autograd::grad({y}, {input}, {batch.dy.to(dtype)})[0]};
 }
 
@@ -118,6 +120,55 @@ TEST(FusedAttention, EqualsFloat64BehindSharedPrefixes) {
     expect_equals_float64(Batch(shape, lengths[i], prefixes[i]), "case " + std::to_string(i));
 }
 
+// Windows on both sides of every border: of vectors, blocks of keys and rows, parts and prefixes.
+TEST(FusedAttention, EqualsFloat64InWindows) {
+  const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 16};
+  NEEDS_AVX512(shape);
+  const std::vector<std::vector<int64_t>> lengths = {
+      {9}, {64}, {515}, {31, 95, 95, 1}, {200, 3, 64}, {96, 300, 1}};
+  const std::vector<std::vector<int64_t>> prefixes = {{},         {},        {}, {-1, 0, 0, 0},
+                                                      {-1, 0, 0}, {-1, 0, 0}};
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    Batch batch(shape, lengths[i], prefixes[i]);
+    for (const int64_t window : {1, 2, 8, 15, 16, 17, 33, 63, 64, 65, 95, 96, 97, 128, 200, 259}) {
+      batch.rule.window = window;
+      expect_equals_float64(batch,
+                            "case " + std::to_string(i) + ", window " + std::to_string(window));
+    }
+  }
+}
+
+// Soft caps and biases of long texts, alone and in windows.
+TEST(FusedAttention, EqualsFloat64WithChangedScores) {
+  const HeadShape shape{.num_heads = 4, .num_kv_heads = 2, .head_dim = 32};
+  NEEDS_AVX512(shape);
+  for (const int64_t window : {0, 50}) {
+    for (const double softcap : {0.0, 1.5, 50.0}) {
+      for (const bool alibi : {false, true}) {
+        Batch batch(shape, {40, 150, 97, 201}, {-1, 0, 0, -1});
+        batch.rule = {.scale = 0.2, .window = window, .softcap = softcap, .slopes = {}};
+        if (alibi) batch.rule.slopes = at::linspace(0.01, 0.6, 4, at::kFloat);
+        ASSERT_TRUE(fused_attention_fits(at::TensorOptions(at::kFloat), shape, batch.rule));
+        expect_equals_float64(batch, "window " + std::to_string(window) + ", cap " +
+                                         std::to_string(softcap) + (alibi ? ", alibi" : ""));
+      }
+    }
+  }
+}
+
+// Blocks of keys that lie before all windows are not read.
+TEST(FusedAttention, KeysBeforeAWindowAreNotRead) {
+  const HeadShape shape{.num_heads = 2, .num_kv_heads = 1, .head_dim = 16};
+  NEEDS_AVX512(shape);
+  Batch batch(shape, {200, 60}, {-1, 0});
+  batch.rule.window = 20;
+  const Attended before = attend(batch);
+  batch.qkv.narrow(0, 0, 96).fill_(std::numeric_limits<float>::quiet_NaN());
+  const Attended after = attend(batch);
+  EXPECT_TRUE(at::equal(after.out.narrow(0, 120, 140), before.out.narrow(0, 120, 140)));
+  EXPECT_TRUE(at::equal(after.gradient.narrow(0, 200, 60), before.gradient.narrow(0, 200, 60)));
+}
+
 // A row behind a prefix is that of the whole text.
 TEST(FusedAttention, APrefixCountsAsRowsOfTheText) {
   const HeadShape shape{.num_heads = 3, .num_kv_heads = 1, .head_dim = 64};
@@ -134,7 +185,8 @@ TEST(FusedAttention, APrefixCountsAsRowsOfTheText) {
 TEST(FusedAttention, ThreadsChangeNoBit) {
   const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 32};
   NEEDS_AVX512(shape);
-  const Batch batch(shape, {31, 95, 700, 64, 5}, {-1, 0, 0, 0, -1});
+  Batch batch(shape, {31, 95, 700, 64, 5}, {-1, 0, 0, 0, -1});
+  batch.rule = {.window = 300, .softcap = 5.0, .slopes = {}};
   const int threads = at::get_num_threads();
   at::set_num_threads(1);
   const Attended one = attend(batch);
@@ -222,7 +274,8 @@ TEST(FusedAttention, TakesLargeScores) {
 TEST(FusedAttention, ReadsNoMemoryThatItDidNotWrite) {
   const HeadShape shape{.num_heads = 6, .num_kv_heads = 2, .head_dim = 48};
   NEEDS_AVX512(shape);
-  const Batch batch(shape, {9, 30, 77, 300}, {-1, 0, 0, -1});
+  Batch batch(shape, {9, 30, 77, 300}, {-1, 0, 0, -1});
+  batch.rule = {.window = 70, .softcap = 9.0, .slopes = {}};
   const Attended first = attend(batch);
   for (int again = 0; again < 3; ++again) {
     std::vector<at::Tensor> dirty;  // what the allocator hands out next
@@ -257,6 +310,8 @@ TEST(FusedAttention, OtherTypesAndWidthsGoTheOtherWay) {
   EXPECT_FALSE(fused_attention_fits(at::TensorOptions(at::kDouble), {3, 1, 64}));
   EXPECT_FALSE(fused_attention_fits(at::TensorOptions(at::kBFloat16), {3, 1, 64}));
   EXPECT_FALSE(fused_attention_fits(at::TensorOptions(at::kFloat), {3, 1, 24}));
+  const AttentionRule rounded{.slopes = at::ones({3}), .bfloat16_bias = true};
+  EXPECT_FALSE(fused_attention_fits(at::TensorOptions(at::kFloat), {3, 1, 64}, rounded));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // of what a rule says.
 #include "models/attention/ruled_attention.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
@@ -33,7 +34,7 @@ struct NamedRule {
 };
 std::vector<NamedRule> all_rules(int64_t heads) {
   std::vector<NamedRule> rules;
-  for (const int64_t window : {0, 1, 2, 4, 9, 17, 40}) {
+  for (const int64_t window : {0, 1, 4, 17, 40}) {
     for (const double softcap : {0.0, 0.7}) {
       for (const double scale : {0.0, 0.45}) {
         for (const int alibi : {0, 1, 2}) {
@@ -97,6 +98,8 @@ void expect_same_attention(const RuledResult& actual, const RuledResult& expecte
 
 template <class Function>
 void for_each_rule(const Function& function) {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);  // many small cases
   for (const RuledHeads& shape : kRuledHeads) {
     for (const RuledTexts& texts : kRuledTexts) {
       for (const NamedRule& rule : all_rules(shape.heads)) {
@@ -107,6 +110,7 @@ void for_each_rule(const Function& function) {
       }
     }
   }
+  at::set_num_threads(threads);
 }
 
 TEST(RuledAttention, PackedEqualsItsDefinition) {
