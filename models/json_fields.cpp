@@ -20,16 +20,20 @@ std::string shown(const nlohmann::json& value) {
 }  // namespace
 
 JsonFields::JsonFields(const nlohmann::json& object, std::string origin)
-    : object_(&object), origin_(std::move(origin)) {
+    : object_(&object),
+      origin_(std::move(origin)),
+      asked_(std::make_shared<std::set<std::string, std::less<>>>()) {
   if (!object.is_object()) fail("is no JSON object");
 }
 
 const nlohmann::json* JsonFields::find(const char* key) const {
+  asked_->insert(key);
   const auto found = object_->find(key);
   return found == object_->end() || found->is_null() ? nullptr : &*found;
 }
 
 bool JsonFields::is_null(const char* key) const {
+  asked_->insert(key);
   const auto found = object_->find(key);
   return found != object_->end() && found->is_null();
 }
@@ -79,6 +83,30 @@ std::optional<std::vector<int64_t>> JsonFields::integers(const char* key) const 
   return result;
 }
 
+std::optional<std::vector<double>> JsonFields::numbers(const char* key) const {
+  const auto* value = find(key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array()) wrong_type(key, "a list of numbers");
+  std::vector<double> result;
+  for (const auto& item : *value) {
+    if (!item.is_number()) wrong_type(key, "a list of numbers");
+    result.push_back(item.get<double>());
+  }
+  return result;
+}
+
+std::optional<std::vector<std::string>> JsonFields::strings(const char* key) const {
+  const auto* value = find(key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_array()) wrong_type(key, "a list of strings");
+  std::vector<std::string> result;
+  for (const auto& item : *value) {
+    if (!item.is_string()) wrong_type(key, "a list of strings");
+    result.push_back(item.get<std::string>());
+  }
+  return result;
+}
+
 std::optional<JsonFields> JsonFields::object(const char* key) const {
   const auto* value = find(key);
   if (value == nullptr) return std::nullopt;
@@ -89,6 +117,20 @@ int64_t JsonFields::required_integer(const char* key) const {
   const auto value = integer(key);
   if (!value) fail(fmt::format("'{}' is missing", key));
   return *value;
+}
+
+double JsonFields::required_number(const char* key) const {
+  const auto value = number(key);
+  if (!value) fail(fmt::format("'{}' is missing", key));
+  return *value;
+}
+
+std::vector<std::string> JsonFields::unasked() const {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : object_->items()) {
+    if (!value.is_null() && !asked_->contains(name)) names.push_back(name);
+  }
+  return names;
 }
 
 void JsonFields::fail(const std::string& what) const {

@@ -1,5 +1,5 @@
-// What a decoder is made of: one value struct for every family. families.cpp maps config.json and
-// GGUF metadata to it; the decoder reads these facts and never asks for a family's name.
+// What a decoder is made of: one value struct for every family. families.h maps config.json to it,
+// io/gguf_config.h GGUF metadata; the decoder reads these facts and never asks for a family's name.
 #pragma once
 
 #include <cstdint>
@@ -83,6 +83,8 @@ struct DecoderConfig {
   std::vector<LayerFacts> layers;        // [num_layers]; empty: no windows, all rotated alike
   PositionKind positions = PositionKind::rotary;
   int64_t position_offset = 0;  // learned: row of position 0 (OPT: 2)
+  // ALiBi: the bias, slope · key position, is rounded to bfloat16 and scaled with q kᵀ (Falcon).
+  bool alibi_in_bfloat16 = false;
   QkvLayout qkv_layout = QkvLayout::separate;
   bool fused_gate_up = false;       // one module: all gates, all ups (Phi-3)
   bool weights_transposed = false;  // linear weights are [in, out] in the file (GPT-2's Conv1D)
