@@ -29,8 +29,9 @@ int64_t hidden_size(const JsonFields& json) { return spelled_size(json, "hidden_
 
 int64_t falcon_kv_heads(const JsonFields& json, bool is_new, const DecoderConfig& config) {
   const int64_t said = json.integer("num_kv_heads").value_or(config.num_heads);
+  const bool one = json.boolean("multi_query").value_or(true);
   if (is_new) return said;
-  if (json.boolean("multi_query").value_or(true)) return 1;
+  if (one) return 1;
   if (said != config.num_heads) {
     json.fail(
         fmt::format("num_kv_heads is {} without multi_query and new_decoder_architecture: "

@@ -111,7 +111,7 @@ void read_gemma3_text(const JsonFields& json, DecoderConfig& config) {
   config.logit_softcap = softcap(json, "final_logit_softcapping", 0.0);
   auto sliding = sliding_layers(json, config.num_layers);
   const int64_t pattern = json.integer("sliding_window_pattern").value_or(kPattern);
-  if (!sliding && json.integer("_sliding_window_pattern").value_or(pattern) != pattern) {
+  if (json.integer("_sliding_window_pattern").value_or(pattern) != pattern && !sliding) {
     json.fail("_sliding_window_pattern without layer_types is not supported");
   }
   if (pattern < 1) json.fail("sliding_window_pattern must be positive");

@@ -45,10 +45,10 @@ void read_qwen_windows(const JsonFields& json, DecoderConfig& config) {
 void read_no_rope_layers(const JsonFields& json, DecoderConfig& config) {
   constexpr int64_t kInterval = 4;
   std::vector<int64_t> rotated;
+  const int64_t interval = json.integer("no_rope_layer_interval").value_or(kInterval);
   if (const auto said = json.integers("no_rope_layers")) {
     rotated = *said;
   } else {
-    const int64_t interval = json.integer("no_rope_layer_interval").value_or(kInterval);
     if (interval < 1) json.fail("no_rope_layer_interval must be positive");
     for (int64_t i = 0; i < config.num_layers; ++i) rotated.push_back((i + 1) % interval != 0);
   }

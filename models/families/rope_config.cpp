@@ -163,9 +163,9 @@ bool is_by_layer_type(const JsonFields& fields) {
 // read the usual one, which must agree then.
 double inside_or_outside(const JsonFields& json, const std::optional<JsonFields>& fields,
                          const char* usual, const char* key, double otherwise) {
-  if (const auto inside = fields ? fields->number(usual) : std::nullopt) return *inside;
   const double used = json.number(key).value_or(otherwise);
   const double other = json.number(usual).value_or(used);
+  if (const auto inside = fields ? fields->number(usual) : std::nullopt) return *inside;
   if (other != used) {
     json.fail(
         fmt::format("{} is {}, but this family's class takes {} ({})", usual, other, key, used));
