@@ -1,54 +1,28 @@
 #include "models/decoder/decoder.h"
 
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/tensor.h>
+#include <ATen/ops/scalar_tensor.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
 
-#include "models/attention/attention.h"
-#include "models/attention/rope.h"
+#include "models/decoder/block.h"
 #include "models/decoder/decoder_weights.h"
-#include "models/decoder/mlp.h"
-#include "models/decoder/norm.h"
+#include "models/decoder/layer_attention.h"
 #include "models/decoder/recompute.h"
+#include "models/decoder/rows_by_adapter.h"
 #include "models/device/device.h"
+#include "models/errors.h"
 #include "models/io/checkpoint.h"
-#include "models/lora/adapted_linear.h"
 #include "models/lora/leaf_gradient.h"
 #include "models/random/random.h"
 #include "models/vocabulary/cross_entropy.h"
 #include "models/vocabulary/vocabulary.h"
+#include "models/vocabulary/vocabulary_chunks.h"
 #include "models/weights/gather_queue.h"
 
 namespace leash {
 namespace {
-
-bool any_copy(int64_t module, const AdapterRows& adapters) {
-  return std::ranges::any_of(adapters.ranges, [&](const AdapterRows::Range& range) {
-    return range.adapter != nullptr && range.adapter->weight_copy(module) != nullptr;
-  });
-}
-
-// Applies operation(rows, copy) range by range where an adapter has a copy of the module's weight,
-// else once; without a copy it gets nullptr.
-template <class Operation>
-at::Tensor by_range(const at::Tensor& x, int64_t module, const AdapterRows& adapters,
-                    const Operation& operation) {
-  if (!any_copy(module, adapters)) return operation(x, nullptr);
-  std::vector<at::Tensor> outputs;
-  int64_t row = 0;
-  for (const AdapterRows::Range& range : adapters.ranges) {
-    const int64_t rows = range.num_rows < 0 ? x.size(0) - row : range.num_rows;
-    outputs.push_back(operation(x.narrow(0, row, rows), range.adapter != nullptr
-                                                            ? range.adapter->weight_copy(module)
-                                                            : nullptr));
-    row += rows;
-  }
-  if (row < x.size(0)) outputs.push_back(operation(x.narrow(0, row, x.size(0) - row), nullptr));
-  return at::cat(outputs);
-}
 
 // [tokens, hidden]: each sequence's from a key of its own, so that neighbours do not matter.
 at::Tensor embedding_noise(const EmbeddingNoise& noise, const PackedTokens& tokens,
@@ -72,53 +46,46 @@ struct Decoder::State : DecoderWeights {
         dtype(options.dtype),
         device(options.device),
         gathers(options.gathers),
-        rope(config.rope, config.max_positions, options.device) {}
+        attention(config, options.device) {}
 
   DecoderConfig config;
   at::ScalarType dtype;
   at::Device device;
   std::shared_ptr<GatherQueue> gathers;  // nullptr: all weights are here
-  GrowingRopeTable rope;
+  LayerAttention attention;
 
-  HeadShape head_shape() const { return {config.num_heads, config.num_kv_heads, config.head_dim}; }
+  // What goes into the first block, [tokens, hidden].
+  at::Tensor embed(const PackedTokens& tokens, const AdapterRows& adapters,
+                   const EmbeddingNoise* noise) const {
+    at::Tensor hidden = looked_up(*embedding, tokens.ids, embedding_module, adapters);
+    if (config.embedding_scale != 1.0) hidden = hidden.mul(rounded(config.embedding_scale));
+    if (noise != nullptr) {
+      if (config.embedding_scale != 1.0) {
+        throw ConfigError("noise on embeddings that the model scales is not supported");
+      }
+      hidden = hidden.add(embedding_noise(*noise, tokens, hidden));
+    }
+    if (positions != nullptr) {
+      const at::Tensor places = config.position_offset == 0
+                                    ? tokens.positions
+                                    : tokens.positions.add(config.position_offset);
+      hidden = hidden.add(looked_up(*positions, places, positions_module, adapters));
+    }
+    return embedding_norm.there() ? normalised(hidden, embedding_norm, config, adapters) : hidden;
+  }
 
-  at::Tensor norm(const at::Tensor& x, const NormWeight& norm, const AdapterRows& adapters) const {
-    return by_range(x, norm.module, adapters, [&](const at::Tensor& rows, const at::Tensor* copy) {
-      return rms_norm(rows, copy != nullptr ? *copy : norm.weight, config.norm_epsilon);
+  at::Tensor looked_up(const WeightSource& table, const at::Tensor& ids, int64_t module,
+                       const AdapterRows& adapters) const {
+    return by_range(ids, module, adapters, [&](const at::Tensor& rows, const ModuleCopies& copies) {
+      const at::Tensor found =
+          copies.weight != nullptr ? trained_rows(*copies.weight, rows) : table.rows(rows);
+      return found.to(dtype);
     });
   }
 
-  at::Tensor attention(const at::Tensor& x, const BlockWeights& block, int64_t layer,
-                       const PackedTokens& tokens, const AttentionPlan& plan,
-                       const AdapterRows& adapters, const ForwardOptions& options) const {
-    const at::Tensor qkv = adapted_linear(x, block.qkv, adapters, options.dropout, &tokens.lengths);
-    if (options.cache == nullptr) {
-      return packed_self_attention(qkv, tokens.positions, rope.table(), head_shape(),
-                                   tokens.lengths, tokens.prefixes, plan);
-    }
-    const QueryKeyValue heads =
-        split_and_rotate(qkv, tokens.positions, rope.table(), config.num_heads, config.num_kv_heads,
-                         config.head_dim);
-    const CachedLayer cached = options.cache->append(layer, heads.key, heads.value, tokens.lengths);
-    const bool fresh = std::ranges::all_of(*cached.past, [](int64_t past) { return past == 0; });
-    if (fresh && plan.made && !x.is_cpu())
-      return varlen_attention(heads.query, heads.key, heads.value, plan.varlen);
-    if (fresh) return packed_attention(heads.query, heads.key, heads.value, tokens.lengths);
-    return cached_attention(heads.query, cached, tokens.lengths);
-  }
-
-  at::Tensor run_block(at::Tensor hidden, int64_t layer, const PackedTokens& tokens,
-                       const AttentionPlan& plan, const AdapterRows& adapters,
-                       const ForwardOptions& options) const {
-    const BlockWeights& block = blocks[layer];
-    const at::Tensor attended = attention(norm(hidden, block.input_norm, adapters), block, layer,
-                                          tokens, plan, adapters, options);
-    hidden = hidden.add(adapted_linear(attended, block.attention_output, adapters, options.dropout,
-                                       &tokens.lengths));
-    const at::Tensor gate_up = adapted_linear(norm(hidden, block.mlp_norm, adapters), block.gate_up,
-                                              adapters, options.dropout, &tokens.lengths);
-    return hidden.add(adapted_linear(gated_activation(gate_up, config.activation), block.down,
-                                     adapters, options.dropout, &tokens.lengths));
+  // In the type of the model.
+  double rounded(double value) const {
+    return at::scalar_tensor(value, at::TensorOptions(dtype)).item<double>();
   }
 
   // The leaves that a block reads, for recomputation.
@@ -186,26 +153,25 @@ at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapte
               " is beyond the context of ", state_->config.max_positions);
   TORCH_CHECK(options.cache == nullptr || tokens.prefixes.empty(),
               "forward: sequences that share a prefix have no cache");
-  state_->rope.cover(last + 1);
+  state_->attention.cover(last + 1);
   if (state_->gathers != nullptr) state_->gathers->begin_pass();
-  at::Tensor hidden = by_range(tokens.ids, state_->embedding_module, adapters,
-                               [this](const at::Tensor& ids, const at::Tensor* copy) {
-                                 const at::Tensor rows = copy != nullptr
-                                                             ? trained_rows(*copy, ids)
-                                                             : state_->embedding->rows(ids);
-                                 return rows.to(state_->dtype);
-                               });
-  if (options.noise != nullptr)
-    hidden = hidden.add(embedding_noise(*options.noise, tokens, hidden));
+  at::Tensor hidden = state_->embed(tokens, adapters, options.noise);
   // Decoding steps attend through the cache alone.
   const bool decodes = options.cache != nullptr &&
                        std::ranges::all_of(tokens.lengths, [](int64_t rows) { return rows == 1; });
   const AttentionPlan plan = decodes ? AttentionPlan{}
                                      : attention_plan(tokens.lengths, tokens.prefixes,
-                                                      hidden.options(), state_->head_shape());
+                                                      hidden.options(), state_->attention.shape());
   for (int64_t layer = 0; layer < state_->config.num_layers; ++layer) {
     if (!options.recompute_blocks || options.cache != nullptr || !c10::GradMode::is_enabled()) {
-      hidden = state_->run_block(hidden, layer, tokens, plan, adapters, options);
+      hidden = run_block(hidden, state_->blocks[layer], layer,
+                         {.config = state_->config,
+                          .attention = state_->attention,
+                          .tokens = tokens,
+                          .plan = plan,
+                          .adapters = adapters,
+                          .dropout = options.dropout,
+                          .cache = options.cache});
       continue;
     }
     // Everything is captured by value: the backward pass runs after the caller's tokens and options
@@ -214,16 +180,21 @@ at::Tensor Decoder::forward(const PackedTokens& given, const AdapterRows& adapte
         options.dropout != nullptr ? std::make_shared<DropoutKey>(*options.dropout) : nullptr;
     const auto block = [state = state_.get(), layer, tokens, plan, adapters,
                         dropout](const at::Tensor& x) {
-      return state->run_block(x, layer, tokens, plan, adapters, {.dropout = dropout.get()});
+      return run_block(x, state->blocks[layer], layer,
+                       {.config = state->config,
+                        .attention = state->attention,
+                        .tokens = tokens,
+                        .plan = plan,
+                        .adapters = adapters,
+                        .dropout = dropout.get()});
     };
     hidden = recomputed(block, hidden, State::block_parameters(state_->blocks[layer], adapters));
   }
-  return state_->norm(hidden, state_->final_norm, adapters);
+  return normalised(hidden, state_->final_norm, state_->config, adapters);
 }
 
 at::Tensor Decoder::logits(const at::Tensor& hidden, const AdapterRows& adapters) const {
-  const at::Tensor logits = adapted_linear(hidden, state_->head, adapters);
-  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+  return wide_logits(hidden, state_->head, adapters);
 }
 
 TokenScores Decoder::token_scores(const at::Tensor& hidden, const at::Tensor& targets,

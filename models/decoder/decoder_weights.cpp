@@ -1,154 +1,14 @@
+// What a decoder's frozen weights are asked for besides products: copies, sizes, a digest.
 #include "models/decoder/decoder_weights.h"
 
-#include <ATen/ops/cat.h>
 #include <c10/core/GradMode.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "models/decoder/base_fingerprint.h"
-#include "models/decoder/read_tensors.h"
-#include "models/errors.h"
-#include "models/families/decoder_modules.h"
-#include "models/quant/byte_tiles.h"
-#include "models/weights/sharded_weights.h"
-
 namespace leash {
 namespace {
-
-// Reads checked tensors.
-class Loader {
- public:
-  Loader(const Checkpoint& checkpoint, const LoadOptions& options)
-      : checkpoint_(checkpoint), options_(options) {}
-
-  at::Tensor read(const std::string& name, const std::vector<int64_t>& shape) {
-    expect(name, shape);
-    return checkpoint_.tensors->read(name, options_.dtype);
-  }
-
-  // Matrices of equally many columns, one below the other.
-  std::shared_ptr<const WeightSource> weight(const std::vector<std::string>& names,
-                                             const std::vector<int64_t>& rows, int64_t columns,
-                                             Quantize quantize) {
-    for (size_t i = 0; i < names.size(); ++i) expect(names[i], {rows[i], columns});
-    if (options_.fast && columns % kByteBlock == 0) {
-      return load_fast_weight(*checkpoint_.tensors, names);
-    }
-    // Sharded weights are joined on the host: a device only ever gets this rank's part of them.
-    return load_weight(*checkpoint_.tensors, names, options_.dtype, quantize,
-                       options_.gathers == nullptr ? options_.device : at::kCPU);
-  }
-
-  // Embedding and lm_head: only blocks that are there anyway are kept, as bitsandbytes has it.
-  std::shared_ptr<const WeightSource> vocabulary(const ModuleInfo& info) {
-    const bool embeds = info.kind == ModuleKind::embedding;
-    return weight({info.path + ".weight"}, {embeds ? info.in_features : info.out_features},
-                  embeds ? info.out_features : info.in_features,
-                  options_.quantize == Quantize::keep ? Quantize::keep : Quantize::none);
-  }
-
-  NormWeight norm(const ModuleInfo& info, int64_t module) {
-    const std::string name = info.path + ".weight";
-    expect(name, {info.out_features});
-    const at::ScalarType dtype = norm_dtype(options_.dtype, options_.quantize);
-    return {.weight = checkpoint_.tensors->read(name, dtype).clone().to(options_.device),
-            .module = module};
-  }
-
-  // Several projections of one input as one product: modules [begin, end) of the list.
-  LinearGroup linear(const std::vector<ModuleInfo>& modules, int64_t begin, int64_t end) {
-    LinearGroup group;
-    std::vector<std::string> names;
-    std::vector<int64_t> rows;
-    std::vector<at::Tensor> biases;
-    for (int64_t module = begin; module < end; ++module) {
-      const ModuleInfo& info = modules[module];
-      names.push_back(info.path + ".weight");
-      rows.push_back(info.out_features);
-      if (info.has_bias) biases.push_back(read(info.path + ".bias", {info.out_features}));
-      group.parts.push_back({.module = module, .num_columns = info.out_features});
-    }
-    group.weight = weight(names, rows, modules[begin].in_features, options_.quantize);
-    if (!biases.empty()) group.bias = at::cat(biases).to(options_.device);
-    return group;
-  }
-
-  int64_t num_parameters = 0;
-
- private:
-  // That the checkpoint has a tensor, in this shape.
-  void expect(const std::string& name, const std::vector<int64_t>& shape) {
-    if (!checkpoint_.tensors->contains(name)) {
-      throw FormatError(fmt::format("{}: has no tensor {}", checkpoint_.path.string(), name));
-    }
-    const std::vector<int64_t> found = checkpoint_.tensors->shape(name);
-    if (found != shape) {
-      throw FormatError(fmt::format("{}: {} has shape [{}], but the configuration says [{}]",
-                                    checkpoint_.path.string(), name, fmt::join(found, ", "),
-                                    fmt::join(shape, ", ")));
-    }
-    num_parameters += c10::multiply_integers(shape);
-  }
-
-  const Checkpoint& checkpoint_;
-  LoadOptions options_;
-};
-
-// Where a block keeps the group that begins with a module of this role.
-LinearGroup& group_for(BlockWeights& block, ModuleRole role) {
-  switch (role) {
-    case ModuleRole::query:
-      return block.qkv;
-    case ModuleRole::attention_output:
-      return block.attention_output;
-    case ModuleRole::gate:
-      return block.gate_up;
-    default:
-      TORCH_CHECK(role == ModuleRole::down, "a block has no such group");
-      return block.down;
-  }
-}
-
-// Modules [begin, end) are those of one group.
-void load_group(Loader& loader, const std::vector<ModuleInfo>& modules, int64_t begin, int64_t end,
-                BlockWeights& block) {
-  const ModuleInfo& first = modules[begin];
-  if (first.role == ModuleRole::input_norm) {
-    block.input_norm = loader.norm(first, begin);
-  } else if (first.role == ModuleRole::mlp_norm) {
-    block.mlp_norm = loader.norm(first, begin);
-  } else {
-    group_for(block, first.role) = loader.linear(modules, begin, end);
-  }
-  for (int64_t module = begin; module < end; ++module) block.modules.push_back(module);
-}
-
-// Only this rank's part of the block's matrices stays.
-void shard_block(BlockWeights& block, const std::shared_ptr<GatherQueue>& gathers,
-                 at::Device device) {
-  const std::vector<LinearGroup*> groups = {&block.qkv, &block.attention_output, &block.gate_up,
-                                            &block.down};
-  std::vector<std::shared_ptr<const WeightSource>> matrices;
-  for (const LinearGroup* group : groups) matrices.push_back(group->weight);
-  matrices = shard(gathers, matrices, device);
-  for (size_t i = 0; i < groups.size(); ++i) groups[i]->weight = matrices[i];
-}
-
-// A sequence-classification checkpoint has no projection onto the vocabulary; the embedding stands
-// in and is never asked.
-std::shared_ptr<const WeightSource> load_head(
-    Loader& loader, const Checkpoint& checkpoint, const ModuleInfo& head,
-    const std::shared_ptr<const WeightSource>& embedding) {
-  const DecoderConfig& config = checkpoint.config;
-  if (config.tie_word_embeddings) return embedding;
-  if (checkpoint.tensors->contains(head.path + ".weight")) return loader.vocabulary(head);
-  if (config.num_labels > 0) return embedding;
-  throw FormatError(
-      fmt::format("{}: has no tensor {}.weight", checkpoint.path.string(), head.path));
-}
 
 uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
   const at::Tensor contiguous = tensor.cpu().contiguous();
@@ -165,78 +25,32 @@ uint64_t mix_words(const at::Tensor& tensor, uint64_t digest) {
 
 }  // namespace
 
-at::ScalarType norm_dtype(at::ScalarType dtype, Quantize quantize) {
-  const bool narrow = dtype == at::kBFloat16 || dtype == at::kHalf;
-  return quantize != Quantize::none && narrow ? at::kFloat : dtype;
-}
-
-DecoderWeights load_decoder_weights(const Checkpoint& checkpoint, const LoadOptions& options) {
-  const DecoderConfig& config = checkpoint.config;
-  check(config, checkpoint.path.string());
-  if (config.norm != NormKind::rms || !config.gated_mlp) {
-    throw FormatError(checkpoint.path.string() +
-                      ": layer normalisation and plain MLPs are not supported yet");
-  }
-  require_all_read(checkpoint);
-  if (options.quantize == Quantize::keep) {
-    if (const auto problem = keep_problem(checkpoint)) throw ConfigError(*problem);
-  }
-  if (options.gathers != nullptr && options.quantize != Quantize::none) {
-    throw ConfigError("quantised weights are not sharded");
-  }
-  TORCH_CHECK(!options.fast || (options.quantize == Quantize::none && options.device.is_cpu() &&
-                                options.gathers == nullptr),
-              "fast weights are whole, on the CPU, and quantised in their own way");
-  const std::shared_ptr<GatherQueue>& gathers = options.gathers;
-  Loader loader(checkpoint, options);
-  DecoderWeights weights;
-  weights.modules = decoder_modules(config);
-  const std::vector<ModuleInfo>& modules = weights.modules;
-  weights.blocks.resize(static_cast<size_t>(config.num_layers));
-  const auto groups = module_groups(modules);
-  for (size_t i = 0; i < groups.size(); ++i) {
-    const auto& [begin, end] = groups[i];
-    const ModuleInfo& first = modules[begin];
-    if (first.layer >= 0) {
-      BlockWeights& block = weights.blocks[first.layer];
-      load_group(loader, modules, begin, end, block);
-      const bool last = modules[groups[i + 1].first].layer != first.layer;
-      if (gathers != nullptr && last) shard_block(block, gathers, options.device);
-    } else if (first.role == ModuleRole::embedding) {
-      weights.embedding = loader.vocabulary(first);
-      if (gathers != nullptr) {
-        weights.embedding = shard(gathers, {weights.embedding}, options.device)[0];
-      }
-      weights.embedding_module = begin;
-    } else if (first.role == ModuleRole::final_norm) {
-      weights.final_norm = loader.norm(first, begin);
-    } else {
-      weights.head.weight = load_head(loader, checkpoint, first, weights.embedding);
-      if (gathers != nullptr && weights.head.weight != weights.embedding) {
-        weights.head.weight = shard(gathers, {weights.head.weight}, options.device)[0];
-      }
-      weights.head.parts = {{.module = begin, .num_columns = first.out_features}};
-    }
-  }
-  weights.identity = {.path = checkpoint.path.string(),
-                      .fingerprint = base_fingerprint(checkpoint)};
-  weights.num_parameters = loader.num_parameters;
-  return weights;
-}
-
 std::vector<const LinearGroup*> DecoderWeights::groups(const BlockWeights& block) {
   return {&block.qkv, &block.attention_output, &block.gate_up, &block.down};
+}
+
+std::vector<const NormWeight*> DecoderWeights::norms(const BlockWeights& block) {
+  std::vector<const NormWeight*> norms = {&block.input_norm,          &block.mlp_norm,
+                                          &block.attention_post_norm, &block.mlp_post_norm,
+                                          &block.query_norm,          &block.key_norm};
+  std::erase_if(norms, [](const NormWeight* norm) { return !norm->there(); });
+  return norms;
 }
 
 at::Tensor DecoderWeights::value(int64_t module, bool bias) const {
   const c10::AutoGradMode no_grad(false);
   if (module == embedding_module && !bias) return embedding->dense().clone();
-  if (module == final_norm.module && !bias) return final_norm.weight.clone();
+  if (positions != nullptr && module == positions_module && !bias)
+    return positions->dense().clone();
   std::vector<const LinearGroup*> candidates{&head};
+  std::vector<const NormWeight*> all_norms{&embedding_norm, &final_norm};
   for (const BlockWeights& block : blocks) {
-    if (module == block.input_norm.module && !bias) return block.input_norm.weight.clone();
-    if (module == block.mlp_norm.module && !bias) return block.mlp_norm.weight.clone();
+    for (const NormWeight* norm : norms(block)) all_norms.push_back(norm);
     for (const LinearGroup* group : groups(block)) candidates.push_back(group);
+  }
+  for (const NormWeight* norm : all_norms) {
+    if (module != norm->module || !(bias ? norm->bias : norm->weight).defined()) continue;
+    return (bias ? norm->bias : norm->weight).clone();
   }
   for (const LinearGroup* group : candidates) {
     int64_t column = 0;
@@ -252,10 +66,16 @@ at::Tensor DecoderWeights::value(int64_t module, bool bias) const {
 }
 
 int64_t DecoderWeights::bytes() const {
-  auto sum = static_cast<int64_t>(final_norm.weight.nbytes()) + embedding->bytes();
+  const auto norm_bytes = [](const NormWeight& norm) {
+    const size_t weight = norm.there() ? norm.weight.nbytes() : 0;
+    return static_cast<int64_t>(weight + (norm.bias.defined() ? norm.bias.nbytes() : 0));
+  };
+  int64_t sum = norm_bytes(embedding_norm) + norm_bytes(final_norm) + embedding->bytes();
+  if (positions != nullptr) sum += positions->bytes();
   if (head.weight != embedding) sum += head.weight->bytes();
+  if (head.bias) sum += static_cast<int64_t>(head.bias->nbytes());
   for (const BlockWeights& block : blocks) {
-    sum += static_cast<int64_t>(block.input_norm.weight.nbytes() + block.mlp_norm.weight.nbytes());
+    for (const NormWeight* norm : norms(block)) sum += norm_bytes(*norm);
     for (const LinearGroup* group : groups(block)) {
       sum += group->weight->bytes();
       if (group->bias) sum += static_cast<int64_t>(group->bias->nbytes());
@@ -266,16 +86,22 @@ int64_t DecoderWeights::bytes() const {
 
 std::string DecoderWeights::digest() const {
   uint64_t digest = mix_words(embedding->dense(), 0xcbf29ce484222325ull);
+  const auto mix_norm = [&digest](const NormWeight& norm) {
+    if (norm.there()) digest = mix_words(norm.weight, digest);
+    if (norm.bias.defined()) digest = mix_words(norm.bias, digest);
+  };
+  if (positions != nullptr) digest = mix_words(positions->dense(), digest);
+  mix_norm(embedding_norm);
   for (const BlockWeights& block : blocks) {
     for (const LinearGroup* group : groups(block)) {
       digest = mix_words(group->weight->dense(), digest);
       if (group->bias) digest = mix_words(*group->bias, digest);
     }
-    digest = mix_words(block.input_norm.weight, digest);
-    digest = mix_words(block.mlp_norm.weight, digest);
+    for (const NormWeight* norm : norms(block)) mix_norm(*norm);
   }
-  digest = mix_words(final_norm.weight, digest);
+  mix_norm(final_norm);
   digest = mix_words(head.weight->dense(), digest);
+  if (head.bias) digest = mix_words(*head.bias, digest);
   return fmt::format("{:016x}", digest);
 }
 

@@ -13,20 +13,6 @@
 namespace leash {
 namespace {
 
-at::Tensor activate(const at::Tensor& x, Activation activation) {
-  switch (activation) {
-    case Activation::silu:
-      return at::silu(x);
-    case Activation::gelu:
-      return at::gelu(x);
-    case Activation::gelu_tanh:
-      return at::gelu(x, "tanh");
-    case Activation::relu:
-      return x.relu();
-  }
-  TORCH_CHECK(false, "unknown activation");
-}
-
 at::Tensor backward(const at::Tensor& gate_up, const at::Tensor& dy) {
   at::Tensor gradient = at::empty_like(gate_up);
   const int64_t n = dy.size(1);
@@ -46,9 +32,23 @@ at::Tensor backward(const at::Tensor& gate_up, const at::Tensor& dy) {
 
 }  // namespace
 
+at::Tensor activated(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::silu:
+      return at::silu(x);
+    case Activation::gelu:
+      return at::gelu(x);
+    case Activation::gelu_tanh:
+      return at::gelu(x, "tanh");
+    case Activation::relu:
+      return x.relu();
+  }
+  TORCH_CHECK(false, "unknown activation");
+}
+
 at::Tensor gated_activation_plain(const at::Tensor& gate_up, Activation activation) {
   const int64_t n = gate_up.size(1) / 2;
-  return activate(gate_up.narrow(1, 0, n), activation).mul(gate_up.narrow(1, n, n));
+  return activated(gate_up.narrow(1, 0, n), activation).mul(gate_up.narrow(1, n, n));
 }
 
 at::Tensor gated_activation(const at::Tensor& gate_up, Activation activation) {

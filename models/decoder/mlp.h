@@ -1,5 +1,5 @@
-// The gated activation between the projections of a feed-forward block (Shazeer 2020, "GLU Variants
-// Improve Transformer").
+// The activation between the projections of a feed-forward block, gated (Shazeer 2020, "GLU
+// Variants Improve Transformer") or plain.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,5 +12,8 @@ namespace leash {
 // for silu in fp32; otherwise the plain version.
 at::Tensor gated_activation(const at::Tensor& gate_up, Activation activation);
 at::Tensor gated_activation_plain(const at::Tensor& gate_up, Activation activation);
+
+// activation(x), differentiable.
+at::Tensor activated(const at::Tensor& x, Activation activation);
 
 }  // namespace leash

@@ -4,6 +4,7 @@
 #include <ATen/ops/_fused_rms_norm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/layer_norm.h>
 #include <ATen/record_function.h>
 
 #include "models/kernels/kernels.h"
@@ -88,6 +89,27 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
                              backward(input, w, rstd, dy),
                              trained ? weight_backward(input, rstd, dy) : at::Tensor()};
                        });
+}
+
+at::Tensor offset_rms_norm(const at::Tensor& x, const at::Tensor& weight, double offset,
+                           double epsilon) {
+  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor scale = weight.to(wide).add(offset);
+  if (x.scalar_type() == wide) return rms_norm(x, scale, epsilon);
+  const at::Tensor h = x.to(wide);
+  const at::Tensor rstd =
+      h.square().mean(at::IntArrayRef{-1}, /*keepdim=*/true).add(epsilon).rsqrt();
+  return h.mul(rstd).mul(scale).to(x.scalar_type());
+}
+
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                      double epsilon) {
+  // A wider weight (a norm over a quantised base, a trained copy) counts in its own type.
+  const auto type = c10::promoteTypes(x.scalar_type(), weight.scalar_type());
+  std::optional<at::Tensor> shift;
+  if (bias.defined()) shift = bias.to(type);
+  return at::layer_norm(x.to(type), {x.size(-1)}, weight.to(type), shift, epsilon)
+      .to(x.scalar_type());
 }
 
 }  // namespace leash

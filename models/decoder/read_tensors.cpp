@@ -48,11 +48,15 @@ std::string listed(const std::vector<std::string>& names) {
 void require_all_read(const Checkpoint& checkpoint) {
   const auto read = names_read(checkpoint.config);
   const std::span<const std::string_view> harmless = left_out_by(checkpoint.config.family);
+  const std::span<const std::string_view> other_parts = left_out_under_by(checkpoint.config.family);
   std::vector<std::string> left_out, unread;
   for (const std::string& name : checkpoint.tensors->names()) {
     if (read.contains(name)) continue;
     const auto ends = [&](std::string_view ending) { return ends_in(name, ending); };
-    (std::ranges::any_of(harmless, ends) ? left_out : unread).push_back(name);
+    const auto begins = [&](std::string_view beginning) { return name.starts_with(beginning); };
+    const bool no_matter =
+        std::ranges::any_of(harmless, ends) || std::ranges::any_of(other_parts, begins);
+    (no_matter ? left_out : unread).push_back(name);
   }
   if (!unread.empty()) {
     throw FormatError(fmt::format(

@@ -13,12 +13,13 @@
 
 namespace leash {
 
-// The modules of one block; paths begin below the block ("self_attn.q_proj"), groups count from 0.
-// Modules of a group stand side by side.
+// The modules of one block; paths begin below the block ("self_attn.q_proj";
+// models/families/module_paths.h), groups count from 0. Modules of a group stand side by side.
 std::vector<ModuleInfo> block_modules(const DecoderConfig& config);
 
-// Decoder::modules() of a decoder with these facts: embedding, blocks, final norm, lm_head. Where
-// embedding and lm_head are tied, the latter has no tensor of its own.
+// Decoder::modules() of a decoder with these facts: embedding (learned positions, its norm),
+// blocks, final norm, head. Where embedding and lm_head are tied, the latter has no tensor of its
+// own.
 std::vector<ModuleInfo> decoder_modules(const DecoderConfig& config);
 
 // Which modules are one product, or one tensor: [begin, end) of the list, in its order.

@@ -12,15 +12,23 @@ enum class ModuleKind { linear, embedding, norm };
 enum class ModuleRole {
   other,
   embedding,
+  positions,       // the table of learned positions
+  embedding_norm,  // behind the embedding
   query,
   key,
   value,
+  qkv,  // query, key and value as one module
   attention_output,
   gate,
-  up,
+  up,       // of a gated MLP, or the one projection into a plain one
+  gate_up,  // gate and up as one module
   down,
-  input_norm,  // before attention
-  mlp_norm,    // before the MLP
+  input_norm,           // before attention
+  mlp_norm,             // before the MLP
+  attention_post_norm,  // behind attention, before its result is added
+  mlp_post_norm,        // behind the MLP, likewise
+  query_norm,
+  key_norm,
   final_norm,
   lm_head,  // onto the vocabulary; the embedding's own weight where they are tied
   score     // of sequence classification, reward models included
@@ -38,6 +46,9 @@ struct ModuleInfo {
   int64_t layer = -1;  // of the block that it belongs to; -1: none
   // Modules with one number are one product of one input, their outputs side by side.
   int64_t group = -1;
+  // Hugging Face keeps the weight as [in, out] (GPT-2's Conv1D, PEFT's fan_in_fan_out). Here it is
+  // [out, in] like every other; files of adapters have their trained copies as Hugging Face does.
+  bool transposed = false;
 };
 
 // The score head of `outputs` classes (1: a reward) on states of `width` numbers.

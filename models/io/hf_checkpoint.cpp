@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 
 #include "models/errors.h"
+#include "models/families/decoder_modules.h"
 #include "models/families/families.h"
+#include "models/io/arranged_tensors.h"
 #include "models/io/json_file.h"
 #include "models/io/mapped_file.h"
 #include "models/io/safetensors.h"
@@ -35,16 +37,17 @@ std::shared_ptr<const TensorSource> open_weights(const std::filesystem::path& fo
 // A file may have a head of its own although the configuration ties it to the embedding: what was
 // trained is in the file. A head that repeats the embedding stays tied.
 void untie_if_different(Checkpoint& checkpoint) {
-  const char* const head = "lm_head.weight";
-  const char* const embedding = "model.embed_tokens.weight";
+  const std::vector<ModuleInfo> modules = decoder_modules(checkpoint.config);
+  const std::string head = modules.back().path + ".weight";
+  const std::string embedding = modules.front().path + ".weight";
   const TensorSource& tensors = *checkpoint.tensors;
   if (!checkpoint.config.tie_word_embeddings || !tensors.contains(head)) return;
   if (!tensors.contains(embedding)) return;  // loading it says what is missing
   if (at::equal(tensors.read(head, at::kFloat), tensors.read(embedding, at::kFloat))) return;
   checkpoint.config.tie_word_embeddings = false;
-  notice_once(fmt::format(
-      "{}: tie_word_embeddings is true, but lm_head.weight is not the embedding: it is used",
-      checkpoint.path.string()));
+  notice_once(
+      fmt::format("{}: tie_word_embeddings is true, but {} is not the embedding: it is used",
+                  checkpoint.path.string(), head));
 }
 
 }  // namespace
@@ -61,7 +64,7 @@ Checkpoint open_hf_checkpoint(const std::filesystem::path& folder) {
   if (is_there(generation)) {
     apply_generation_config(read_json_file(generation), generation.string(), checkpoint.config);
   }
-  checkpoint.tensors = open_weights(folder);
+  checkpoint.tensors = arranged(open_weights(folder), checkpoint.config);
   untie_if_different(checkpoint);
   return checkpoint;
 }

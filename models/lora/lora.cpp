@@ -4,6 +4,7 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/grouped_digits.h"
@@ -66,6 +67,12 @@ std::vector<int64_t> weight_shape(const ModuleInfo& module) {
       return {module.in_features};
   }
   return {};
+}
+
+std::vector<int64_t> file_weight_shape(const ModuleInfo& module) {
+  std::vector<int64_t> shape = weight_shape(module);
+  if (module.transposed) std::ranges::reverse(shape);
+  return shape;
 }
 
 std::vector<int64_t> bias_shape(const ModuleInfo& module) { return {module.out_features}; }
@@ -144,18 +151,41 @@ void Adapter::set_bias_copy(int64_t module, at::Tensor bias) {
   bias_copies_[static_cast<size_t>(module)] = std::move(bias);
 }
 
+namespace {
+
+// What a module has of an adapter, under PEFT's names; `whole` is its weight's copy.
+void name_tensors(const ModuleInfo& module, const LoraWeights* lora,
+                  const std::optional<at::Tensor>& whole, const std::optional<at::Tensor>& bias,
+                  std::vector<std::pair<std::string, at::Tensor>>& tensors) {
+  const std::string prefix = "base_model.model." + module.path;
+  // PEFT moves a module that has an update one level down.
+  const std::string own = prefix + (lora != nullptr ? ".base_layer" : "");
+  if (whole) tensors.emplace_back(own + ".weight", *whole);
+  if (bias) tensors.emplace_back(own + ".bias", *bias);
+  if (lora != nullptr) {
+    tensors.emplace_back(prefix + ".lora_A.weight", lora->a);
+    tensors.emplace_back(prefix + ".lora_B.weight", lora->b);
+  }
+}
+
+}  // namespace
+
 std::vector<std::pair<std::string, at::Tensor>> Adapter::named_tensors() const {
   std::vector<std::pair<std::string, at::Tensor>> tensors;
   for (size_t i = 0; i < modules_.size(); ++i) {
-    const std::string prefix = "base_model.model." + modules_[i].path;
-    // PEFT moves a module that has an update one level down.
-    const std::string own = prefix + (lora_[i] ? ".base_layer" : "");
-    if (weight_copies_[i]) tensors.emplace_back(own + ".weight", *weight_copies_[i]);
-    if (bias_copies_[i]) tensors.emplace_back(own + ".bias", *bias_copies_[i]);
-    if (lora_[i]) {
-      tensors.emplace_back(prefix + ".lora_A.weight", lora_[i]->a);
-      tensors.emplace_back(prefix + ".lora_B.weight", lora_[i]->b);
-    }
+    const LoraWeights* lora = lora_[i] ? &*lora_[i] : nullptr;
+    name_tensors(modules_[i], lora, weight_copies_[i], bias_copies_[i], tensors);
+  }
+  return tensors;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> Adapter::file_tensors() const {
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (size_t i = 0; i < modules_.size(); ++i) {
+    const LoraWeights* lora = lora_[i] ? &*lora_[i] : nullptr;
+    std::optional<at::Tensor> whole = weight_copies_[i];
+    if (whole && modules_[i].transposed) whole = whole->detach().t();
+    name_tensors(modules_[i], lora, whole, bias_copies_[i], tensors);
   }
   return tensors;
 }

@@ -57,6 +57,8 @@ struct LoraConfig {
   OrderedMap<int64_t> rank_pattern = {};  // the first key that fits a module decides, as in PEFT
   OrderedMap<double> alpha_pattern = {};
   LoraInit init_lora_weights = LoraInit::kaiming;
+  // What an adapter's file says about the base's weights; what holds is ModuleInfo::transposed.
+  bool fan_in_fan_out = false;
 
   bool operator==(const LoraConfig&) const = default;
 };
@@ -130,6 +132,8 @@ class Adapter {
   // All tensors under PEFT's key names ("base_model.model.<path>.lora_A.weight"), in the order of
   // the modules.
   std::vector<std::pair<std::string, at::Tensor>> named_tensors() const;
+  // The same as PEFT's files have them: views, where a module's weight is transposed there.
+  std::vector<std::pair<std::string, at::Tensor>> file_tensors() const;
   // The leaves to train, in the same order. `set_trainable(false)` makes a frozen adapter (a
   // reference, a reward model) that has none.
   std::vector<at::Tensor> parameters() const;
@@ -152,8 +156,10 @@ class Adapter {
   std::vector<std::optional<at::Tensor>> bias_copies_;
 };
 
-// Shapes of a module's own weight and bias.
+// Shapes of a module's own weight and bias, here and (where that is transposed) in Hugging Face's
+// files.
 std::vector<int64_t> weight_shape(const ModuleInfo& module);
+std::vector<int64_t> file_weight_shape(const ModuleInfo& module);
 std::vector<int64_t> bias_shape(const ModuleInfo& module);
 
 // The one way to make a tensor that an adapter trains: an fp32 leaf with storage of its own.

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <set>
 #include <system_error>
 
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/safetensors.h"
+#include "models/notices.h"
 #include "models/printable.h"
 
 namespace leash {
@@ -58,6 +60,12 @@ class TensorTaker {
     return trainable_leaf(source_.read(name, at::kFloat));
   }
 
+  // A module's own weight, as it lies in memory here.
+  at::Tensor take_weight(const std::string& name, const ModuleInfo& module) {
+    const at::Tensor weight = take(name, file_weight_shape(module));
+    return module.transposed ? trainable_leaf(weight.t()) : weight;
+  }
+
   // What would be left out of the computation silently.
   void check_all_taken() const {
     for (const std::string& name : source_.names()) {
@@ -92,6 +100,19 @@ LoraMatches match_file(const LoraConfig& config, const std::vector<ModuleInfo>& 
   }
 }
 
+// PEFT goes by the base's modules as well, and says so.
+void compare_fan_in_fan_out(const LoraConfig& config, const LoraMatches& matches,
+                            const std::vector<ModuleInfo>& modules, const std::string& origin) {
+  const auto transposed = [&](const LoraTarget& target) {
+    return modules[static_cast<size_t>(target.module)].transposed;
+  };
+  const bool any = std::ranges::any_of(matches.targets, transposed);
+  if (matches.targets.empty() || config.fan_in_fan_out == any) return;
+  notice_once(fmt::format(
+      "warning: {}: fan_in_fan_out is {}, but this model's weights are {}: it is taken as {}",
+      origin, config.fan_in_fan_out, any ? "[in, out] (Conv1D)" : "[out, in]", any));
+}
+
 // Newer versions put the bias of an adapted module under base_layer, older ones did not.
 std::string bias_name(const TensorTaker& tensors, const std::string& prefix, bool adapted) {
   const std::string inner = prefix + ".base_layer.bias";
@@ -103,6 +124,7 @@ std::string bias_name(const TensorTaker& tensors, const std::string& prefix, boo
 Adapter load_adapter(const std::filesystem::path& folder, const std::vector<ModuleInfo>& modules) {
   const LoraConfig config = read_adapter_config(folder);
   const LoraMatches matches = match_file(config, modules, (folder / kConfigFile).string());
+  compare_fan_in_fan_out(config, matches, modules, (folder / kConfigFile).string());
   const auto source = open_tensors(folder);
   TensorTaker tensors(*source);
   Adapter adapter(config, modules);
@@ -118,10 +140,10 @@ Adapter load_adapter(const std::filesystem::path& folder, const std::vector<Modu
     const std::string base = prefix(i) + ".base_layer.weight";
     if (!tensors.contains(base)) continue;
     adapter.set_weight_copy(
-        i, tensors.take(base, weight_shape(info(i))).requires_grad_(/*requires_grad=*/false));
+        i, tensors.take_weight(base, info(i)).requires_grad_(/*requires_grad=*/false));
   }
   for (const int64_t i : matches.weight_copies) {
-    adapter.set_weight_copy(i, tensors.take(prefix(i) + ".weight", weight_shape(info(i))));
+    adapter.set_weight_copy(i, tensors.take_weight(prefix(i) + ".weight", info(i)));
   }
   for (const int64_t i : matches.bias_copies) {
     const std::string name = bias_name(tensors, prefix(i), adapter.lora(i) != nullptr);
@@ -137,7 +159,7 @@ void save_adapter(const std::filesystem::path& folder, const Adapter& adapter,
   std::filesystem::create_directories(folder);
   std::map<std::string, std::string> all = metadata;
   all.emplace("format", "pt");
-  write_safetensors(folder / kTensorFile, adapter.named_tensors(), all);
+  write_safetensors(folder / kTensorFile, adapter.file_tensors(), all);
   const std::string text = adapter_config_text(adapter, base_model);
   AtomicFile config(folder / kConfigFile);
   config.write(text.data(), text.size());

@@ -25,12 +25,12 @@ constexpr std::array<std::string_view, 8> kNeutralKeys = {
     "qalora_group_size", "megatron_core",           "peft_version", "runtime_config"};
 
 // Keys that load_adapter understands.
-constexpr std::array<std::string_view, 14> kKnownKeys = {
-    "peft_type",     "task_type",        "r",
-    "lora_alpha",    "lora_dropout",     "target_modules",
-    "bias",          "use_rslora",       "exclude_modules",
-    "rank_pattern",  "modules_to_save",  "layers_to_transform",
-    "alpha_pattern", "init_lora_weights"};
+constexpr std::array<std::string_view, 15> kKnownKeys = {
+    "peft_type",     "task_type",         "r",
+    "lora_alpha",    "lora_dropout",      "target_modules",
+    "bias",          "use_rslora",        "exclude_modules",
+    "rank_pattern",  "modules_to_save",   "layers_to_transform",
+    "alpha_pattern", "init_lora_weights", "fan_in_fan_out"};
 
 constexpr size_t kMaxPatterns = 10'000;  // each is tried on every module
 
@@ -220,6 +220,7 @@ LoraConfig read_config(const ConfigReader& reader) {
   reader.read("rank_pattern", config.rank_pattern);
   reader.read("alpha_pattern", config.alpha_pattern);
   reader.read("init_lora_weights", config.init_lora_weights);
+  reader.read("fan_in_fan_out", config.fan_in_fan_out);
   check_ranges(config, reader);
   return config;
 }

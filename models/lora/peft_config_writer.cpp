@@ -74,13 +74,9 @@ ordered_json in_order(const Patterns& patterns) {
 
 // What this project has no setting for, at PEFT's defaults.
 Root defaults() {
-  Root root = {{"fan_in_fan_out", false},
-               {"inference_mode", true},
-               {"loftq_config", ordered_json::object()},
-               {"megatron_core", "megatron.core"},
-               {"peft_type", "LORA"},
-               {"peft_version", kPeftVersion},
-               {"qalora_group_size", 16}};
+  Root root = {{"inference_mode", true},           {"loftq_config", ordered_json::object()},
+               {"megatron_core", "megatron.core"}, {"peft_type", "LORA"},
+               {"peft_version", kPeftVersion},     {"qalora_group_size", 16}};
   for (const char* key : {"ensure_weight_tying", "lora_bias", "use_dora", "use_qalora"}) {
     root[key] = false;
   }
@@ -94,6 +90,15 @@ Root defaults() {
   return root;
 }
 
+// Whether an update belongs to a weight that the base keeps as [in, out].
+bool has_transposed_update(const Adapter& adapter) {
+  for (size_t i = 0; i < adapter.modules().size(); ++i) {
+    if (adapter.modules()[i].transposed && adapter.lora(static_cast<int64_t>(i)) != nullptr)
+      return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string adapter_config_text(const Adapter& adapter, const std::string& base_model) {
@@ -102,6 +107,7 @@ std::string adapter_config_text(const Adapter& adapter, const std::string& base_
   root["alpha_pattern"] = in_order(config.alpha_pattern);
   root["base_model_name_or_path"] = base_model.empty() ? ordered_json() : ordered_json(base_model);
   root["bias"] = enum_name(config.bias);
+  root["fan_in_fan_out"] = has_transposed_update(adapter);
   root["exclude_modules"] = to_json(config.exclude_modules);
   root["init_lora_weights"] =
       config.init_lora_weights == LoraInit::kaiming ? ordered_json(true) : ordered_json("gaussian");

@@ -93,7 +93,7 @@ Sums kernel_chunk(at::Tensor& logits, const at::Tensor& targets, double epsilon,
 }
 
 // One chunk's sums; `gradients` (of hidden and of what the head trains) where they are wanted.
-Sums run_chunk(const torch::autograd::variable_list& inputs, const LinearGroup& head,
+Sums run_chunk(const torch::autograd::variable_list& inputs, const VocabularyHead& head,
                const AdapterRows& adapters, const at::Tensor& targets, double epsilon,
                double normalizer, torch::autograd::variable_list* gradients) {
   at::Tensor output;
@@ -122,7 +122,7 @@ Sums run_chunk(const torch::autograd::variable_list& inputs, const LinearGroup& 
 
 }  // namespace
 
-CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
+CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const VocabularyHead& head,
                                       const at::Tensor& targets, double label_smoothing,
                                       double normalizer, const AdapterRows& adapters) {
   TORCH_CHECK(hidden.dim() == 2 && targets.dim() == 1 && hidden.size(0) == targets.size(0),

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 
-#include "models/lora/adapted_linear.h"
 #include "models/lora/adapter_rows.h"
+#include "models/vocabulary/vocabulary_head.h"
 
 namespace leash {
 
@@ -17,7 +17,7 @@ struct CrossEntropy {
   int64_t correct = 0;  // rows where no token is likelier than the target
 };
 
-CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const LinearGroup& head,
+CrossEntropy vocabulary_cross_entropy(const at::Tensor& hidden, const VocabularyHead& head,
                                       const at::Tensor& targets, double label_smoothing,
                                       double normalizer, const AdapterRows& adapters);
 

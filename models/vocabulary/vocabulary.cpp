@@ -99,7 +99,7 @@ at::Tensor logits_gradient(at::Tensor logits, const at::Tensor& targets, double 
   return logits;
 }
 
-torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const LinearGroup& head,
+torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const VocabularyHead& head,
                                                const at::Tensor& targets, double temperature,
                                                const AdapterRows& adapters,
                                                const at::Tensor& log_normalizers,
@@ -135,7 +135,7 @@ torch::autograd::variable_list backward_chunks(const at::Tensor& hidden, const L
 
 }  // namespace
 
-TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
+TokenScores vocabulary_scores(const at::Tensor& hidden, const VocabularyHead& head,
                               const at::Tensor& targets, double temperature,
                               const AdapterRows& adapters) {
   TORCH_CHECK(hidden.dim() == 2 && targets.dim() == 1 && hidden.size(0) == targets.size(0),
@@ -198,10 +198,10 @@ TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
   return {.logprobs = result, .entropies = entropies};
 }
 
-at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
+at::Tensor vocabulary_kl(const at::Tensor& hidden, const VocabularyHead& head,
                          const AdapterRows& adapters, const at::Tensor& reference_hidden,
-                         const LinearGroup& reference_head, const AdapterRows& reference_adapters,
-                         double temperature) {
+                         const VocabularyHead& reference_head,
+                         const AdapterRows& reference_adapters, double temperature) {
   TORCH_CHECK(hidden.size(0) == reference_hidden.size(0),
               "exact_kl: policy and reference need the same rows");
   const c10::AutoGradMode no_grad(false);

@@ -4,8 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/lora/adapted_linear.h"
 #include "models/lora/adapter_rows.h"
+#include "models/vocabulary/vocabulary_head.h"
 
 namespace leash {
 
@@ -17,14 +17,14 @@ struct TokenScores {
 // log_softmax(logits / temperature)[target] and the entropy of the same distribution, per row. The
 // log-probs are differentiable in `hidden` and in what adapters train of the head; the backward
 // pass computes each chunk's logits again.
-TokenScores vocabulary_scores(const at::Tensor& hidden, const LinearGroup& head,
+TokenScores vocabulary_scores(const at::Tensor& hidden, const VocabularyHead& head,
                               const at::Tensor& targets, double temperature,
                               const AdapterRows& adapters);
 
 // Σ p (log p - log q) per row, p and q from two sets of hidden states and heads.
-at::Tensor vocabulary_kl(const at::Tensor& hidden, const LinearGroup& head,
+at::Tensor vocabulary_kl(const at::Tensor& hidden, const VocabularyHead& head,
                          const AdapterRows& adapters, const at::Tensor& reference_hidden,
-                         const LinearGroup& reference_head, const AdapterRows& reference_adapters,
-                         double temperature);
+                         const VocabularyHead& reference_head,
+                         const AdapterRows& reference_adapters, double temperature);
 
 }  // namespace leash

@@ -26,10 +26,12 @@ AdapterRows slice_rows(const AdapterRows& adapters, int64_t begin, int64_t count
   return result;
 }
 
-at::Tensor wide_logits(const at::Tensor& hidden, const LinearGroup& head,
+at::Tensor wide_logits(const at::Tensor& hidden, const VocabularyHead& head,
                        const AdapterRows& adapters) {
   const at::Tensor logits = adapted_linear(hidden, head, adapters);
-  return logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+  at::Tensor wide = logits.scalar_type() == at::kDouble ? logits : logits.to(at::kFloat);
+  if (head.softcap == 0.0) return head.scale == 1.0 ? wide : wide.mul(head.scale);
+  return wide.mul(head.scale / head.softcap).tanh().mul(head.softcap);
 }
 
 bool use_kernel(const at::Tensor& logits) {
@@ -50,6 +52,7 @@ torch::autograd::variable_list trained_by_head(const LinearGroup& head,
       push(lora->b);
     }
     if (const at::Tensor* weight = range.adapter->weight_copy(module)) push(*weight);
+    if (const at::Tensor* bias = range.adapter->bias_copy(module)) push(*bias);
   }
   return trained;
 }

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "models/lora/adapted_linear.h"
 #include "models/lora/adapter_rows.h"
+#include "models/vocabulary/vocabulary_head.h"
 
 namespace leash {
 
@@ -18,8 +18,9 @@ int64_t chunk_rows(const LinearGroup& head);
 // The part of `adapters` that covers rows [begin, begin + count).
 AdapterRows slice_rows(const AdapterRows& adapters, int64_t begin, int64_t count);
 
-// [rows, vocab] in fp32 or wider.
-at::Tensor wide_logits(const at::Tensor& hidden, const LinearGroup& head,
+// [rows, vocab] in fp32 or wider, scaled and capped as the head says; differentiable. Whoever takes
+// their gradient may overwrite them: nothing keeps them for a backward pass.
+at::Tensor wide_logits(const at::Tensor& hidden, const VocabularyHead& head,
                        const AdapterRows& adapters);
 
 // Whether the fused kernels take these logits.

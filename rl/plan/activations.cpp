@@ -15,8 +15,10 @@ struct Widths {
         middle(config.intermediate_size),
         queries(config.num_heads * config.head_dim),
         keys(config.num_kv_heads * config.head_dim),
-        heads(config.num_heads) {}
+        heads(config.num_heads),
+        inner((config.gated_mlp ? 2 : 1) * middle) {}
   int64_t hidden, middle, queries, keys, heads;
+  int64_t inner;  // of the projection into the MLP
 };
 
 // The fused layers (norm, gated activation) are float32's; others keep more.
@@ -35,7 +37,10 @@ class Keeper {
         element_(element_bytes(dtype)),
         wide_(wide_bytes(dtype)),
         fused_(has_fused_layers(dtype)) {
-    grows_ = adapter_.touches(index_.find(ModuleRole::embedding));
+    for (const ModuleRole role : {ModuleRole::embedding, ModuleRole::positions}) {
+      grows_ = grows_ || adapter_.touches(index_.find(role));
+    }
+    before_blocks_ = norm(index_.find(ModuleRole::embedding_norm), width_.hidden);
   }
 
   bool grows() const { return grows_; }
@@ -44,35 +49,49 @@ class Keeper {
   int64_t block(int64_t layer) {
     using Role = ModuleRole;
     per_row_ = 0;
-    norm(index_.find(Role::input_norm, layer));
-    linear(layer, {Role::query, Role::key, Role::value}, width_.hidden);
+    norm_of(Role::input_norm, layer);
+    linear(layer, {Role::query, Role::key, Role::value, Role::qkv}, width_.hidden);
+    norm_of(Role::query_norm, layer, width_.queries);
+    norm_of(Role::key_norm, layer, width_.keys);
     attention();
     const int64_t shared = grows_ ? width_.queries : 0;
     // Reads what attention keeps anyway.
     linear(layer, {Role::attention_output}, width_.queries - shared);
-    norm(index_.find(Role::mlp_norm, layer));
-    linear(layer, {Role::gate, Role::up}, width_.hidden);
-    gated_activation();
+    norm_of(Role::attention_post_norm, layer);
+    norm_of(Role::mlp_norm, layer);
+    linear(layer, {Role::gate, Role::up, Role::gate_up}, width_.hidden);
+    activation();
     linear(layer, {Role::down}, width_.middle);
+    norm_of(Role::mlp_post_norm, layer);
     return per_row_ * pass_.rows;
   }
 
-  // The norm behind the last block.
+  // The norm behind the last block, and one before the first.
   int64_t final_norm() {
-    per_row_ = 0;
-    norm(index_.find(ModuleRole::final_norm));
+    per_row_ = before_blocks_;
+    norm_of(ModuleRole::final_norm, -1);
     return per_row_ * pass_.rows;
   }
 
  private:
-  // Its input and 1 / rms; where the scale trains, what is scaled as well.
-  void norm(int64_t module) {
+  void norm_of(ModuleRole role, int64_t layer) { norm_of(role, layer, width_.hidden); }
+  void norm_of(ModuleRole role, int64_t layer, int64_t width) {
+    per_row_ += norm(index_.find(role, layer), width);
+  }
+
+  // Bytes a row of a norm over rows of `width` numbers (0 where there is none): its input and 1 /
+  // rms (of each head; with the mean for a layer norm); where the scale trains, what is scaled as
+  // well.
+  int64_t norm(int64_t module, int64_t width) {
+    if (module < 0) return 0;
     const bool trains = adapter_.touches(module);
-    if (!grows_ && !trains) return;
-    const bool wide_copy = !fused_ || trains;
-    per_row_ += width_.hidden * (wide_copy ? wide_ : element_) + wide_;
-    if (trains) per_row_ += width_.hidden * element_;
+    if (!grows_ && !trains) return 0;
     grows_ = true;
+    const bool layer = model_.config.norm == NormKind::layer;
+    const bool wide_copy = (!fused_ && !layer) || trains;
+    const int64_t parts = width / model_.modules[static_cast<size_t>(module)].out_features;
+    const int64_t scaled = trains ? width * element_ : 0;
+    return width * (wide_copy ? wide_ : element_) + parts * (layer ? 2 : 1) * wide_ + scaled;
   }
 
   // The input, where something of the product trains, and x Aᵀ of each update. `kept_width`: of the
@@ -96,8 +115,13 @@ class Keeper {
     per_row_ += (2 * width_.queries + 2 * width_.keys) * element_ + width_.heads * wide_;
   }
 
-  void gated_activation() {
+  // Of a plain MLP: its input.
+  void activation() {
     if (!grows_) return;
+    if (!model_.config.gated_mlp) {
+      per_row_ += width_.middle * element_;
+      return;
+    }
     const bool fused = fused_ && model_.config.activation == Activation::silu;
     per_row_ += (fused ? 2 : 3) * width_.middle * element_;
   }
@@ -111,6 +135,7 @@ class Keeper {
   bool fused_;
   bool grows_ = false;  // whether a gradient flows through what comes next
   int64_t per_row_ = 0;
+  int64_t before_blocks_ = 0;  // likewise a row
 };
 
 // Blocks through which a gradient flows.
@@ -153,10 +178,11 @@ int64_t backward_scratch_bytes(const ModelFacts& model, at::ScalarType dtype,
   const KeptBlocks blocks = kept_blocks(keeper, model.config.num_layers);
   if (!blocks.any()) return 0;
   const Widths width(model.config);
-  // At the gated activation: dL/dhidden, dL/dy and dL/d[gate, up]; the input of down_proj has gone.
+  // At the activation: dL/dhidden, dL/dy and dL/d[gate, up]; the input of down_proj has gone.
   const int64_t down =
       ModuleIndex(model.modules).find(ModuleRole::down, model.config.num_layers - 1);
-  int64_t numbers = width.hidden + 3 * width.middle - (adapter->touches(down) ? width.middle : 0);
+  int64_t numbers =
+      width.hidden + width.inner + width.middle - (adapter->touches(down) ? width.middle : 0);
   int64_t scratch = pass.rows * numbers * element_bytes(dtype);
   if (!has_fused_layers(dtype)) scratch += pass.rows * width.middle * wide_bytes(dtype);
   if (pass.dropout) {  // a mask is drawn again, made 0 or 1 / (1 - p), and multiplied
@@ -170,7 +196,7 @@ int64_t forward_scratch_bytes(const ModelFacts& model, at::ScalarType dtype, int
   const Widths width(model.config);
   // The block's input, attention's result, the sum behind it, [gate, up], their product, the
   // block's update and its output.
-  int64_t numbers = 4 * width.hidden + width.queries + 3 * width.middle;
+  int64_t numbers = 4 * width.hidden + width.queries + width.inner + width.middle;
   if (!has_fused_layers(dtype)) numbers += width.middle;
   return rows * numbers * element_bytes(dtype);
 }
@@ -184,6 +210,9 @@ int64_t head_scratch_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
   int64_t per_logit = 4;
   if (element_bytes(dtype) == 2) per_logit = gradients ? 8 : 6;
   if (dtype == at::kDouble) per_logit = 4 * 8;
+  // Capped ones beside what they were made of.
+  if (model.config.logit_softcap != 0.0 || model.config.logit_scale != 1.0)
+    per_logit += 2 * wide_bytes(dtype);
   const int64_t states = rows + predicting * (gradients ? 2 : 1);
   return chunk * vocabulary * per_logit + states * model.config.hidden_size * element_bytes(dtype);
 }

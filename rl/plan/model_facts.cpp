@@ -60,6 +60,15 @@ void expect_tensor(const ModelFacts& model, const std::string& name,
                                 model.name, name, fmt::join(found, ", "), fmt::join(shape, ", ")));
 }
 
+// A head may have the embedding's weight, or none (where a score head stands in for it).
+bool has_weight(const ModelFacts& model, const ModuleInfo& module) {
+  return module.role != ModuleRole::lm_head || model.own_head;
+}
+bool has_bias(const ModelFacts& model, const ModuleInfo& module) {
+  if (!module.has_bias) return false;
+  return module.role != ModuleRole::lm_head || model.config.num_labels == 0;
+}
+
 // Modules that are one product, or one tensor: what is loaded at a time.
 struct Group {
   std::span<const ModuleInfo> modules;
@@ -68,6 +77,8 @@ struct Group {
   bool is_norm() const { return first().kind == ModuleKind::norm; }
   // Matrices of blocks alone.
   bool quantisable() const { return first().layer >= 0 && !is_norm(); }
+  // Neither quantised nor sharded.
+  bool stays_whole() const { return is_norm() || first().role == ModuleRole::positions; }
 };
 
 std::vector<Group> groups_of(const ModelFacts& model) {
@@ -118,7 +129,11 @@ int64_t kept_bytes(const ModelFacts& model, const Group& group, at::ScalarType d
 
 int64_t group_bytes(const ModelFacts& model, const Group& group, at::ScalarType dtype,
                     Quantize quantize) {
-  if (group.is_norm()) return dense_bytes(group, norm_dtype(dtype, quantize));
+  if (group.is_norm()) {
+    const at::ScalarType type = norm_dtype(dtype, quantize);
+    return dense_bytes(group, type) + bias_bytes(group, type);
+  }
+  if (group.stays_whole()) return dense_bytes(group, dtype);
   const int64_t biases = bias_bytes(group, dtype);
   if (quantize == Quantize::keep) return kept_bytes(model, group, dtype) + biases;
   if (quantize == Quantize::none || !group.quantisable()) return dense_bytes(group, dtype) + biases;
@@ -151,9 +166,6 @@ int64_t wide_bytes(at::ScalarType dtype) { return dtype == at::kDouble ? 8 : 4; 
 
 ModelFacts facts_of(const DecoderConfig& config, const std::string& name) {
   check(config, name);
-  if (config.norm != NormKind::rms || !config.gated_mlp) {
-    throw FormatError(name + ": layer normalisation and plain MLPs are not supported yet");
-  }
   return {.name = name,
           .config = config,
           .modules = decoder_modules(config),
@@ -174,9 +186,9 @@ ModelFacts facts_of(const Checkpoint& checkpoint) {
     throw FormatError(model.name + ": has no tensor " + head);
   }
   for (const ModuleInfo& module : model.modules) {
-    if (module.role == ModuleRole::lm_head && !model.own_head) continue;
-    expect_tensor(model, module.path + ".weight", weight_shape(module));
-    if (module.has_bias) expect_tensor(model, module.path + ".bias", bias_shape(module));
+    if (has_weight(model, module))
+      expect_tensor(model, module.path + ".weight", weight_shape(module));
+    if (has_bias(model, module)) expect_tensor(model, module.path + ".bias", bias_shape(module));
   }
   require_all_read(checkpoint);
   return model;
@@ -185,9 +197,8 @@ ModelFacts facts_of(const Checkpoint& checkpoint) {
 int64_t num_parameters(const ModelFacts& model) {
   int64_t sum = 0;
   for (const ModuleInfo& module : model.modules) {
-    if (module.role == ModuleRole::lm_head && !model.own_head) continue;
-    sum += numel(weight_shape(module));
-    if (module.has_bias) sum += numel(bias_shape(module));
+    if (has_weight(model, module)) sum += numel(weight_shape(module));
+    if (has_bias(model, module)) sum += numel(bias_shape(module));
   }
   return sum;
 }
@@ -222,14 +233,15 @@ ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
     });
     std::vector<Group> matrices;
     std::copy_if(group, end, std::back_inserter(matrices),
-                 [](const Group& one) { return !one.is_norm(); });
+                 [](const Group& one) { return !one.stays_whole(); });
     if (!matrices.empty()) {
       const int64_t unit = add_unit(matrices);
       (layer >= 0 ? block : group->first().role == ModuleRole::embedding ? embedding : head) = unit;
     }
-    // Norms and biases stay whole.
+    // Norms, biases and learned positions stay whole.
     for (; group != end; ++group) {
-      sharded.held += group->is_norm() ? dense_bytes(*group, dtype) : bias_bytes(*group, dtype);
+      sharded.held += bias_bytes(*group, dtype);
+      if (group->stays_whole()) sharded.held += dense_bytes(*group, dtype);
     }
   }
   if (!model.own_head) head = embedding;

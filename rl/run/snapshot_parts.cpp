@@ -198,7 +198,7 @@ void copy_into(const NamedTensors& targets, const NamedTensors& saved, const std
 void read_adapter_into(const std::filesystem::path& folder, Adapter& adapter) {
   const Adapter saved = load_adapter(folder, adapter.modules());  // says what does not fit
   // From the file itself, in the type that it was trained in.
-  copy_into(adapter.named_tensors(), read_safetensors(folder / "adapter_model.safetensors"),
+  copy_into(adapter.file_tensors(), read_safetensors(folder / "adapter_model.safetensors"),
             folder.string());
   require_equal_scaling(saved, adapter, folder.string());
 }

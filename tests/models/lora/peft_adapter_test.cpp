@@ -3,6 +3,7 @@
 #include "models/lora/peft_adapter.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,6 +14,7 @@
 #include "models/errors.h"
 #include "models/io/safetensors.h"
 #include "tests/support/files.h"
+#include "tests/support/heard_notices.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
@@ -231,7 +233,6 @@ TEST(PeftConfig, WhatChangesTheComputationIsRefused) {
       {"monteclora_config", {{"num_samples", 8}}},
       {"loftq_config", {{"loftq_bits", 4}}},
       {"megatron_config", {{"hidden", 1}}},
-      {"fan_in_fan_out", true},
       {"ensure_weight_tying", true},
       {"layers_pattern", "h"},
       {"something_new", 0.5},
@@ -427,6 +428,48 @@ TEST(PeftConfig, PatternsKeepTheirOrder) {
   EXPECT_EQ(rank(R"({"q_proj":2,"layers.0.self_attn.q_proj":4,".*attn.*":16})"), 2);
   EXPECT_EQ(rank(R"({"layers.0.self_attn.q_proj":4,"q_proj":2})"), 4);
   EXPECT_EQ(rank(R"({".*attn.*":16,"q_proj":2})"), 16);
+}
+
+// GPT-2's Conv1D: copies lie as [in, out] in the file, updates as everywhere.
+TEST(PeftAdapter, TrainedCopiesOfTransposedWeights) {
+  const ScratchFolder folder;
+  const std::vector<ModuleInfo> modules = {
+      {.path = "a.b.0.c_attn", .in_features = 3, .out_features = 5, .transposed = true},
+      {.path = "a.b.0.c_fc", .in_features = 3, .out_features = 4, .transposed = true}};
+  const LoraConfig config{
+      .r = 2, .target_modules = std::vector<std::string>{"c_fc"}, .modules_to_save = {"c_attn"}};
+  Adapter adapter = zero_adapter(config, modules);
+  const at::Tensor whole = at::arange(15.0).view({5, 3}).to(at::kFloat);
+  adapter.set_weight_copy(0, trainable_leaf(whole));
+  save_adapter(folder.path(), adapter, "base");
+  const auto file = open_safetensors(folder.path() / "adapter_model.safetensors");
+  const std::string name = "base_model.model.a.b.0.c_attn.weight";
+  EXPECT_TRUE(same_bits(file->read(name, at::kFloat), whole.t().contiguous()));
+  EXPECT_EQ(file->shape("base_model.model.a.b.0.c_fc.lora_B.weight"), (std::vector<int64_t>{4, 2}));
+  EXPECT_TRUE(read_adapter_config(folder.path()).fan_in_fan_out);
+  const Adapter read = load_adapter(folder.path(), modules);
+  EXPECT_TRUE(same_bits(read.weight_copy(0)->detach(), whole));
+  EXPECT_TRUE(read.weight_copy(0)->is_contiguous());
+}
+
+TEST(PeftAdapter, FanInFanOutFollowsTheModelAndSaysSo) {
+  for (const bool transposed : {false, true}) {
+    const ScratchFolder folder;
+    const std::vector<ModuleInfo> modules = {
+        {.path = "a.b.0.c_fc", .in_features = 3, .out_features = 4, .transposed = transposed}};
+    const LoraConfig config{.r = 2, .target_modules = std::vector<std::string>{"c_fc"}};
+    save_adapter(folder.path(), zero_adapter(config, modules), "base");
+    testing::HeardNotices heard;
+    load_adapter(folder.path(), modules);
+    EXPECT_TRUE(heard.texts.empty());
+    std::vector<ModuleInfo> others = modules;
+    others[0].transposed = !transposed;
+    load_adapter(folder.path(), others);
+    ASSERT_EQ(heard.texts.size(), 1u);
+    EXPECT_THAT(heard.texts[0], HasSubstr(transposed ? "fan_in_fan_out is true, but this model's "
+                                                       "weights are [out, in]: it is taken as false"
+                                                     : "fan_in_fan_out is false, but"));
+  }
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // The fused loss over the vocabulary against log_softmax written out.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
@@ -9,6 +10,7 @@
 #include "models/decoder/decoder.h"
 #include "models/random/random.h"
 #include "tests/support/tensors.h"
+#include "tests/support/tiny_families.h"
 #include "tests/support/tiny_model.h"
 
 namespace leash {
@@ -107,6 +109,40 @@ TEST(CrossEntropy, NoRowsAreNoLoss) {
                                                0.1, 1.0, c.adapter);
   EXPECT_EQ(result.loss.item<double>(), 0.0);
   EXPECT_EQ(result.correct, 0);
+}
+
+// Scaled and capped logits, and a head whose bias trains.
+TEST(VocabularyHead, ScalesCapsAndBiasesReachValuesAndGradients) {
+  DecoderConfig config = testing::tiny_checkpoint().config;
+  config.tie_word_embeddings = false;
+  config.head_bias = true;
+  config.logit_scale = 0.4;
+  config.logit_softcap = 1.5;
+  const auto decoder = Decoder::load(testing::random_checkpoint(config), at::kDouble);
+  const at::Tensor hidden = normal_tensor({.seed = 5}, {40, 32}, 0, 1).to(at::kDouble);
+  const at::Tensor targets = at::arange(40);
+  const auto head = static_cast<int64_t>(decoder->modules().size()) - 1;
+  for (const bool trains : {false, true}) {
+    Adapter adapter({}, decoder->modules());
+    const at::Tensor weight = decoder->base_value(head, false).requires_grad_(trains);
+    const at::Tensor bias = decoder->base_value(head, true).requires_grad_(trains);
+    if (trains) {
+      adapter.set_weight_copy(head, weight);
+      adapter.set_bias_copy(head, bias);
+    }
+    const at::Tensor leaf = hidden.clone().requires_grad_(true);
+    std::vector<at::Tensor> inputs = {leaf};
+    if (trains) inputs.insert(inputs.end(), {weight, bias});
+    const at::Tensor raw = leaf.matmul(weight.t()).add(bias).mul(0.4);
+    const at::Tensor log_p = raw.div(1.5).tanh().mul(1.5).div(0.7).log_softmax(-1);
+    const at::Tensor exact = log_p.gather(1, targets.unsqueeze(1)).squeeze(1);
+    const at::Tensor found = decoder->token_scores(leaf, targets, 0.7, adapter).logprobs;
+    EXPECT_TRUE(all_close(found, exact, 1e-9, 1e-9));
+    const auto a = torch::autograd::grad({found.sum()}, inputs);
+    const auto b = torch::autograd::grad({exact.sum()}, inputs);
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(all_close(a[i], b[i], 1e-9, 1e-9)) << i;
+    EXPECT_TRUE(all_close(decoder->logits(leaf, adapter), raw.div(1.5).tanh().mul(1.5), 1e-9));
+  }
 }
 
 }  // namespace
