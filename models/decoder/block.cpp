@@ -30,19 +30,21 @@ at::Tensor normalised_heads(const at::Tensor& qkv, const BlockWeights& block,
                  1);
 }
 
-// What attention adds, before it is scaled.
-at::Tensor attention_update(const at::Tensor& x, const BlockWeights& block, int64_t layer,
+// What attention adds, before it is scaled. `x` is let go when it was read.
+at::Tensor attention_update(at::Tensor x, const BlockWeights& block, int64_t layer,
                             const BlockPass& pass) {
   at::Tensor qkv = linear(x, block.qkv, pass);
+  x.reset();
   if (pass.config.qkv_layout == QkvLayout::grouped) qkv = ungrouped(qkv, pass.attention.shape());
   qkv = normalised_heads(qkv, block, pass);
   const at::Tensor attended = pass.attention(qkv, layer, pass.tokens, pass.plan, pass.cache);
   return norm(linear(attended, block.attention_output, pass), block.attention_post_norm, pass);
 }
 
-// What the MLP adds, before it is scaled.
-at::Tensor mlp_update(const at::Tensor& x, const BlockWeights& block, const BlockPass& pass) {
+// What the MLP adds, likewise.
+at::Tensor mlp_update(at::Tensor x, const BlockWeights& block, const BlockPass& pass) {
   const at::Tensor inner = linear(x, block.gate_up, pass);
+  x.reset();
   const at::Tensor middle = pass.config.gated_mlp ? gated_activation(inner, pass.config.activation)
                                                   : activated(inner, pass.config.activation);
   return norm(linear(middle, block.down, pass), block.mlp_post_norm, pass);

@@ -98,7 +98,7 @@ at::Tensor alibi_slopes(int64_t heads, at::Device device) {
 
 at::Tensor ungrouped(const at::Tensor& qkv, const HeadShape& shape) {
   const int64_t rows = qkv.size(0), group = shape.num_heads / shape.num_kv_heads;
-  const at::Tensor heads = qkv.view({rows, shape.num_kv_heads, group + 2, shape.head_dim});
+  const at::Tensor heads = qkv.reshape({rows, shape.num_kv_heads, group + 2, shape.head_dim});
   return at::cat(
       {heads.narrow(2, 0, group).reshape({rows, -1}), heads.select(2, group).reshape({rows, -1}),
        heads.select(2, group + 1).reshape({rows, -1})},

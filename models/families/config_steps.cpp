@@ -11,11 +11,11 @@
 namespace leash {
 namespace {
 
-constexpr int64_t kMaxSize = int64_t{1} << 24;
+constexpr int64_t kLargestSize = int64_t{1} << 24;
 
 int64_t checked_size(const JsonFields& json, const char* key, int64_t size) {
-  if (size < 1 || size > kMaxSize) {
-    json.fail(fmt::format("{} is {}, it must be between 1 and {}", key, size, kMaxSize));
+  if (size < 1 || size > kLargestSize) {
+    json.fail(fmt::format("{} is {}, it must be between 1 and {}", key, size, kLargestSize));
   }
   return size;
 }

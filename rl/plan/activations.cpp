@@ -194,9 +194,10 @@ int64_t backward_scratch_bytes(const ModelFacts& model, at::ScalarType dtype,
 
 int64_t forward_scratch_bytes(const ModelFacts& model, at::ScalarType dtype, int64_t rows) {
   const Widths width(model.config);
-  // The block's input, attention's result, the sum behind it, [gate, up], their product, the
-  // block's update and its output.
-  int64_t numbers = 4 * width.hidden + width.queries + width.inner + width.middle;
+  // The block's input, the sum behind attention, [gate, up], their product and the MLP's update;
+  // side by side: the input, its norms, attention's update and the MLP's.
+  int64_t numbers =
+      (model.config.parallel_residual ? 5 : 3) * width.hidden + width.inner + width.middle;
   if (!has_fused_layers(dtype)) numbers += width.middle;
   return rows * numbers * element_bytes(dtype);
 }

@@ -10,6 +10,7 @@
 #include "models/vocabulary/vocabulary_chunks.h"
 #include "rollout/kv_cache.h"
 #include "tests/support/memory_count.h"
+#include "tests/support/tiny_families.h"
 #include "tests/support/tiny_model.h"
 
 namespace leash {
@@ -130,6 +131,23 @@ TEST(PlanActivations, ForwardScratchIsWhatAForwardPassAllocates) {
   const auto planned = static_cast<double>(forward_scratch_bytes(model, at::kFloat, 288));
   EXPECT_NEAR(planned / static_cast<double>(count.peak()), 1.0, 0.05)
       << planned << " planned, " << count.peak() << " measured";
+}
+
+// Tiny models: what autograd keeps of small operations counts for more than in real ones.
+TEST(PlanActivations, EveryShapeOfADecoderKeepsAboutWhatIsPlanned) {
+  for (const auto& [name, checkpoint] : testing::tiny_families()) {
+    const auto decoder = Decoder::load(checkpoint);
+    const ModelFacts model = facts_of(checkpoint);
+    const Adapter adapter = Adapter::create(everywhere(), decoder->modules(), 3);
+    const AdapterFacts facts = adapter_facts(everywhere(), model.modules);
+    const PackedTokens tokens = tokens_of(false);
+    (void)decoder->forward(tokens);
+    const MemoryCount count;
+    const at::Tensor hidden = decoder->forward(tokens, adapter);
+    const auto kept = static_cast<double>(count.live()) - static_cast<double>(hidden.nbytes());
+    const auto planned = static_cast<double>(kept_bytes(model, at::kFloat, &facts, {.rows = 288}));
+    EXPECT_NEAR(planned / kept, 1.0, 0.15) << name;
+  }
 }
 
 TEST(PlanActivations, CacheIsTheCache) {

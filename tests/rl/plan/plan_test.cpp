@@ -22,6 +22,7 @@
 #include "rl/sft/update.h"
 #include "tests/support/files.h"
 #include "tests/support/gathering_ranks.h"
+#include "tests/support/tiny_families.h"
 #include "tests/support/tiny_folder.h"
 #include "tests/support/tiny_model.h"
 
@@ -65,6 +66,30 @@ TEST(PlanModel, WeightBytesOfTheLoadedModel) {
             << dtype << " " << enum_name(quantize);
       }
     }
+  }
+}
+
+TEST(PlanModel, EveryShapeOfADecoderIsThatOfTheLoadedModel) {
+  for (const auto& [name, checkpoint] : testing::tiny_families()) {
+    const ModelFacts facts = facts_of(checkpoint);
+    EXPECT_EQ(num_parameters(facts), Decoder::load(checkpoint)->num_parameters()) << name;
+    for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+      for (const Quantize quantize : {Quantize::none, Quantize::nf4, Quantize::int8}) {
+        EXPECT_EQ(weight_bytes(facts, dtype, quantize),
+                  Decoder::load(checkpoint, dtype, quantize)->weight_bytes())
+            << name << " " << dtype << " " << enum_name(quantize);
+      }
+    }
+  }
+}
+
+TEST(ThreadsPlanModel, EveryShapeOfADecoderIsShardedAsPlanned) {
+  for (const auto& [name, checkpoint] : testing::tiny_families()) {
+    const ShardedBytes planned = sharded_bytes(facts_of(checkpoint), at::kFloat, 2);
+    testing::run_gathering_ranks(2, [&](int64_t, const std::shared_ptr<GatherQueue>& queue) {
+      EXPECT_EQ(Decoder::load(checkpoint, {.gathers = queue})->weight_bytes(), planned.held)
+          << name;
+    });
   }
 }
 
