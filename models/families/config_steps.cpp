@@ -40,6 +40,10 @@ void read_sizes(const JsonFields& json, const SizeDefaults& defaults, DecoderCon
   config.hidden_size = size_of(json, "hidden_size", defaults.hidden_size);
   config.intermediate_size = size_of(json, "intermediate_size", defaults.intermediate_size);
   config.num_layers = size_of(json, "num_hidden_layers", defaults.num_layers);
+  if (config.num_layers > kMaxLayers) {  // before a list of them is made
+    json.fail(fmt::format("num_hidden_layers is {}, it must be between 1 and {}",
+                          config.num_layers, kMaxLayers));
+  }
   config.num_heads = size_of(json, "num_attention_heads", defaults.num_heads);
   const bool kv_unsaid = defaults.num_kv_heads == 0 || json.is_null("num_key_value_heads");
   config.num_kv_heads =

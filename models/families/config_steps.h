@@ -10,6 +10,8 @@
 
 namespace leash {
 
+inline constexpr int64_t kMaxLayers = 10'000;
+
 // What a family's class takes where config.json says nothing; 0: the file must say it. Heads of
 // keys and their size are derived from the other sizes then.
 struct SizeDefaults {

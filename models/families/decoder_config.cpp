@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "models/errors.h"
+#include "models/families/config_steps.h"
 
 namespace leash {
 
@@ -13,7 +14,6 @@ namespace {
 
 // Far above anything that exists, low enough that products of sizes never overflow.
 constexpr int64_t kMaxSize = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = 10'000;
 // Positions are exact in fp32 up to here, and a table of angles for each still fits into memory.
 constexpr int64_t kMaxPositions = int64_t{1} << 24;
 

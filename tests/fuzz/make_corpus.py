@@ -169,6 +169,11 @@ def make_configs():
     for variant in json.loads((GOLDEN / "config_variants.json").read_text()):
         name = re.sub(r"\W+", "-", variant["name"])
         put("config", name, compact(variant["config"]))
+    families = {row["name"].split(":")[0]: row["config"] for row in json.loads((GOLDEN / "family_configs.json").read_text())}
+    for name, config in families.items():  # the last of each, which says most
+        put("config", "family-" + name, compact(config))
+    seeing = {"model_type": "gemma3", "text_config": families["gemma3_text"], "vision_config": {}, "eos_token_id": [1, 7]}
+    put("config", "family-gemma3", compact(seeing))
     labels = {"architectures": ["Qwen2ForSequenceClassification"], "model_type": "qwen2", "vocab_size": 16, "hidden_size": 8,
               "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 32,
               "rms_norm_eps": 1e-6, "num_labels": 2, "id2label": {"0": "no", "1": "yes"}, "sliding_window": 16,
