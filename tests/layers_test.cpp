@@ -20,6 +20,7 @@ const Rows kModels = {{"models"},          {"models/families"},   {"models/devic
                       {"models/random"},   {"models/kernels"},    {"models/weights"},
                       {"models/quant"},    {"models/io"},         {"models/attention"},
                       {"models/lora"},     {"models/vocabulary"}, {"models/decoder"},
+                      {"models/text"},     {"models/subwords"},
                       {"models/tokenizer"}};
 const Rows kRl = {{"rl/statistics"},
                   {"rl/optim"},

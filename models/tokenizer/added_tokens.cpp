@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "models/tokenizer/utf8.h"
+#include "models/text/char_classes.h"
 
 namespace leash {
 

@@ -4,7 +4,7 @@
 #include <fmt/core.h>
 
 #include "models/errors.h"
-#include "models/tokenizer/tokenizer_parts.h"
+#include "models/subwords/vocabulary.h"
 
 namespace leash {
 
@@ -20,6 +20,25 @@ std::optional<std::string> string_member(const nlohmann::json& object, const cha
   if (found == object.end() || found->is_null()) return std::nullopt;
   if (!found->is_string()) throw FormatError(fmt::format("'{}' is no string", key));
   return found->get<std::string>();
+}
+
+const nlohmann::json& member(const nlohmann::json& object, const char* key) {
+  static const nlohmann::json kNull;
+  const auto found = object.find(key);
+  return found == object.end() ? kNull : *found;
+}
+
+std::string required_string(const nlohmann::json& object, const char* key) {
+  const auto text = string_member(object, key);
+  if (!text) throw FormatError(fmt::format("{} has no '{}'", type_of(object), key));
+  return *text;
+}
+
+int64_t size_member(const nlohmann::json& object, const char* key, int64_t otherwise) {
+  const nlohmann::json& value = member(object, key);
+  if (value.is_null()) return otherwise;
+  if (value.is_number_unsigned() && value.get<uint64_t>() <= INT64_MAX) return value.get<int64_t>();
+  throw FormatError(fmt::format("'{}' is no number from 0 on", key));
 }
 
 std::string type_of(const nlohmann::json& component) {

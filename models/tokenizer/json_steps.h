@@ -4,16 +4,25 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 #include <vector>
 
-#include "models/tokenizer/pre_tokenizer.h"
+#include "models/text/normalizer.h"
+#include "models/text/pre_tokenizer.h"
+#include "models/text/text_decoder.h"
 
 namespace leash {
 
-// Whether text is normalised to NFC.
-bool read_normalizer(const nlohmann::json& normalizer);
+Normalizer read_normalizer(const nlohmann::json& normalizer);
 
-PreTokenizer read_pre_tokenizer(const nlohmann::json& pre_tokenizer);
+struct ReadPreTokenizer {
+  PreTokenizer steps;
+  // Behind the steps, the last one spells bytes in GPT-2's alphabet: a byte-level model does
+  // without, any other needs pre_tokenizers::byte_level().
+  bool ends_in_bytes = false;
+};
+ReadPreTokenizer read_pre_tokenizer(const nlohmann::json& pre_tokenizer);
 
 // What encode_with_special adds.
 struct SurroundingTokens {
@@ -22,6 +31,19 @@ struct SurroundingTokens {
 };
 SurroundingTokens read_post_processor(const nlohmann::json& post_processor);
 
-void check_decoder(const nlohmann::json& decoder);
+TextDecoder read_decoder(const nlohmann::json& decoder);
 
+// What the readers share.
+namespace json_steps {
+
+[[noreturn]] void refuse(const char* component, const std::string& type);
+// The parts of a component: itself, or what a Sequence holds (under `key`).
+std::vector<nlohmann::json> flattened(const nlohmann::json& component, const char* key);
+// "pattern": {"Regex": …} or {"String": …}.
+Regex read_pattern(const nlohmann::json& step);
+// One character.
+std::string read_char(const nlohmann::json& step, const char* key);
+pre_tokenizers::Metaspace read_metaspace(const nlohmann::json& step);
+
+}  // namespace json_steps
 }  // namespace leash

@@ -4,14 +4,17 @@
 #include <c10/util/Exception.h>
 #include <fmt/core.h>
 
+#include <deque>
 #include <fstream>
+#include <memory>
 #include <system_error>
 #include <utility>
 
 #include "models/errors.h"
 #include "models/printable.h"
+#include "models/text/byte_alphabet.h"
+#include "models/text/utf8.h"
 #include "models/tokenizer/tokenizer_parts.h"
-#include "models/tokenizer/utf8.h"
 
 namespace leash {
 namespace {
@@ -26,11 +29,16 @@ bool is_gguf(const std::filesystem::path& file) {
 
 TokenizerParts read_parts(const std::filesystem::path& model) {
   std::error_code error;  // what cannot be looked at counts as missing
-  if (std::filesystem::is_directory(model, error)) return load_tokenizer_json(model);
+  if (std::filesystem::is_directory(model, error)) {
+    const bool sentence_piece = !std::filesystem::exists(model / "tokenizer.json", error) &&
+                                std::filesystem::exists(model / "tokenizer.model", error);
+    return sentence_piece ? load_sentence_piece(model) : load_tokenizer_json(model);
+  }
   if (!std::filesystem::exists(model, error)) throw FormatError("there is no such file or folder");
   if (!std::filesystem::is_regular_file(model, error)) throw FormatError("it is no regular file");
   if (is_gguf(model)) return load_gguf_tokenizer(model);
-  throw FormatError("it is neither a GGUF file nor a folder with tokenizer.json");
+  throw FormatError(
+      "it is neither a GGUF file nor a folder with tokenizer.json or tokenizer.model");
 }
 
 TokenizerParts load_parts(const std::filesystem::path& model) {
@@ -42,52 +50,57 @@ TokenizerParts load_parts(const std::filesystem::path& model) {
   return parts;
 }
 
-// The end of `text` that may become a character when more bytes come.
-size_t unfinished_bytes(std::string_view text) {
-  for (size_t n = 1; n <= 3 && n <= text.size(); ++n) {
-    const Utf8Char c = first_char(text.substr(text.size() - n));
-    if (c.unfinished && c.length == n) return n;
-  }
-  return 0;
-}
-
-std::string valid_copy(std::string_view bytes) {
-  std::string storage;
-  return std::string(replace_invalid(bytes, storage));
-}
-
 }  // namespace
 
 struct Tokenizer::State : TokenizerParts {
-  const TokenEntry& entry(int64_t id) const {
+  // Null where no token has the id.
+  const VocabularyToken* token(int64_t id) const {
     TORCH_CHECK(id >= 0, "no token has the id ", id);
-    static const TokenEntry kUnused;
-    return id < static_cast<int64_t>(tokens.size()) ? tokens[id] : kUnused;
+    return vocabulary.find(id);
+  }
+
+  void encode_words(const TextPiece& text, ModelScratch* scratch, std::vector<int64_t>& ids) const {
+    std::deque<std::string> storage;
+    for (const TextPiece& word : pre_tokenizer.split(text, storage)) {
+      model->encode(word.text, scratch, ids);
+    }
   }
 
   // Text between added tokens that are looked for as they stand.
-  void encode_between(std::string_view raw, std::vector<int64_t>& ids) const {
-    std::string storage;
-    std::string_view text = raw;
-    if (nfc) text = storage = normalize_nfc(raw);
-    for (const auto& part : normalized_matcher.split(text)) {
+  void encode_between(const TextPiece& raw, ModelScratch* scratch,
+                      std::vector<int64_t>& ids) const {
+    TextInWork work;
+    TextPiece text = raw;
+    if (!normalizer.empty()) {
+      work = {std::string(raw.text), raw.first};
+      normalizer.apply(work);
+      text = {work.text, work.from_start};
+    }
+    for (const auto& part : normalized_matcher.split(text.text)) {
       if (part.token != nullptr) {
         ids.push_back(part.token->id);
       } else {
-        model->encode(part.text, ids);
+        encode_words({part.text, text.first && part.text.data() == text.text.data()}, scratch, ids);
       }
     }
   }
 
   void encode(std::string_view bytes, std::vector<int64_t>& ids) const {
+    const std::unique_ptr<ModelScratch> scratch = model->scratch();
     std::string storage;
-    for (const auto& part : raw_matcher.split(replace_invalid(bytes, storage))) {
+    const std::string_view text = replace_invalid(bytes, storage);
+    for (const auto& part : raw_matcher.split(text)) {
       if (part.token != nullptr) {
         ids.push_back(part.token->id);
       } else {
-        encode_between(part.text, ids);
+        encode_between({part.text, part.text.data() == text.data()}, scratch.get(), ids);
       }
     }
+  }
+
+  // What the decoder is given for a token.
+  static std::string for_decoder(const VocabularyToken& token) {
+    return token.verbatim ? spelling_of_bytes(token.spelling) : token.spelling;
   }
 };
 
@@ -116,25 +129,27 @@ std::vector<int64_t> Tokenizer::encode_with_special(std::string_view text) const
 }
 
 std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special) const {
-  std::string bytes;
-  for (const int64_t id : ids) {
-    const TokenEntry& entry = state_->entry(id);
-    if (!(skip_special && entry.special)) bytes += entry.bytes;
-  }
-  return valid_copy(bytes);
+  StreamDecoder stream(*this, skip_special);
+  std::string text;
+  for (const int64_t id : ids) text += stream.push(id);
+  return text += stream.finish();
 }
 
-std::string Tokenizer::token_bytes(int64_t id) const { return state_->entry(id).bytes; }
+std::string Tokenizer::token_bytes(int64_t id) const {
+  const VocabularyToken* token = state_->token(id);
+  return token == nullptr ? "" : state_->decoder.bytes_of(State::for_decoder(*token));
+}
 
-int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->tokens.size()); }
+int64_t Tokenizer::vocab_size() const { return state_->vocabulary.size(); }
 
 std::optional<int64_t> Tokenizer::token_id(std::string_view token) const {
-  const auto found = state_->ids.find(token);
-  if (found == state_->ids.end()) return std::nullopt;
-  return found->second;
+  return state_->vocabulary.id(token);
 }
 
-bool Tokenizer::is_special(int64_t id) const { return state_->entry(id).special; }
+bool Tokenizer::is_special(int64_t id) const {
+  const VocabularyToken* token = state_->token(id);
+  return token != nullptr && token->special;
+}
 std::optional<int64_t> Tokenizer::bos_token_id() const { return state_->bos; }
 std::optional<int64_t> Tokenizer::eos_token_id() const { return state_->eos; }
 std::optional<int64_t> Tokenizer::pad_token_id() const { return state_->pad; }
@@ -149,23 +164,30 @@ bool same_vocabulary(const Tokenizer& a, const Tokenizer& b) {
   return true;
 }
 
+struct StreamDecoder::State {
+  std::shared_ptr<const Tokenizer::State> tokenizer;
+  bool skip_special;
+  TextDecoder::Stream stream;
+};
+
 StreamDecoder::StreamDecoder(const Tokenizer& tokenizer, bool skip_special)
-    : tokenizer_(tokenizer), skip_special_(skip_special) {}
+    : state_(std::make_unique<State>(
+          State{tokenizer.state_, skip_special, TextDecoder::Stream(tokenizer.state_->decoder)})) {}
+StreamDecoder::~StreamDecoder() = default;
+StreamDecoder::StreamDecoder(StreamDecoder&&) noexcept = default;
+StreamDecoder& StreamDecoder::operator=(StreamDecoder&&) noexcept = default;
 
 std::string StreamDecoder::push(int64_t id) {
-  const std::string bytes = tokenizer_.token_bytes(id);
-  if (skip_special_ && tokenizer_.is_special(id)) return "";
-  pending_ += bytes;
-  const size_t held_back = unfinished_bytes(pending_);
-  const size_t ready = pending_.size() - held_back;
-  std::string text = valid_copy(std::string_view(pending_).substr(0, ready));
-  pending_.erase(0, ready);
-  return text;
+  const VocabularyToken* token = state_->tokenizer->token(id);
+  if (token == nullptr || (state_->skip_special && token->special)) return "";
+  state_->stream.push(Tokenizer::State::for_decoder(*token));
+  return state_->stream.take();
 }
 
 std::string StreamDecoder::finish() {
-  std::string text = valid_copy(pending_);
-  pending_.clear();
+  state_->stream.finish();
+  std::string text = state_->stream.take();
+  state_->stream = TextDecoder::Stream(state_->tokenizer->decoder);
   return text;
 }
 

@@ -14,9 +14,9 @@ namespace leash {
 
 class Tokenizer {
  public:
-  // From a GGUF file, or a folder that holds tokenizer.json (and tokenizer_config.json,
-  // special_tokens_map.json where they exist). FormatError when it is damaged or of a kind that is
-  // not supported.
+  // From a GGUF file, or a folder that holds tokenizer.json or, without it, SentencePiece's
+  // tokenizer.model (and tokenizer_config.json, special_tokens_map.json where they exist).
+  // FormatError when it is damaged or of a kind that is not supported.
   static Tokenizer load(const std::filesystem::path& model);
 
   // Ids of `text`; special and added tokens inside the text are recognised. Adds no BOS and no EOS.
@@ -26,12 +26,13 @@ class Tokenizer {
   // SmolLM2).
   std::vector<int64_t> encode_with_special(std::string_view text) const;
 
-  // Text of `ids`. Special tokens are left out when `skip_special`. Bytes that are no valid UTF-8
-  // become U+FFFD. An id that no token has is empty text (models pad their vocabularies past the
-  // tokenizer's); a negative one is an error.
+  // Text of `ids`, as the tokenizer's decoder makes it: SentencePiece's space in front of a text is
+  // gone, a run of byte tokens is a text or U+FFFD. Special tokens are left out when
+  // `skip_special`. Bytes that are no valid UTF-8 become U+FFFD. An id that no token has is empty
+  // text (models pad their vocabularies past the tokenizer's); a negative one is an error.
   std::string decode(std::span<const int64_t> ids, bool skip_special = false) const;
-  // The bytes that one token stands for (a special token's text; may be a part of a UTF-8
-  // character).
+  // The bytes that one token stands for inside a text (a special token's text; may be a part of a
+  // UTF-8 character).
   std::string token_bytes(int64_t id) const;
 
   int64_t vocab_size() const;
@@ -44,6 +45,7 @@ class Tokenizer {
   const std::string& chat_template() const;
 
  private:
+  friend class StreamDecoder;
   struct State;
   std::shared_ptr<const State> state_;
 };
@@ -52,19 +54,21 @@ class Tokenizer {
 bool same_vocabulary(const Tokenizer& a, const Tokenizer& b);
 
 // Turns a stream of ids into a stream of valid UTF-8: a character whose bytes are split over tokens
-// comes out whole.
+// comes out whole, and all pieces together are what Tokenizer::decode gives.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, bool skip_special);
   // The text that became complete with this token.
   std::string push(int64_t id);
-  // What is left, with U+FFFD for an unfinished character.
+  // What is left, with U+FFFD for an unfinished character. A new text may begin behind it.
   std::string finish();
+  ~StreamDecoder();
+  StreamDecoder(StreamDecoder&&) noexcept;
+  StreamDecoder& operator=(StreamDecoder&&) noexcept;
 
  private:
-  Tokenizer tokenizer_;
-  bool skip_special_;
-  std::string pending_;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace leash

@@ -1,4 +1,3 @@
-// Vocabulary and added tokens to the tables that encoding and decoding use.
 #include "models/tokenizer/tokenizer_parts.h"
 
 #include <fmt/core.h>
@@ -6,36 +5,31 @@
 #include <utility>
 
 #include "models/errors.h"
-#include "models/tokenizer/bpe.h"
-#include "models/tokenizer/utf8.h"
 
 namespace leash {
 
-void set_tokens(TokenizerParts& parts, const std::vector<std::string>& vocabulary,
-                std::vector<AddedToken> added) {
-  parts.tokens.resize(vocabulary.size());
-  parts.ids.reserve(vocabulary.size());
-  for (size_t id = 0; id < vocabulary.size(); ++id) {
-    const std::string& spelling = vocabulary[id];
-    if (spelling.empty()) continue;
-    if (!parts.ids.emplace(spelling, static_cast<int64_t>(id)).second) {
-      throw FormatError(
-          fmt::format("the token '{}' stands twice in the vocabulary, with ids {} "
-                      "and {}",
-                      spelling, parts.ids.find(spelling)->second, id));
-    }
-    parts.tokens[id] = {spelling, spelled_bytes(spelling).value_or(spelling), false};
-  }
+void set_added_tokens(TokenizerParts& parts, std::vector<AddedToken> added) {
   std::vector<AddedToken> raw, normalized;
   for (AddedToken& token : added) {
-    TokenEntry& entry = parts.tokens.at(static_cast<size_t>(token.id));
-    entry.bytes = token.content;  // added tokens are text, not spelled bytes
-    entry.special = token.special;
-    if (token.normalized && parts.nfc) token.content = normalize_nfc(token.content);
+    VocabularyToken* there = parts.vocabulary.find(token.id);
+    if (there == nullptr) {
+      parts.vocabulary.add(token.content, token.id);
+      there = parts.vocabulary.find(token.id);
+    } else if (there->spelling != token.content) {
+      throw FormatError(fmt::format("the added token '{}' has the id {} of '{}'", token.content,
+                                    token.id, there->spelling));
+    }
+    there->special = token.special;
+    if (token.normalized) token.content = parts.normalizer(std::move(token.content));
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
   parts.raw_matcher = AddedTokenMatcher(std::move(raw));
   parts.normalized_matcher = AddedTokenMatcher(std::move(normalized));
+}
+
+int64_t known_id(const TokenizerParts& parts, int64_t id, const std::string& what) {
+  if (parts.vocabulary.find(id) != nullptr) return id;
+  throw FormatError(fmt::format("{} is {}, an id that no token has", what, id));
 }
 
 }  // namespace leash

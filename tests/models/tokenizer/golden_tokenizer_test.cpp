@@ -6,7 +6,7 @@
 
 #include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
-#include "models/tokenizer/utf8.h"
+#include "models/text/utf8.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
 

@@ -6,7 +6,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "models/tokenizer/regex_split.h"
+#include "models/text/regex_split.h"
 #include "models/tokenizer/tokenizer.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <random>
 
-#include "models/tokenizer/utf8.h"
+#include "models/text/utf8.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
 

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "models/errors.h"
-#include "models/tokenizer/regex_split.h"
+#include "models/text/regex_split.h"
 
 namespace leash {
 namespace {
@@ -76,6 +76,10 @@ class Translator {
       case 'W':
         if (in_class_) fail("\\W in a character class");
         return replace(2, fmt::format("[^{}{}]", kWordSet, kMoreOutside));
+      case 'b':
+      case 'B':
+        if (in_class_) fail(fmt::format("\\{} in a character class", c));
+        return boundary(c == 'b');
       case 'v':  // a character class in PCRE2
         return replace(2, R"(\x0B)");
       case 'p':
@@ -91,6 +95,13 @@ class Translator {
       fail(fmt::format("\\{}", c));
     }
     copy(2);
+  }
+
+  // PCRE2's own goes by its own \w.
+  void boundary(bool is_one) {
+    const std::string word = fmt::format("[{}{}]", kWordSet, kMoreOutside);
+    replace(2, is_one ? fmt::format("(?:(?<={0})(?!{0})|(?<!{0})(?={0}))", word)
+                      : fmt::format("(?:(?<={0})(?={0})|(?<!{0})(?!{0}))", word));
   }
 
   // \p{L}; a longer name is a script, which PCRE2 would take for script extensions.
@@ -130,6 +141,8 @@ class Translator {
   // Only groups that mean the same in both.
   void group() {
     copy(1);
+    // An instruction to PCRE2 (a verb), which lifts bounds.
+    if (rest().starts_with('*')) fail("a group that begins with '*'");
     if (!rest().starts_with('?')) return;
     for (const std::string_view kind :
          {"?:", "?=", "?!", "?>", "?<=", "?<!", "?i:", "?i)", "?-i:", "?-i)"}) {

@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace leash {
@@ -23,20 +25,39 @@ class Regex {
   // One that matches `text` itself.
   static Regex literal(const std::string& text);
 
-  // All matches from left to right. `text` is valid UTF-8 (not checked again).
-  std::vector<TextSpan> matches(std::string_view text) const;
+  // All matches from left to right, without an empty one right behind another match. `text` is
+  // valid UTF-8 (not checked again). FormatError when matching takes far more steps or time than
+  // any expression that people use.
+  class Matches {
+   public:
+    Matches(const Regex& regex, std::string_view text);
+    std::optional<TextSpan> next();
+
+   private:
+    std::optional<TextSpan> search(size_t start);
+    void check_time();
+
+    const Regex& regex_;
+    std::string_view text_;
+    size_t start_ = 0;
+    std::optional<size_t> last_end_;
+    size_t searches_ = 0;
+    std::optional<double> deadline_;  // of this thread's CPU time, in seconds
+  };
 
  private:
   struct Code;
-  explicit Regex(std::shared_ptr<const Code> code) : code_(std::move(code)) {}
   std::shared_ptr<const Code> code_;
 };
 
 // What becomes of a match that separates: the names of tokenizers' SplitDelimiterBehavior.
 enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
+// A class of characters, each of which is a match.
+using CharPredicate = bool (*)(char32_t);
+
 struct Splitter {
-  Regex regex;
+  std::variant<Regex, CharPredicate> pattern;
   SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;  // what does not match separates
 };

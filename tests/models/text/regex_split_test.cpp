@@ -1,10 +1,10 @@
 // Oniguruma's syntax on PCRE2: what is translated, what is refused, what splits how.
-#include "models/tokenizer/regex_split.h"
+#include "models/text/regex_split.h"
 
 #include <gtest/gtest.h>
 
 #include "models/errors.h"
-#include "models/tokenizer/pre_tokenizer.h"
+#include "models/text/pre_tokenizer.h"
 
 namespace leash {
 namespace {

@@ -18,23 +18,26 @@ struct Utf8Char {
 
 // The character at the start of `text`, which must not be empty.
 Utf8Char first_char(std::string_view text);
+// The last one of valid UTF-8 that is not empty.
+Utf8Char last_char(std::string_view text);
+
+void append_utf8(std::string& text, char32_t c);
+
+// Calls f(char32_t, its bytes as a string_view) for each character of valid UTF-8.
+template <class F>
+void for_each_char(std::string_view text, const F& f) {
+  while (!text.empty()) {
+    const Utf8Char c = first_char(text);
+    f(c.value, text.substr(0, c.length));
+    text.remove_prefix(c.length);
+  }
+}
 
 // `text` itself when it is valid UTF-8; otherwise a copy in `storage` with U+FFFD for each maximal
 // part that is not (Unicode 15, section 3.9), as Python and Rust replace.
 std::string_view replace_invalid(std::string_view text, std::string& storage);
-
-// Unicode's White_Space, and what regular expressions call a word character.
-bool is_white_space(char32_t c);
-bool is_word_character(char32_t c);
-
-// How many bytes of white space `text` begins or ends with; `text` is valid UTF-8.
-size_t leading_white_space(std::string_view text);
-size_t trailing_white_space(std::string_view text);
-// Whether the character next to the start or end of `text` is a word character.
-bool starts_with_word(std::string_view text);
-bool ends_with_word(std::string_view text);
-
-// Unicode's normalisation form C of valid UTF-8.
-std::string normalize_nfc(std::string_view text);
+bool is_valid_utf8(std::string_view text);
+// How many bytes at the end of `text` may become a character when more bytes come.
+size_t unfinished_bytes(std::string_view text);
 
 }  // namespace leash

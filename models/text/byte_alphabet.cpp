@@ -1,11 +1,10 @@
 // GPT-2's byte alphabet: printable Latin-1 stands for itself, other bytes for U+0100 onwards.
-#include <array>
-#include <optional>
-#include <string>
-#include <string_view>
+#include "models/text/byte_alphabet.h"
 
-#include "models/tokenizer/bpe.h"
-#include "models/tokenizer/utf8.h"
+#include <cctype>
+#include <cstdlib>
+
+#include "models/text/utf8.h"
 
 namespace leash {
 namespace {
@@ -48,6 +47,27 @@ std::optional<std::string> spelled_bytes(std::string_view spelling) {
     spelling.remove_prefix(c.length);
   }
   return result;
+}
+
+std::string spelling_of_bytes(std::string_view bytes) {
+  std::string spelling;
+  for (const char byte : bytes) spelling += byte_characters()[static_cast<unsigned char>(byte)];
+  return spelling;
+}
+
+std::optional<unsigned char> fallback_byte(std::string_view spelling) {
+  const auto is_digit = [&](size_t i) {
+    return std::isxdigit(static_cast<unsigned char>(spelling[i])) != 0;
+  };
+  if (spelling.size() != 6 || !spelling.starts_with("<0x") || !spelling.ends_with('>')) return {};
+  if (!is_digit(3) || !is_digit(4)) return {};
+  return static_cast<unsigned char>(
+      std::strtoul(std::string(spelling.substr(3, 2)).c_str(), nullptr, 16));
+}
+
+std::string fallback_spelling(unsigned char byte) {
+  constexpr std::string_view kDigits = "0123456789ABCDEF";
+  return {'<', '0', 'x', kDigits[byte >> 4], kDigits[byte & 15], '>'};
 }
 
 }  // namespace leash
