@@ -47,7 +47,10 @@ MergeList read_json_merges(const json& merges) {
   if (!merges.is_array()) throw FormatError("model.merges is no array");
   MergeList pairs;
   pairs.reserve(merges.size());
-  for (const json& merge : merges) pairs.push_back(read_merge(merge, pairs.size()));
+  for (const json& merge : merges) {
+    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) continue;
+    pairs.push_back(read_merge(merge, pairs.size()));
+  }
   return pairs;
 }
 
