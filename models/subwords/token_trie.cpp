@@ -12,7 +12,7 @@ namespace leash {
 namespace {
 
 // The entries below one node, all of which begin with the same `depth` bytes.
-struct Range {
+struct OpenRange {
   uint32_t node;
   size_t begin, end, depth;
 };
@@ -26,9 +26,9 @@ TokenTrie::TokenTrie(std::vector<Entry> entries) {
                                   entry.value, entry.spelling.size(), kMaxTokenBytes));
   }
   std::ranges::stable_sort(entries, {}, &Entry::spelling);
-  std::deque<Range> open{{0, 0, entries.size(), 0}};
+  std::deque<OpenRange> open{{0, 0, entries.size(), 0}};
   while (!open.empty()) {
-    const Range range = open.front();
+    const OpenRange range = open.front();
     open.pop_front();
     size_t i = range.begin;
     while (i < range.end && entries[i].spelling.size() == range.depth) {

@@ -9,7 +9,7 @@ namespace leash {
 namespace {
 
 // A part of the text, and whether it separates.
-struct Part {
+struct SplitPart {
   TextSpan span;
   bool separates = false;
 };
@@ -34,18 +34,18 @@ template <class F>
 void for_each_part(const Splitter& splitter, std::string_view text, const F& f) {
   size_t end = 0;
   for_each_match(splitter, text, [&](const TextSpan& match) {
-    if (match.begin > end) f(Part{{end, match.begin}, splitter.invert});
-    f(Part{match, !splitter.invert});
+    if (match.begin > end) f(SplitPart{{end, match.begin}, splitter.invert});
+    f(SplitPart{match, !splitter.invert});
     end = match.end;
   });
-  if (end < text.size()) f(Part{{end, text.size()}, splitter.invert});
+  if (end < text.size()) f(SplitPart{{end, text.size()}, splitter.invert});
 }
 
 // Neighbours of one kind become one part.
-std::vector<Part> join_runs(std::span<const Part> parts) {
-  std::vector<Part> joined;
+std::vector<SplitPart> join_runs(std::span<const SplitPart> parts) {
+  std::vector<SplitPart> joined;
   bool previous = false;
-  for (const Part& part : parts) {
+  for (const SplitPart& part : parts) {
     if (part.separates == previous && !joined.empty()) {
       joined.back().span.end = part.span.end;
     } else {
@@ -56,10 +56,10 @@ std::vector<Part> join_runs(std::span<const Part> parts) {
   return joined;
 }
 
-std::vector<Part> merge_with_previous(std::span<const Part> parts) {
-  std::vector<Part> merged;
+std::vector<SplitPart> merge_with_previous(std::span<const SplitPart> parts) {
+  std::vector<SplitPart> merged;
   bool previous = false;
-  for (const Part& part : parts) {
+  for (const SplitPart& part : parts) {
     if (part.separates && !previous && !merged.empty()) {
       merged.back().span.end = part.span.end;
     } else {
@@ -70,8 +70,8 @@ std::vector<Part> merge_with_previous(std::span<const Part> parts) {
   return merged;
 }
 
-std::vector<Part> merge_with_next(std::span<const Part> parts) {
-  std::vector<Part> merged;  // from right to left
+std::vector<SplitPart> merge_with_next(std::span<const SplitPart> parts) {
+  std::vector<SplitPart> merged;  // from right to left
   bool next = false;
   for (size_t i = parts.size(); i-- > 0;) {
     if (parts[i].separates && !next && !merged.empty()) {
@@ -84,9 +84,9 @@ std::vector<Part> merge_with_next(std::span<const Part> parts) {
   return {merged.rbegin(), merged.rend()};
 }
 
-std::vector<Part> merged_parts(const Splitter& splitter, std::string_view text) {
-  std::vector<Part> parts;
-  for_each_part(splitter, text, [&](const Part& part) { parts.push_back(part); });
+std::vector<SplitPart> merged_parts(const Splitter& splitter, std::string_view text) {
+  std::vector<SplitPart> parts;
+  for_each_part(splitter, text, [&](const SplitPart& part) { parts.push_back(part); });
   switch (splitter.behavior) {
     case SplitBehavior::contiguous:
       return join_runs(parts);
@@ -106,7 +106,7 @@ std::vector<Part> merged_parts(const Splitter& splitter, std::string_view text) 
 void split_text(const Splitter& splitter, std::string_view text,
                 std::vector<std::string_view>& parts) {
   const bool removed = splitter.behavior == SplitBehavior::removed;
-  const auto add = [&](const Part& part) {
+  const auto add = [&](const SplitPart& part) {
     if (part.span.end <= part.span.begin || (removed && part.separates)) return;
     parts.push_back(text.substr(part.span.begin, part.span.end - part.span.begin));
   };
@@ -114,7 +114,7 @@ void split_text(const Splitter& splitter, std::string_view text,
     for_each_part(splitter, text, add);
     return;
   }
-  for (const Part& part : merged_parts(splitter, text)) add(part);
+  for (const SplitPart& part : merged_parts(splitter, text)) add(part);
 }
 
 }  // namespace leash

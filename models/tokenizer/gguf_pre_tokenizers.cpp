@@ -113,14 +113,14 @@ enum Facts : unsigned {
   kEscapeSpaces = 16
 };
 
-struct Row {
+struct PreTokenizerRow {
   const char* names;  // with a space between
   std::vector<const char*> expressions;
   unsigned facts = kPlain;
 };
 
-const std::vector<Row>& rows() {
-  static const std::vector<Row> all = {
+const std::vector<PreTokenizerRow>& pre_tokenizer_rows() {
+  static const std::vector<PreTokenizerRow> all = {
       // llama.cpp's for files that name none: punctuation and a few symbols, GPT-2, digits.
       {"default", {R"([\p{P}$+<=>^~|]+)", kGpt2Words, kDigits, kThreeAsciiDigits}},
       {"gpt-2 gpt2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert "
@@ -169,7 +169,7 @@ const std::vector<Row>& rows() {
   return all;
 }
 
-bool is_named(const Row& row, const std::string& name) {
+bool is_named(const PreTokenizerRow& row, const std::string& name) {
   return !name.empty() && name.find(' ') == std::string::npos &&
          fmt::format(" {} ", row.names).find(fmt::format(" {} ", name)) != std::string::npos;
 }
@@ -177,10 +177,12 @@ bool is_named(const Row& row, const std::string& name) {
 }  // namespace
 
 NamedPreTokenizer named_pre_tokenizer(const std::string& name) {
-  const auto row = std::ranges::find_if(rows(), [&](const Row& r) { return is_named(r, name); });
-  if (row == rows().end()) {
+  const auto row = std::ranges::find_if(
+      pre_tokenizer_rows(), [&](const PreTokenizerRow& r) { return is_named(r, name); });
+  if (row == pre_tokenizer_rows().end()) {
     std::string known;
-    for (const Row& r : rows()) known += fmt::format("{}{}", known.empty() ? "" : " ", r.names);
+    for (const PreTokenizerRow& r : pre_tokenizer_rows())
+      known += fmt::format("{}{}", known.empty() ? "" : " ", r.names);
     throw FormatError(
         fmt::format("tokenizer.ggml.pre is '{}', a pre-tokenizer that is not supported (known: {})",
                     name, known));

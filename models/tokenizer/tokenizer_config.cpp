@@ -39,12 +39,6 @@ std::string read_template(const std::filesystem::path& file) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// A file that cannot be looked at counts as missing.
-bool is_there(const std::filesystem::path& file) {
-  std::error_code error;
-  return std::filesystem::exists(file, error);
-}
-
 json object_in(const std::filesystem::path& file) {
   json document = read_json_file(file);
   if (!document.is_object()) throw FormatError(file.string() + ": it holds no JSON object");

@@ -50,12 +50,12 @@ def main():
     with open(OUT, "w") as f:
         f.write("// Made by tests/golden/make_unicode_ranges.py.\n#include \"models/text/unicode_ranges.h\"\n\n"
                 "#include <algorithm>\n#include <iterator>\n\nnamespace leash {\nnamespace {\n\n"
-                "struct Range {\n  char32_t first, last;\n};\n\n")
+                "struct CharRange {\n  char32_t first, last;\n};\n\n")
         for name, (what, characters) in sets.items():
             body = ", ".join(f"{{{a:#x}, {b:#x}}}" for a, b in ranges(characters))
-            f.write(f"// {what}.\nconstexpr Range {name}[] = {{{body}}};\n\n")
-        f.write("template <size_t n>\nbool holds(const Range (&ranges)[n], char32_t c) {\n"
-                "  const Range* after = std::ranges::upper_bound(ranges, c, {}, &Range::first);\n"
+            f.write(f"// {what}.\nconstexpr CharRange {name}[] = {{{body}}};\n\n")
+        f.write("template <size_t n>\nbool holds(const CharRange (&ranges)[n], char32_t c) {\n"
+                "  const CharRange* after = std::ranges::upper_bound(ranges, c, {}, &CharRange::first);\n"
                 "  return after != ranges && c <= std::prev(after)->last;\n}\n\n}  // namespace\n\n")
         for function, name in (("is_punctuation", "kPunctuation"), ("is_combining_mark", "kCombiningMarks"),
                                ("is_nonspacing_mark", "kNonspacingMarks"), ("is_control", "kControls"),
