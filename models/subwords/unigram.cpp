@@ -16,7 +16,13 @@ namespace {
 
 // Below the worst score, in nats (both libraries).
 constexpr double kUnknownPenalty = 10;
-constexpr double kUserDefinedMalus = 0.1;
+// SentencePiece keeps sums of floats below this, where their rounding is still fine.
+constexpr double kResetAt = 100'000;
+
+// What a user-defined token of so many bytes gets.
+float user_defined_score(size_t length) {
+  return static_cast<float>(0.1 * (static_cast<double>(length) - 1));
+}
 
 }  // namespace
 
@@ -37,7 +43,6 @@ Unigram::Unigram(const std::vector<UnigramToken>& tokens, const UnigramOptions& 
   byte_tokens_.fill(-1);
   std::vector<TokenTrie::Entry> spellings;
   double lowest = std::numeric_limits<double>::infinity();
-  double highest = -lowest;
   for (const UnigramToken& token : tokens) {
     if (!std::isfinite(token.score)) {
       throw FormatError(fmt::format("the score of the token '{}' is no number", token.spelling));
@@ -49,44 +54,48 @@ Unigram::Unigram(const std::vector<UnigramToken>& tokens, const UnigramOptions& 
     entries_.push_back({token.score, id, token.user_defined});
     if (token.user_defined) continue;
     lowest = std::min(lowest, token.score);
-    highest = std::max(highest, token.score);
   }
   trie_ = TokenTrie(std::move(spellings));
-  max_score_ = std::isfinite(highest) ? highest : 0;
   unknown_score_ = (std::isfinite(lowest) ? lowest : 0) - kUnknownPenalty;
   if (sums_in_float()) unknown_score_ = static_cast<float>(unknown_score_);
 }
 
-double Unigram::candidate(double score, double so_far) const {
-  return sums_in_float() ? static_cast<double>(static_cast<float>(so_far)) + score : so_far + score;
+double Unigram::sum(double score, double so_far) const {
+  return sums_in_float() ? static_cast<float>(score) + static_cast<float>(so_far) : score + so_far;
 }
 
 void Unigram::consider(std::string_view word, size_t begin, std::vector<Node>& best) const {
   const size_t character = first_char(word.substr(begin)).length;
   const double so_far = best[begin].sum;
-  const auto take = [&](size_t length, double sum, int32_t id) {
+  const auto take = [&](size_t length, double score, int32_t id) {
     Node& target = best[begin + length];
-    if (target.begin >= 0 && !(sum > target.sum)) return;
-    target = {sums_in_float() ? static_cast<float>(sum) : sum, static_cast<int64_t>(begin), id};
+    const double candidate = sum(score, so_far);
+    if (target.begin >= 0 && !(candidate > target.sum)) return;
+    target = {candidate, static_cast<int64_t>(begin), id};
   };
   bool single = false;
   trie_.for_each_prefix(word.substr(begin), [&](size_t length, int32_t index) {
     const Entry& entry = entries_[static_cast<size_t>(index)];
-    const double score = entry.user_defined && sums_in_float()
-                             ? static_cast<double>(length) * max_score_ - kUserDefinedMalus
-                             : entry.score;
-    take(length, candidate(score, so_far), entry.id);
+    const double bonus = sums_in_float() ? user_defined_score(length) : 0;
+    take(length, entry.user_defined ? bonus : entry.score, entry.id);
     single = single || length == character;
   });
-  if (single) return;
-  const double sum =
-      sums_in_float() ? static_cast<float>(unknown_score_ + so_far) : unknown_score_ + so_far;
-  take(character, sum, -1);
+  if (!single) take(character, unknown_score_, -1);
+}
+
+// Only differences count.
+void Unigram::reset_sums(size_t begin, std::vector<Node>& best) const {
+  const auto so_far = static_cast<float>(best[begin].sum);
+  const size_t end = std::min(best.size(), begin + kMaxTokenBytes + 1);
+  for (size_t i = begin; i < end; ++i) {
+    if (i == begin || best[i].begin >= 0) best[i].sum = static_cast<float>(best[i].sum) - so_far;
+  }
 }
 
 void Unigram::find_path(std::string_view word, std::vector<Node>& best) const {
   best.assign(word.size() + 1, Node{});
   for (size_t begin = 0; begin < word.size(); begin += first_char(word.substr(begin)).length) {
+    if (sums_in_float() && std::abs(best[begin].sum) > kResetAt) reset_sums(begin, best);
     consider(word, begin, best);
   }
 }

@@ -53,7 +53,8 @@ class Unigram final : public TokenModel {
 
   void find_path(std::string_view word, std::vector<Node>& best) const;
   void consider(std::string_view word, size_t begin, std::vector<Node>& best) const;
-  double candidate(double score, double so_far) const;
+  void reset_sums(size_t begin, std::vector<Node>& best) const;
+  double sum(double score, double so_far) const;
   // What `text` without a token becomes.
   void append_unknown(std::string_view text, std::vector<int64_t>& ids) const;
   std::optional<int32_t> exactly(std::string_view text) const;
@@ -61,7 +62,7 @@ class Unigram final : public TokenModel {
 
   std::vector<Entry> entries_;  // what the trie's values are indices into
   TokenTrie trie_;
-  double unknown_score_ = 0, max_score_ = 0;
+  double unknown_score_ = 0;
   std::array<int32_t, 256> byte_tokens_;  // -1: none
   UnigramOptions options_;
 };

@@ -18,7 +18,8 @@ struct VocabularyToken {
   std::string spelling;  // as in the file
   int64_t id = 0;
   bool special = false;   // left out of text when decoding with skip_special
-  bool verbatim = false;  // its spelling is text, whatever the decoder makes of the others
+  // What the decoder is given in the spelling's place; empty: the spelling itself.
+  std::string decoded;
 };
 
 class Vocabulary {

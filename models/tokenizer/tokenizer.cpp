@@ -12,7 +12,6 @@
 
 #include "models/errors.h"
 #include "models/printable.h"
-#include "models/text/byte_alphabet.h"
 #include "models/text/utf8.h"
 #include "models/tokenizer/tokenizer_parts.h"
 
@@ -99,8 +98,8 @@ struct Tokenizer::State : TokenizerParts {
   }
 
   // What the decoder is given for a token.
-  static std::string for_decoder(const VocabularyToken& token) {
-    return token.verbatim ? spelling_of_bytes(token.spelling) : token.spelling;
+  static const std::string& for_decoder(const VocabularyToken& token) {
+    return token.decoded.empty() ? token.spelling : token.decoded;
   }
 };
 

@@ -72,9 +72,9 @@ void read_ranked_bpe(const GgufVocabulary& read, const std::string& pre, Tokeniz
     parts.decoder.add(decoders::byte_level());
   }
   set_added_tokens(parts, read.added_tokens());
-  if (!named.raw) {
+  if (!named.raw) {  // these are text, whatever the decoder makes of the others
     for (const AddedToken& token : read.added_tokens()) {
-      parts.vocabulary.find(token.id)->verbatim = true;
+      parts.vocabulary.find(token.id)->decoded = spelling_of_bytes(token.content);
     }
   }
   // Gemma 4's files say that there is none, wrongly.

@@ -20,7 +20,10 @@ void set_added_tokens(TokenizerParts& parts, std::vector<AddedToken> added) {
                                     token.id, there->spelling));
     }
     there->special = token.special;
-    if (token.normalized) token.content = parts.normalizer(std::move(token.content));
+    if (token.normalized) {
+      token.content = parts.normalizer(std::move(token.content));
+      there->decoded = token.content;  // as Hugging Face does since 0.23
+    }
     (token.normalized ? normalized : raw).push_back(std::move(token));
   }
   parts.raw_matcher = AddedTokenMatcher(std::move(raw));

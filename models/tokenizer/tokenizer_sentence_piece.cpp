@@ -135,9 +135,10 @@ TextDecoder decoder_of(const SentencePieceFile& file) {
   decoder.add(decoders::replace(Regex::literal("\xE2\x96\x81"), " "));
   decoder.add(decoders::byte_fallback());
   decoder.set_fused();
-  if (file.add_dummy_prefix) {
-    const bool suffix = file.whitespace_as_suffix;
-    decoder.add(decoders::strip_whole(" ", suffix ? 0 : 1, suffix ? 1 : 0));
+  // Spaces in front are gone, all of them where they would not have come from a text.
+  constexpr size_t kAll = SIZE_MAX;
+  if (file.add_dummy_prefix || file.remove_extra_whitespaces) {
+    decoder.add(decoders::strip_whole(" ", file.remove_extra_whitespaces ? kAll : 1, 0));
   }
   return decoder;
 }
