@@ -16,11 +16,11 @@ using Rows = std::vector<std::vector<std::string>>;
 
 const Rows kTop = {{"models"}, {"rollout"}, {"rl"}, {"configs"}, {"experiments"}};
 // "models" itself: what lies in no room.
-const Rows kModels = {{"models"},          {"models/families"},   {"models/device"},
-                      {"models/random"},   {"models/kernels"},    {"models/weights"},
-                      {"models/quant"},    {"models/io"},         {"models/attention"},
-                      {"models/lora"},     {"models/vocabulary"}, {"models/decoder"},
-                      {"models/text"},     {"models/subwords"},
+const Rows kModels = {{"models"},        {"models/families"},   {"models/device"},
+                      {"models/random"}, {"models/kernels"},    {"models/weights"},
+                      {"models/quant"},  {"models/io"},         {"models/attention"},
+                      {"models/lora"},   {"models/vocabulary"}, {"models/decoder"},
+                      {"models/text"},   {"models/subwords"},   {"models/jinja"},
                       {"models/tokenizer"}};
 const Rows kRl = {{"rl/statistics"},
                   {"rl/optim"},
