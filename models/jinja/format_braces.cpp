@@ -99,6 +99,7 @@ class BraceFormat {
   // name(.attribute | [index])*
   Value value_of(std::string_view name) {
     const size_t first_end = std::min(name.find_first_of(".["), name.size());
+    if (first_end == 0 && !name.empty()) throw Failure("a format needs a name before . or [");
     Value value = first_value(name.substr(0, first_end));
     size_t at = first_end;
     while (at < name.size()) {

@@ -70,6 +70,14 @@ void Interpreter::print(const Value& value, Output& output) {
   }
 }
 
+// What blocks give has to be a text already.
+void Interpreter::print_text(const Value& value, Output& output) {
+  if (value.text() == nullptr) {
+    throw Failure(fmt::format("expected str instance, {} found", type_name(value)));
+  }
+  print(value, output);
+}
+
 Interpreter::Flow Interpreter::branch(const Statement& s, const FramePtr& frame, Output& output) {
   return execute(holds(*s.value, frame) ? s.body : s.other, frame, output);
 }
@@ -93,7 +101,7 @@ Interpreter::Flow Interpreter::capture(const Statement& s, const FramePtr& frame
     check_spaces(*s.target, frame);
     assign(*s.target, value, frame);
   } else {
-    print(value, output);
+    print_text(value, output);
   }
   leave(s.scope, frame);
   return Flow::on;

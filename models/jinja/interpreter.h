@@ -38,6 +38,7 @@ class Interpreter {
   Flow execute(const Block& body, const FramePtr& frame, Output& output);
   Flow execute(const Statement& s, const FramePtr& frame, Output& output);
   void print(const Value& value, Output& output);
+  void print_text(const Value& value, Output& output);
   Flow branch(const Statement& s, const FramePtr& frame, Output& output);
   Flow capture(const Statement& s, const FramePtr& frame, Output& output);
   Flow with(const Statement& s, const FramePtr& frame, Output& output);

@@ -60,18 +60,19 @@ std::string to_upper(std::string_view text) {
   return result;
 }
 
+std::string lower_of(const std::vector<char32_t>& chars, size_t at) {
+  if (chars[at] == 0x130) return "i\xCC\x87";
+  std::string result;
+  const bool ends = chars[at] == kSigma && is_final_sigma(chars, at);
+  append_char(result,
+              ends ? kFinalSigma : static_cast<char32_t>(utf8proc_tolower(code(chars[at]))));
+  return result;
+}
+
 std::string to_lower(std::string_view text) {
   std::string result;
   const std::vector<char32_t> chars = chars_of(text);
-  for (size_t i = 0; i < chars.size(); ++i) {
-    if (chars[i] == 0x130) {
-      result += "i\xCC\x87";
-    } else if (chars[i] == kSigma && is_final_sigma(chars, i)) {
-      append_char(result, kFinalSigma);
-    } else {
-      append_char(result, static_cast<char32_t>(utf8proc_tolower(code(chars[i]))));
-    }
-  }
+  for (size_t i = 0; i < chars.size(); ++i) result += lower_of(chars, i);
   return result;
 }
 

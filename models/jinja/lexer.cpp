@@ -116,6 +116,7 @@ class Lexer {
 
   void read_comment(size_t at) {
     const size_t end = text_.find("#}", at);
+    if (end == text_.npos && at == text_.size()) return advance(at);  // as for raw
     if (end == text_.npos) throw SyntaxError(line_, "Missing end of comment tag");
     const char sign = end > at ? text_[end - 1] : '\0';
     if (sign == '-') return advance(skip_space(end + 2));
@@ -144,6 +145,7 @@ class Lexer {
       advance(end);
       return true;
     }
+    if (at == text_.size()) return true;  // as Jinja2, whose rule wants a character
     throw SyntaxError(line_, "Missing end of raw directive");
   }
 

@@ -150,8 +150,8 @@ Value filter_unique(Runtime& runtime, Arguments arguments) {
   const bool exact = is_yes(runtime, values[1]);
   const AttributePath path(values[2].missing() ? Value(None{}) : values[2]);
   return make_iterator("generator", nesting_of(values[0]),
-                       [source = iterate(runtime, values[0]), seen = std::set<std::string>(), exact,
-                        path](Runtime& r) mutable -> std::optional<Value> {
+                       [items = values[0], source = IteratorPtr(), seen = std::set<std::string>(),
+                        exact, path](Runtime& r) mutable -> std::optional<Value> {
                          while (auto item = source->next(r)) {
                            const Value key = path.of(r, *item);
                            if (seen.insert(hash_key(r, exact ? key : ignoring_case(r, key))).second)
@@ -192,34 +192,48 @@ Value filter_sum(Runtime& runtime, Arguments arguments) {
   return sum;
 }
 
-Value filter_batch(Runtime& runtime, Arguments arguments) {
+// Rows of `size` items, the last one filled up.
+struct Batches {
+  Value items, count, fill;
+  IteratorPtr source = {};
+  std::optional<Value> ahead = {};
+  bool first = true, ended = false;
+
+  std::optional<Value> next(Runtime& runtime) {
+    if (source == nullptr) source = iterate(runtime, items);
+    std::vector<Value> row;
+    const int64_t size = int_argument("batch", count);
+    while (!ended && (std::ssize(row) != size || row.empty())) {
+      auto item = ahead ? std::exchange(ahead, std::nullopt) : source->next(runtime);
+      ended = !item;
+      if (!item) break;
+      // Of rows without items Python gives one, and then all the rest in another.
+      if (size == 0 && std::exchange(first, false)) {
+        ahead = std::move(item);
+        return make_list(runtime, {});
+      }
+      row.push_back(std::move(*item));
+    }
+    if (row.empty()) return std::nullopt;
+    if (ended && is_given(fill)) {
+      runtime.budget.charge(std::max<int64_t>(size - std::ssize(row), 0));
+      while (std::ssize(row) < size) row.push_back(fill);
+    }
+    return make_list(runtime, std::move(row));
+  }
+};
+
+Value filter_batch(Runtime&, Arguments arguments) {
   const auto values =
       bind_arguments("batch", std::move(arguments), {"value", "linecount", "fill_with"}, 2);
-  const Value count = values[1];
+  Batches batches{.items = values[0], .count = values[1], .fill = values[2]};
   return make_iterator("generator", std::max(nesting_of(values[0]), nesting_of(values[2])) + 1,
-                       [source = iterate(runtime, values[0]), count, fill = values[2],
-                        ended = false](Runtime& r) mutable -> std::optional<Value> {
-                         std::vector<Value> row;
-                         const int64_t size = int_argument("batch", count);
-                         while (!ended && std::ssize(row) < std::max<int64_t>(size, 1)) {
-                           auto item = source->next(r);
-                           ended = !item;
-                           if (item) row.push_back(std::move(*item));
-                         }
-                         if (row.empty()) return std::nullopt;
-                         if (ended && is_given(fill)) {
-                           r.budget.charge(std::max<int64_t>(size - std::ssize(row), 0));
-                           while (std::ssize(row) < size) row.push_back(fill);
-                         }
-                         return make_list(r, std::move(row));
-                       });
+                       [batches](Runtime& r) mutable { return batches.next(r); });
 }
 
-Value filter_slice(Runtime& runtime, Arguments arguments) {
-  const auto values =
-      bind_arguments("slice", std::move(arguments), {"value", "slices", "fill_with"}, 2);
-  const int64_t slices = int_argument("slice", values[1]);
+std::vector<Value> slice_rows(Runtime& runtime, const std::vector<Value>& values) {
   const std::vector<Value> items = items_of(runtime, values[0]);
+  const int64_t slices = int_argument("slice", values[1]);
   if (slices == 0) throw Failure("integer division or modulo by zero");
   std::vector<Value> rows;
   int64_t begin = 0;
@@ -231,9 +245,19 @@ Value filter_slice(Runtime& runtime, Arguments arguments) {
     rows.push_back(make_list(runtime, std::move(row)));
     begin = end;
   }
-  const Value list = make_list(runtime, std::move(rows));
-  return make_iterator("generator", nesting_of(list),
-                       [source = iterate(runtime, list)](Runtime& r) { return source->next(r); });
+  return rows;
+}
+
+Value filter_slice(Runtime&, Arguments arguments) {
+  const auto values =
+      bind_arguments("slice", std::move(arguments), {"value", "slices", "fill_with"}, 2);
+  return make_iterator("generator", std::max(nesting_of(values[0]), nesting_of(values[2])) + 2,
+                       [values, rows = IteratorPtr()](Runtime& r) mutable {
+                         if (rows == nullptr) {
+                           rows = iterate(r, make_list(r, slice_rows(r, values)));
+                         }
+                         return rows->next(r);
+                       });
 }
 
 Value filter_items(Runtime&, Arguments arguments) {

@@ -101,7 +101,7 @@ Text Interpreter::run_body(const Callable& callable, const FramePtr& frame) {
 
 void Interpreter::call_block(const Statement& s, const FramePtr& frame, Output& output) {
   const Value caller = macro(s.callable, frame, false);
-  print(call_expression(*s.value, frame, &caller), output);
+  print_text(call_expression(*s.value, frame, &caller), output);
 }
 
 void Interpreter::generation(const Statement& s, const FramePtr& frame, Output& output) {

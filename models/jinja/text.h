@@ -76,6 +76,8 @@ std::vector<Line> split_lines(std::string_view text);
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
 std::string to_title(std::string_view one_char);
+// One of several characters, which a sigma looks around among.
+std::string lower_of(const std::vector<char32_t>& chars, size_t at);
 bool is_lower_char(char32_t c);
 bool is_upper_char(char32_t c);
 bool is_title_char(char32_t c);

@@ -153,8 +153,9 @@ Value filter_truncate(Runtime& runtime, Arguments arguments) {
   if (length < end.length)
     throw Failure(fmt::format("expected length >= {}, got {}", end.length, length));
   if (leeway < 0) throw Failure(fmt::format("expected leeway >= 0, got {}", leeway));
+  const auto size = length_of(runtime, values[0]);
+  if (size && *size - leeway <= length) return values[0];
   const Text& text = text_argument("truncate", values[0]);
-  if (text.length - leeway <= length) return values[0];
   Text part = text.part(0, text.offset(length - end.length));
   if (!kill_words) {
     if (const size_t space = part.bytes.rfind(' '); space != part.bytes.npos) {

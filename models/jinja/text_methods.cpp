@@ -38,28 +38,30 @@ Value mapped(Runtime& runtime, const Value& self, Arguments arguments) {
   return make_text(runtime, map_text(runtime, *self.text(), map));
 }
 
+std::string one_char(char32_t c) {
+  std::string text;
+  append_char(text, c);
+  return text;
+}
+
 std::string titled(std::string_view text) {
   std::string result;
-  bool inside = false;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const char32_t c = next_char(text, at);
-    const std::string_view one = text.substr(begin, at - begin);
-    result += inside ? to_lower(one) : to_title(one);
-    inside = is_cased(c);
+  const std::vector<char32_t> chars = chars_of(text);
+  for (size_t i = 0; i < chars.size(); ++i) {
+    const bool inside = i > 0 && is_cased(chars[i - 1]);
+    result += inside ? lower_of(chars, i) : to_title(one_char(chars[i]));
   }
   return result;
 }
 
 std::string swapped(std::string_view text) {
   std::string result;
-  for (size_t at = 0; at < text.size();) {
-    const size_t begin = at;
-    const char32_t c = next_char(text, at);
-    const std::string_view one = text.substr(begin, at - begin);
-    result += is_upper_char(c)   ? to_lower(one)
-              : is_lower_char(c) ? to_upper(one)
-                                 : std::string(one);
+  const std::vector<char32_t> chars = chars_of(text);
+  for (size_t i = 0; i < chars.size(); ++i) {
+    const std::string one = one_char(chars[i]);
+    result += is_upper_char(chars[i])   ? lower_of(chars, i)
+              : is_lower_char(chars[i]) ? to_upper(one)
+                                        : one;
   }
   return result;
 }
@@ -262,7 +264,7 @@ std::vector<TextRange> split_at_spaces(const Text& text, int64_t most, bool from
   }
   words.push_back({word, end});
   const auto count = std::ssize(words);
-  if (count - 1 <= most) return words;
+  if (count <= most) return words;
   // What is not split any more: with the white space at its far side left as it is.
   if (!from_right) {
     parts.assign(words.begin(), words.begin() + most);
