@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "configs/config_value.h"
+#include "configs/json_value.h"
 #include "configs/problems.h"
 #include "configs/scalars.h"
 #include "configs/suggest.h"
@@ -195,6 +196,11 @@ inline void read_value(const ConfigValue& value, StringOrList& into, const std::
   } else if (is_scalar(value, path, "a text or a list", context)) {
     into = value.scalar;
   }
+}
+
+inline void read_value(const ConfigValue& value, JsonObject& into, const std::string& path,
+                       const Range&, ReadContext context) {
+  read_json_object(value, into, path, context.problems);
 }
 
 // Reads one map into one struct, field by field, and reports keys that no field took.

@@ -26,7 +26,8 @@ struct ConfigValue {
   std::string scalar{};
   std::vector<ConfigValue> items{};                           // of a list
   std::vector<std::pair<std::string, ConfigValue>> fields{};  // of a map, in the order written
-  Place place{};  // of a field of a map: where its key stands
+  Place place{};        // of a field of a map: where its key stands
+  bool quoted = false;  // a scalar that cannot mean a number
 
   ConfigValue* find(std::string_view key);
   const ConfigValue* find(std::string_view key) const;

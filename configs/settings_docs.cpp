@@ -21,6 +21,7 @@ std::string type_text(const T*, const Range& range) {
   if constexpr (std::is_same_v<T, std::filesystem::path>) return "path";
   if constexpr (std::is_same_v<T, ModelPath>) return "smollm2 or path";
   if constexpr (std::is_same_v<T, StringOrList>) return "text or list";
+  if constexpr (std::is_same_v<T, JsonObject>) return "map";
   if constexpr (NamedEnum<T>) {
     std::string names;
     for (const auto& [value, name] : EnumNames<T>::values) {

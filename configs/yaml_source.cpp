@@ -44,7 +44,7 @@ class TreeBuilder final : public YAML::EventHandler {
     if (plain && (value == "~" || value == "null" || value == "Null" || value == "NULL")) {
       return put({.kind = ConfigValue::Kind::null, .place = at(mark)});
     }
-    put({.kind = ConfigValue::Kind::scalar, .scalar = value, .place = at(mark)});
+    put({.kind = ConfigValue::Kind::scalar, .scalar = value, .place = at(mark), .quoted = !plain});
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {

@@ -15,6 +15,7 @@
 #include "configs/binder.h"
 #include "configs/scalars.h"
 #include "models/fields.h"
+#include "models/json_setting.h"
 #include "models/ordered_map.h"
 
 namespace leash {
@@ -60,6 +61,11 @@ std::string flow_text(const OrderedMap<T>& values) {
 }
 inline std::string flow_text(const StringOrList& value) {
   return std::visit([](const auto& held) { return flow_text(held); }, value);
+}
+
+// JSON is YAML.
+inline std::string flow_text(const JsonObject& value) {
+  return value.text.empty() ? "{}" : value.text;
 }
 
 class YamlWriter {

@@ -32,6 +32,7 @@ constexpr Command kCommands[] = {
     {"evaluate", evaluate, "held-out reward, KL and perplexity of a run"},
     {"kl-report", kl_report, "exact KL(policy || reference) per position and per text"},
     {"tokenize", tokenize, "token ids of lines on standard input"},
+    {"render", render, "conversations through a chat template"},
     {"config", config, "show or check a recipe; print the table of all settings"},
     {"plan", plan, "memory and communication of a recipe, before anything is allocated"},
 };

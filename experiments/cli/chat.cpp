@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
@@ -32,6 +33,7 @@ constexpr CommandHelp kChatHelp{
 po::options_description chat_options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_chat_options(options);
   add_fast_option(options);
   add_adapter_option(options);
   options.add_options()("system", po::value<std::string>()->value_name("TEXT"),

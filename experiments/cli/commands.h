@@ -14,6 +14,7 @@ int generate(const Arguments& args);
 int chat(const Arguments& args);
 int score(const Arguments& args);
 int tokenize(const Arguments& args);
+int render(const Arguments& args);
 int kl_report(const Arguments& args);
 int evaluate(const Arguments& args);
 int config(const Arguments& args);

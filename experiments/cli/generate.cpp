@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/input.h"
 #include "experiments/cli/load_model.h"
@@ -36,6 +37,7 @@ constexpr CommandHelp kGenerateHelp{
 po::options_description generate_options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_chat_options(options);
   add_fast_option(options);
   add_adapter_option(options);
   auto add = options.add_options();

@@ -19,7 +19,7 @@
 namespace leash::cli {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 std::string_view key_of(InputKind kind) {
   switch (kind) {
@@ -86,6 +86,8 @@ KnownKeys known_keys(const InputRules& rules) {
   KnownKeys known;
   for (const InputKind kind : rules.kinds) known.record.push_back(key_of(kind));
   if (reads_completion(rules)) known.record.emplace_back("prompt");
+  known.record.emplace_back("tools");
+  known.record.emplace_back("chat_template_kwargs");
   return known;
 }
 
@@ -106,7 +108,7 @@ class InputReader {
       read_text(string_at(object, "text"), input);
     } else if (kind == InputKind::messages || object["prompt"].is_array()) {
       const char* key = kind == InputKind::messages ? "messages" : "prompt";
-      read_messages(messages_of(object[key], key), input);
+      read_messages(messages_of(object[key], key), chat_options_of(object), input);
     } else {
       input.ids = prompt(string_at(object, "prompt"));
     }
@@ -140,16 +142,18 @@ class InputReader {
     input.ids = encode_text(tokenizer_, text);
   }
 
-  void read_messages(const std::vector<ChatMessage>& messages, Input& input) const {
+  void read_messages(const std::vector<ChatMessage>& messages, const ChatOptions& options,
+                     Input& input) const {
     check_chat_template(tokenizer_);
     if (rules_.limit && rules_.whole) {
-      return take(cut_conversation(tokenizer_, messages, *rules_.limit), input);
+      return take(cut_conversation(tokenizer_, messages, *rules_.limit, options), input);
     }
     bound_.check(messages);
     input.ids =
         rules_.whole
-            ? encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false)
-            : tokenizer_.encode(render_prompt(tokenizer_, messages, rules_.continue_final_message));
+            ? encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false, options)
+            : encode_rendered(tokenizer_, render_prompt(tokenizer_, messages,
+                                                        rules_.continue_final_message, options));
   }
 
   static void take(CutText text, Input& input) {
@@ -170,9 +174,10 @@ class InputReader {
       std::ranges::copy(messages_of(object["completion"], "completion"),
                         std::back_inserter(messages));
       bound_.check(messages);
+      const ChatOptions options = chat_options_of(object);
       prompt = encode_chat(tokenizer_, std::span(messages).first(asked),
-                           /*add_generation_prompt=*/true);
-      input.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
+                           /*add_generation_prompt=*/true, options);
+      input.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false, options);
     } else {
       const std::string text = string_at(object, "prompt");
       const std::string whole = text + string_at(object, "completion");

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <utility>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/input.h"
 #include "experiments/cli/load_model.h"
@@ -37,6 +38,7 @@ constexpr CommandHelp kKlReportHelp{
 po::options_description kl_report_options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_chat_options(options);
   auto add = options.add_options();
   add("policy", po::value<Names>()->value_name("DIR")->composing(),
       "adapter of a policy (repeatable)");

@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/options.h"
 #include "models/device/device.h"
 #include "models/errors.h"
@@ -117,7 +118,7 @@ LoadedModel load_model(const po::variables_map& values) {
   return {checkpoint,
           Decoder::load(checkpoint,
                         {.dtype = dtype, .quantize = quantize, .fast = fast, .device = device}),
-          Tokenizer::load(checkpoint.path)};
+          load_chat_tokenizer(checkpoint.path, chat_config_of(values))};
 }
 
 Adapter load_frozen_adapter(const std::filesystem::path& folder, const LoadedModel& model) {
@@ -135,7 +136,7 @@ std::optional<Adapter> load_adapter_option(const po::variables_map& values,
 }
 
 Tokenizer load_tokenizer(const po::variables_map& values) {
-  return Tokenizer::load(resolve_model(required_model(values)));
+  return load_chat_tokenizer(resolve_model(required_model(values)), chat_config_of(values));
 }
 
 }  // namespace leash::cli

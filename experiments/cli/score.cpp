@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "experiments/cli/chat_options.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/input.h"
 #include "experiments/cli/load_model.h"
@@ -43,6 +44,7 @@ constexpr CommandHelp kScoreHelp{
 po::options_description score_options() {
   po::options_description options("Options");
   add_model_options(options);
+  add_chat_options(options);
   add_adapter_option(options);
   auto add = options.add_options();
   add("input", po::value<std::string>()->value_name("FILE"), "texts as JSONL (-: standard input)");

@@ -72,7 +72,17 @@ class MemberKeys : public Silent {
 // members.)
 class StrictReader : public Silent {
  public:
-  explicit StrictReader(const std::string& origin) : origin_(origin) {}
+  explicit StrictReader(const std::string& origin, bool exact = false)
+      : origin_(origin), exact_(exact) {}
+
+  bool number_unsigned(uint64_t number) override {
+    if (exact_ && number > INT64_MAX) too_large(std::to_string(number));
+    return true;
+  }
+  bool number_float(double, const std::string& digits) override {
+    if (exact_ && digits.find_first_of(".eE") == digits.npos) too_large(digits);
+    return true;
+  }
 
   bool start_object(size_t) override {
     open_.emplace_back();
@@ -101,22 +111,36 @@ class StrictReader : public Silent {
     return true;
   }
 
+  [[noreturn]] void too_large(const std::string& digits) const {
+    throw FormatError(fmt::format("{}: {} does not fit 64 bits", origin_, brief(digits)));
+  }
+
   const std::string& origin_;
+  bool exact_;
   std::vector<std::unordered_set<std::string>> open_;  // keys of the objects around
 };
+
+void check_strictly(std::string_view text, const std::string& origin, bool exact) {
+  // The parser takes a zero byte for the end of the text.
+  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
+    throw FormatError(fmt::format("{}: a zero byte at {}", origin, zero));
+  }
+  StrictReader reader(origin, exact);
+  nlohmann::json::sax_parse(text, &reader);
+}
 
 }  // namespace
 
 std::string brief(std::string_view text) { return printable(text, kMaxShown); }
 
 nlohmann::json parse_json(std::string_view text, const std::string& origin) {
-  // The parser takes a zero byte for the end of the text.
-  if (const auto zero = text.find('\0'); zero != std::string_view::npos) {
-    throw FormatError(fmt::format("{}: a zero byte at {}", origin, zero));
-  }
-  StrictReader reader(origin);
-  nlohmann::json::sax_parse(text, &reader);
+  check_strictly(text, origin, /*exact=*/false);
   return nlohmann::json::parse(text);
+}
+
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& origin) {
+  check_strictly(text, origin, /*exact=*/true);
+  return nlohmann::ordered_json::parse(text);
 }
 
 std::vector<std::string> keys_in_order(std::string_view text, std::string_view member) {

@@ -14,6 +14,9 @@ std::string brief(std::string_view text);
 
 // `origin` stands at the front of messages.
 nlohmann::json parse_json(std::string_view text, const std::string& origin);
+// The same with keys in the order written, for what templates read. A whole number beyond 64 bits
+// is an error, for it would become another one.
+nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& origin);
 nlohmann::json read_json_file(const std::filesystem::path& file);
 
 // The keys of the object that is `member` of the text's object, in the order written; none where it

@@ -152,6 +152,7 @@ Value filter_unique(Runtime& runtime, Arguments arguments) {
   return make_iterator("generator", nesting_of(values[0]),
                        [items = values[0], source = IteratorPtr(), seen = std::set<std::string>(),
                         exact, path](Runtime& r) mutable -> std::optional<Value> {
+                         if (source == nullptr) source = iterate(r, items);
                          while (auto item = source->next(r)) {
                            const Value key = path.of(r, *item);
                            if (seen.insert(hash_key(r, exact ? key : ignoring_case(r, key))).second)

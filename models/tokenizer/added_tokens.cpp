@@ -25,7 +25,17 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
   }
 }
 
-AddedTokenMatcher::Found AddedTokenMatcher::find(std::string_view text, size_t from) const {
+bool AddedTokenMatcher::has_special() const {
+  return std::ranges::any_of(tokens_, [](const AddedToken& token) { return token.special; });
+}
+
+AddedTokenMatcher::Found AddedTokenMatcher::find(std::string_view text, size_t from,
+                                                 std::span<const ByteRange> plain) const {
+  const auto stays_text = [&](const AddedToken& token, size_t begin, size_t end) {
+    return token.special && std::ranges::any_of(plain, [&](const ByteRange& range) {
+             return range.overlaps(begin, end);
+           });
+  };
   for (size_t begin = from; begin < text.size(); ++begin) {
     if (!starts_[static_cast<uint8_t>(text[begin])]) continue;
     Found longest;
@@ -34,20 +44,23 @@ AddedTokenMatcher::Found AddedTokenMatcher::find(std::string_view text, size_t f
       const auto edge = edges_.find(node << 8 | static_cast<uint8_t>(text[i]));
       if (edge == edges_.end()) break;
       node = edge->second;
-      if (ends_[node] >= 0) longest = {begin, i + 1, &tokens_[ends_[node]]};
+      if (ends_[node] < 0) continue;
+      const AddedToken& token = tokens_[ends_[node]];
+      if (!stays_text(token, begin, i + 1)) longest = {begin, i + 1, &token};
     }
     if (longest.token != nullptr) return longest;
   }
   return {};
 }
 
-std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::split(std::string_view text) const {
+std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::split(
+    std::string_view text, std::span<const ByteRange> plain) const {
   std::vector<Part> parts;
   size_t done = 0;  // everything before it is in `parts`
   size_t from = 0;
   size_t spaces_end = 0;  // of the white space behind a token that was looked through last
   while (true) {
-    const Found found = find(text, from);
+    const Found found = find(text, from, plain);
     if (found.token == nullptr) break;
     from = found.end;
     const std::string_view before = text.substr(0, found.begin);

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "models/tokenizer/byte_range.h"
 
 namespace leash {
 
@@ -30,8 +33,10 @@ class AddedTokenMatcher {
     std::string_view text;
     const AddedToken* token = nullptr;  // null: text between tokens
   };
-  // Cuts valid UTF-8 at the tokens, leftmost first, the longest of those that begin there.
-  std::vector<Part> split(std::string_view text) const;
+  // Cuts valid UTF-8 at the tokens, leftmost first, the longest of those that begin there. Special
+  // ones that overlap `plain` are no tokens.
+  std::vector<Part> split(std::string_view text, std::span<const ByteRange> plain = {}) const;
+  bool has_special() const;
 
  private:
   struct Found {
@@ -39,7 +44,7 @@ class AddedTokenMatcher {
     size_t end = 0;
     const AddedToken* token = nullptr;
   };
-  Found find(std::string_view text, size_t from) const;
+  Found find(std::string_view text, size_t from, std::span<const ByteRange> plain) const;
 
   std::vector<AddedToken> tokens_;
   std::array<bool, 256> starts_;

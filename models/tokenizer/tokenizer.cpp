@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <deque>
 #include <fstream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "models/errors.h"
 #include "models/printable.h"
 #include "models/text/utf8.h"
+#include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer_parts.h"
 
 namespace leash {
@@ -66,7 +68,7 @@ struct Tokenizer::State : TokenizerParts {
   }
 
   // Text between added tokens that are looked for as they stand.
-  void encode_between(const TextPiece& raw, ModelScratch* scratch,
+  void encode_between(const TextPiece& raw, std::span<const ByteRange> plain, ModelScratch* scratch,
                       std::vector<int64_t>& ids) const {
     TextInWork work;
     TextPiece text = raw;
@@ -75,7 +77,12 @@ struct Tokenizer::State : TokenizerParts {
       normalizer.apply(work);
       text = {work.text, work.from_start};
     }
-    for (const auto& part : normalized_matcher.split(text.text)) {
+    if (!plain.empty() && text.text != raw.text && normalized_matcher.has_special()) {
+      throw FormatError(
+          "where special tokens stay text inside of a message is not known for this tokenizer, "
+          "which looks for them in normalised text (data.special_tokens_in_text: recognise)");
+    }
+    for (const auto& part : normalized_matcher.split(text.text, plain)) {
       if (part.token != nullptr) {
         ids.push_back(part.token->id);
       } else {
@@ -84,16 +91,24 @@ struct Tokenizer::State : TokenizerParts {
     }
   }
 
-  void encode(std::string_view bytes, std::vector<int64_t>& ids) const {
+  // `plain` refers to valid UTF-8.
+  void encode(std::string_view bytes, std::span<const ByteRange> plain,
+              std::vector<int64_t>& ids) const {
     const std::unique_ptr<ModelScratch> scratch = model->scratch();
     std::string storage;
     const std::string_view text = replace_invalid(bytes, storage);
-    for (const auto& part : raw_matcher.split(text)) {
+    for (const auto& part : raw_matcher.split(text, plain)) {
       if (part.token != nullptr) {
         ids.push_back(part.token->id);
-      } else {
-        encode_between({part.text, part.text.data() == text.data()}, scratch.get(), ids);
+        continue;
       }
+      const auto begin = static_cast<size_t>(part.text.data() - text.data());
+      std::vector<ByteRange> inside;
+      for (const ByteRange& range : plain) {
+        if (!range.overlaps(begin, begin + part.text.size())) continue;
+        inside.push_back({std::max(range.begin, begin) - begin, range.end - begin});
+      }
+      encode_between({part.text, part.text.data() == text.data()}, inside, scratch.get(), ids);
     }
   }
 
@@ -103,10 +118,26 @@ struct Tokenizer::State : TokenizerParts {
   }
 };
 
+// What chat templates find as bos_token and the like.
+std::vector<std::pair<std::string, std::string>> named_tokens_of(const Tokenizer& tokenizer,
+                                                                 const TokenizerParts& parts) {
+  std::vector<std::pair<std::string, std::string>> named;
+  const auto add = [&](const char* name, std::optional<int64_t> id) {
+    if (id) named.emplace_back(name, tokenizer.token_bytes(*id));
+  };
+  add("bos_token", parts.bos);
+  add("eos_token", parts.eos);
+  add("pad_token", parts.pad);
+  named.insert(named.end(), parts.named_tokens.begin(), parts.named_tokens.end());
+  return named;
+}
+
 Tokenizer Tokenizer::load(const std::filesystem::path& model) {
   Tokenizer tokenizer;
   try {
     tokenizer.state_ = std::make_shared<const State>(State{load_parts(model)});
+    tokenizer.chat_ = std::make_shared<const ChatFormat>(
+        tokenizer.state_->chat_template, named_tokens_of(tokenizer, *tokenizer.state_));
   } catch (const FormatError& error) {
     throw FormatError(
         fmt::format("{}: tokenizer: {}", model.string(), printable(error.what(), kMaxShownError)));
@@ -114,15 +145,18 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model) {
   return tokenizer;
 }
 
-std::vector<int64_t> Tokenizer::encode(std::string_view text) const {
+std::vector<int64_t> Tokenizer::encode(std::string_view text) const { return encode(text, {}); }
+
+std::vector<int64_t> Tokenizer::encode(std::string_view text,
+                                       std::span<const ByteRange> plain) const {
   std::vector<int64_t> ids;
-  state_->encode(text, ids);
+  state_->encode(text, plain, ids);
   return ids;
 }
 
 std::vector<int64_t> Tokenizer::encode_with_special(std::string_view text) const {
   std::vector<int64_t> ids = state_->prefix;
-  state_->encode(text, ids);
+  state_->encode(text, {}, ids);
   ids.insert(ids.end(), state_->suffix.begin(), state_->suffix.end());
   return ids;
 }

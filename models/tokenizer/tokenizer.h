@@ -8,9 +8,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "models/tokenizer/byte_range.h"
+
 namespace leash {
+
+class ChatFormat;
 
 class Tokenizer {
  public:
@@ -22,6 +27,8 @@ class Tokenizer {
   // Ids of `text`; special and added tokens inside the text are recognised. Adds no BOS and no EOS.
   // Invalid UTF-8 is read as Python's errors="replace" does.
   std::vector<int64_t> encode(std::string_view text) const;
+  // The same, but special tokens that overlap `plain` (ascending, apart) stay text.
+  std::vector<int64_t> encode(std::string_view text, std::span<const ByteRange> plain) const;
   // The same with the tokenizer's own special tokens around it (BOS for Gemma; nothing for
   // SmolLM2).
   std::vector<int64_t> encode_with_special(std::string_view text) const;
@@ -43,11 +50,15 @@ class Tokenizer {
   std::optional<int64_t> pad_token_id() const;
   // The checkpoint's Jinja chat template, empty when it has none.
   const std::string& chat_template() const;
+  // How conversations become text (chat_template.h): the checkpoint's, unless it was set.
+  const ChatFormat& chat() const { return *chat_; }
+  void set_chat(std::shared_ptr<const ChatFormat> chat) { chat_ = std::move(chat); }
 
  private:
   friend class StreamDecoder;
   struct State;
   std::shared_ptr<const State> state_;
+  std::shared_ptr<const ChatFormat> chat_;
 };
 
 // Whether each id stands for the same token in both.

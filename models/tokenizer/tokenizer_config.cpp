@@ -10,6 +10,7 @@
 #include "models/io/json_file.h"
 #include "models/io/mapped_file.h"
 #include "models/tokenizer/json_members.h"
+#include "models/tokenizer/named_tokens.h"
 
 namespace leash {
 namespace {
@@ -181,6 +182,7 @@ void TokenizerConfig::apply(TokenizerParts& parts) const {
   set(parts.pad, "pad_token");
   apply_settings(parts);
   parts.chat_template = read_chat_template();
+  parts.named_tokens = read_named_tokens(config_, map_);
 }
 
 }  // namespace leash

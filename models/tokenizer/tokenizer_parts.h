@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/subwords/token_model.h"
@@ -32,6 +33,9 @@ struct TokenizerParts {
   std::vector<int64_t> prefix, suffix;  // encode_with_special puts them around
   std::optional<int64_t> bos, eos, pad;
   std::string chat_template;
+  // What chat templates find under names such as unk_token, besides bos_token, eos_token and
+  // pad_token, which are those above.
+  std::vector<std::pair<std::string, std::string>> named_tokens;
 };
 
 // Puts added tokens into the vocabulary and the matchers; the normalizer is there already.

@@ -43,7 +43,7 @@ BatchOrder order_of(const ClassificationSetup& setup, const std::vector<Labelled
 Classifier load_classifier(const ClassificationSetup& setup,
                            const std::shared_ptr<GatherQueue>& gathers) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
+  Tokenizer tokenizer = load_chat_tokenizer(checkpoint.path, setup.data.chat);
   const DecoderConfig& config = checkpoint.config;
   LabelledDataSets data =
       read_labelled_data_sets(setup.data, tokenizer, config.max_positions,

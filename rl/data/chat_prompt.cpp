@@ -1,5 +1,6 @@
 #include "rl/data/chat_prompt.h"
 
+#include <algorithm>
 #include <string_view>
 #include <vector>
 
@@ -13,10 +14,10 @@ constexpr std::string_view kEnd = "\x01leash goes on here\x01";
 
 }  // namespace
 
-std::string render_prompt(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                          bool continue_final_message) {
+RenderedChat render_prompt(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                           bool continue_final_message, const ChatOptions& options) {
   if (messages.empty() || messages.back().role != "assistant") {
-    return render_chat(tokenizer.chat_template(), messages, /*add_generation_prompt=*/true);
+    return render_chat(tokenizer, messages, /*add_generation_prompt=*/true, options);
   }
   if (!continue_final_message) {
     throw FormatError(
@@ -27,13 +28,14 @@ std::string render_prompt(const Tokenizer& tokenizer, std::span<const ChatMessag
     throw FormatError("the last message is the assistant's and empty: nothing to continue");
   }
   std::vector<ChatMessage> marked(messages.begin(), messages.end());
-  marked.back().content += kEnd;
-  std::string text =
-      render_chat(tokenizer.chat_template(), marked, /*add_generation_prompt=*/false);
-  const size_t end = text.rfind(kEnd);
+  marked.back().append(std::string(kEnd));
+  RenderedChat chat = render_chat(tokenizer, marked, /*add_generation_prompt=*/false, options);
+  const size_t end = chat.text.rfind(kEnd);
   if (end == std::string::npos) throw FormatError("the chat template leaves out the last message");
-  text.resize(end);
-  return text;
+  chat.text.resize(end);
+  std::erase_if(chat.foreign, [&](const ByteRange& range) { return range.begin >= end; });
+  for (ByteRange& range : chat.foreign) range.end = std::min(range.end, end);
+  return chat;
 }
 
 }  // namespace leash

@@ -12,7 +12,7 @@ namespace leash {
 // generation prompt, or, where the last message is the assistant's, behind its text (as TRL does;
 // the rest of it is the answer). The latter only with `continue_final_message`: a policy would
 // else learn to answer its own answer. FormatError.
-std::string render_prompt(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                          bool continue_final_message);
+RenderedChat render_prompt(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                           bool continue_final_message, const ChatOptions& options = {});
 
 }  // namespace leash

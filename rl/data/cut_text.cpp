@@ -59,9 +59,9 @@ CutText cut_text(const Tokenizer& tokenizer, std::string_view text, const TextLi
 }
 
 CutText cut_conversation(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                         const TextLimit& limit) {
-  return cut_between(encode_chat(tokenizer, messages, /*add_generation_prompt=*/false), 0, 0,
-                     limit);
+                         const TextLimit& limit, const ChatOptions& options) {
+  return cut_between(encode_chat(tokenizer, messages, /*add_generation_prompt=*/false, options), 0,
+                     0, limit);
 }
 
 void write_text_limit(const std::filesystem::path& folder, const TextLimit& limit) {

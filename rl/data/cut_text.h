@@ -34,7 +34,7 @@ CutText cut_text(const Tokenizer& tokenizer, std::string_view text, const TextLi
 
 // A rendered conversation, cut as it is: its template's markup counts as text, as for transformers.
 CutText cut_conversation(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                         const TextLimit& limit);
+                         const TextLimit& limit, const ChatOptions& options = {});
 
 // truncation.json beside an adapter: {"max_length": 1024, "truncation_mode": "keep_start"}.
 void write_text_limit(const std::filesystem::path& folder, const TextLimit& limit);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "models/fields.h"
+#include "rl/data/chat_config.h"
 
 namespace leash {
 
@@ -20,6 +21,7 @@ struct PromptDataConfig {
   bool shuffle = true;
   int64_t max_prompt_length = 512;
   bool continue_final_message = false;
+  ChatConfig chat = {};
 };
 template <class Config, class Visitor>
 requires Describes<Config, PromptDataConfig>
@@ -34,6 +36,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("continue_final_message", c.continue_final_message,
         "a conversation that ends with the assistant is a prompt that goes on with that message; "
         "false: it is an error");
+  visit_chat_fields(c.chat, visit);
 }
 
 enum class TruncationMode { keep_start, keep_end };
@@ -54,6 +57,7 @@ struct SftDataConfig {
   std::optional<bool> completion_only_loss;
   bool assistant_only_loss = false;
   bool packing = false;
+  ChatConfig chat = {};
 };
 template <class Config, class Visitor>
 requires Describes<Config, SftDataConfig>
@@ -77,6 +81,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("packing", c.packing,
         "put short samples together into rows of up to max_length tokens (best fit); attention "
         "never crosses a sample");
+  visit_chat_fields(c.chat, visit);
 }
 
 enum class PairTruncation { drop, keep_start, keep_end };
@@ -89,15 +94,16 @@ struct EnumNames<PairTruncation> {
 };
 
 struct PreferenceDataConfig {
-  std::filesystem::path train = {};
-  std::optional<std::filesystem::path> eval = {};
-  double eval_split = 0.0;
-  bool shuffle = true;
-  bool append_eos = true;
-  bool end_at_eos = true;  // leash's own; TRL: never
-  std::optional<int64_t> max_length = 1024;
-  PairTruncation truncation_mode = PairTruncation::drop;  // TRL: always drops
+  std::filesystem::path train = {ChatConfig chat = {};
 };
+std::optional<std::filesystem::path> eval = {};
+double eval_split = 0.0;
+bool shuffle = true;
+bool append_eos = true;
+bool end_at_eos = true;  // leash's own; TRL: never
+std::optional<int64_t> max_length = 1024;
+PairTruncation truncation_mode = PairTruncation::drop;  // TRL: always drops
+};                                                      // namespace leash
 template <class Config, class Visitor>
 requires Describes<Config, PreferenceDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {
@@ -119,17 +125,20 @@ void visit_fields(Config& c, Visitor&& visit) {
         at_least(2));
   visit("truncation_mode", c.truncation_mode,
         "what becomes of a pair with a sequence that is too long: it is left out, or cut");
+  visit_chat_fields(c.chat, visit);
 }
 
 struct LabelledDataConfig {
-  std::filesystem::path train = {};
-  std::optional<std::filesystem::path> eval = {};
-  double eval_split = 0.0;
-  std::vector<std::string> labels = {};
-  bool shuffle = true;
-  std::optional<int64_t> max_length = 1024;
-  TruncationMode truncation_mode = TruncationMode::keep_start;
+  std::filesystem::path train = {ChatConfig chat = {};
 };
+std::optional<std::filesystem::path> eval = {};
+double eval_split = 0.0;
+std::vector<std::string> labels = {};
+bool shuffle = true;
+std::optional<int64_t> max_length = 1024;
+TruncationMode truncation_mode = TruncationMode::keep_start;
+}
+;
 template <class Config, class Visitor>
 requires Describes<Config, LabelledDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {
@@ -147,6 +156,7 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("max_length", c.max_length,
         "tokens of a text at most, the rest is cut off (null: the model's context)", at_least(1));
   visit("truncation_mode", c.truncation_mode, "which side of a text that is too long stays");
+  visit_chat_fields(c.chat, visit);
 }
 
 }  // namespace leash

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -13,7 +14,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 constexpr size_t kMaxProblems = 20;
 
 bool is_blank(std::string_view line) {
@@ -36,7 +37,7 @@ class RecordReader {
   void read(std::string_view line, int64_t number) {
     Json record;
     try {
-      record = parse_json(line, place(number));
+      record = parse_ordered_json(line, place(number));
     } catch (const FormatError& error) {
       problems_.push_back(without_line(error.what()));
       return;
@@ -71,19 +72,43 @@ class RecordReader {
   std::vector<std::string> problems_;
 };
 
-ChatMessage message_of(const Json& entry, std::string_view name, size_t index) {
-  const auto text = [&](const char* key) {
-    const auto found = entry.is_object() ? entry.find(key) : entry.end();
-    if (!entry.is_object() || found == entry.end() || !found->is_string()) {
-      throw FormatError(fmt::format("{}[{}] needs a text `{}`", name, index, key));
+// All text of a content: itself, or its parts of the type text put together.
+std::string text_of_content(const Json& content) {
+  if (content.is_string()) return content.get<std::string>();
+  std::string text;
+  if (!content.is_array()) return text;
+  for (const Json& part : content) {
+    const auto found = part.is_object() ? part.find("text") : part.end();
+    if (part.is_object() && found != part.end() && found->is_string()) {
+      text += found->get<std::string>();
     }
-    return found->get<std::string>();
-  };
-  ChatMessage message{text("role"), text("content")};
-  if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-    throw FormatError(fmt::format("{}[{}]: role \"{}\" is not system, user or assistant", name,
-                                  index, message.role));
   }
+  return text;
+}
+
+bool is_content(const Json& content) {
+  const auto is_part = [](const Json& part) { return part.is_object() || part.is_string(); };
+  return content.is_null() || content.is_string() ||
+         (content.is_array() && std::ranges::all_of(content, is_part));
+}
+
+ChatMessage message_of(const Json& entry, std::string_view name, size_t index) {
+  const auto role = entry.is_object() ? entry.find("role") : entry.end();
+  if (!entry.is_object() || role == entry.end() || !role->is_string()) {
+    throw FormatError(fmt::format("{}[{}] needs a text `role`", name, index));
+  }
+  const auto content = entry.find("content");
+  const bool calls = entry.contains("tool_calls");
+  if (content == entry.end() ? !calls : !is_content(*content) || (content->is_null() && !calls)) {
+    throw FormatError(
+        fmt::format("{}[{}] needs a `content`: a text, or a list of parts with texts (none beside "
+                    "tool_calls)",
+                    name, index));
+  }
+  ChatMessage message{role->get<std::string>(),
+                      content == entry.end() ? "" : text_of_content(*content)};
+  const bool plain = entry.size() == 2 && content != entry.end() && content->is_string();
+  if (!plain) message.whole = entry;
   return message;
 }
 
@@ -139,12 +164,28 @@ std::vector<ChatMessage> messages_of(const Json& list, std::string_view name) {
 }
 
 void check_chat_template(const Tokenizer& tokenizer) {
-  const ChatMessage probe{"user", "?"};
   try {
-    render_chat(tokenizer.chat_template(), {&probe, 1}, /*add_generation_prompt=*/true);
+    tokenizer.chat().check();
   } catch (const FormatError& error) {
     throw WholeFileError(error.what());
   }
+}
+
+ChatOptions chat_options_of(const Json& record) {
+  ChatOptions options;
+  if (const auto tools = record.find("tools"); tools != record.end() && !tools->is_null()) {
+    options.tools = *tools;
+    // Data sets that are kept in tables hold the list as a text.
+    if (tools->is_string())
+      options.tools = parse_ordered_json(tools->get<std::string>(), "`tools`");
+    if (!options.tools.is_array()) throw FormatError("`tools` has to be a list");
+  }
+  if (const auto kwargs = record.find("chat_template_kwargs");
+      kwargs != record.end() && !kwargs->is_null()) {
+    if (!kwargs->is_object()) throw FormatError("`chat_template_kwargs` has to be an object");
+    options.kwargs = *kwargs;
+  }
+  return options;
 }
 
 }  // namespace leash

@@ -26,7 +26,7 @@ enum class EmptyLines {
 };
 
 // Gets an object and its line's number, from 1 on.
-using TakeRecord = std::function<void(const nlohmann::json&, int64_t)>;
+using TakeRecord = std::function<void(const nlohmann::ordered_json&, int64_t)>;
 
 // Calls `take` for each line. Lines of white space are empty, a byte-order mark is dropped. Read
 // strictly: a key given twice, a zero byte or a second record on a line are errors. FormatErrors of
@@ -42,10 +42,14 @@ void for_each_json_line(const std::filesystem::path& file, KnownKeys known, cons
 // lines of both files at once.
 void read_both(const std::function<void()>& train, const std::function<void()>& held_out);
 
-// A list of {role, content} with at least one message; `name` is its key, for messages.
-std::vector<ChatMessage> messages_of(const nlohmann::json& list, std::string_view name);
+// A list of messages with at least one: each has a `role`, a `content` (or tool_calls), and
+// whatever else the chat template reads; `name` is its key, for messages of errors.
+std::vector<ChatMessage> messages_of(const nlohmann::ordered_json& list, std::string_view name);
 
-// WholeFileError where the checkpoint's chat template cannot be rendered.
+// A record's `tools` and `chat_template_kwargs`. FormatError.
+ChatOptions chat_options_of(const nlohmann::ordered_json& record);
+
+// WholeFileError where there is no chat template, or one that cannot be parsed.
 void check_chat_template(const Tokenizer& tokenizer);
 
 }  // namespace leash

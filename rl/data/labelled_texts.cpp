@@ -22,7 +22,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 using Label = std::variant<int64_t, std::string>;  // as the file has it
 
 constexpr int64_t kMostClasses = 10000;
@@ -154,7 +154,7 @@ class TextReader {
       for (const ChatMessage& message : chat) {
         result.text += (result.text.empty() ? "" : "\n") + message.content;
       }
-      tokens = cut_conversation(tokenizer_, chat, limit_);
+      tokens = cut_conversation(tokenizer_, chat, limit_, chat_options_of(json));
     } else {
       if (!text->is_string()) throw FormatError("`text` has to be a text");
       result.text = text->get<std::string>();
@@ -178,7 +178,7 @@ class TextReader {
 LabelledData read_file(const std::filesystem::path& file, TextReader& reader, Classes& classes,
                        bool held_out, const KnownClasses& known_before = {}) {
   const Classes* known = classes.names.empty() ? nullptr : &classes;
-  for_each_json_line(file, {{"text", "messages", "label"}},
+  for_each_json_line(file, {{"text", "messages", "label", "tools", "chat_template_kwargs"}},
                      [&](const Json& json, int64_t line) { reader.read(json, line, known); });
   if (known == nullptr && !held_out) classes = reader.number_labels(known_before);
   LabelledData data = reader.take();

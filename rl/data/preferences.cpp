@@ -20,7 +20,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 int64_t size_of(const std::vector<int64_t>& ids) { return static_cast<int64_t>(ids.size()); }
 
@@ -48,7 +48,7 @@ class PairReader {
   PreferenceData take() { return std::move(data_); }
 
  private:
-  PreferencePair pair_of(const Json& json) const {
+  PreferencePair pair_of(const Json& json) {
     const auto find = [&](const char* key) {
       const auto found = json.find(key);
       return found == json.end() ? nullptr : &*found;
@@ -64,6 +64,7 @@ class PairReader {
       return texts(prompt, *chosen, *rejected);
     }
     if (all([](const Json& value) { return value.is_array(); })) {
+      options_ = chat_options_of(json);
       return chats(prompt, messages_of(*chosen, "chosen"), messages_of(*rejected, "rejected"));
     }
     throw FormatError(
@@ -121,9 +122,7 @@ class PairReader {
       chosen.insert(chosen.begin(), asked.begin(), asked.end());
       rejected.insert(rejected.begin(), asked.begin(), asked.end());
     } else {
-      const auto equal = [](const ChatMessage& a, const ChatMessage& b) {
-        return a.role == b.role && a.content == b.content;
-      };
+      const auto equal = [](const ChatMessage& a, const ChatMessage& b) { return a == b; };
       const auto [end, ignored] =
           std::mismatch(chosen.begin(), chosen.end(), rejected.begin(), rejected.end(), equal);
       shared = static_cast<size_t>(end - chosen.begin());
@@ -131,7 +130,7 @@ class PairReader {
     PreferencePair pair;
     Json key = Json::array();
     for (const ChatMessage& message : std::span(chosen).first(shared)) {
-      key.push_back({message.role, message.content});
+      key.push_back(message.json());
       if (message.role == "user") pair.prompt_text = message.content;
     }
     pair.prompt_key = key.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -148,7 +147,8 @@ class PairReader {
     for (const ChatMessage& message : messages.subspan(shared)) {
       display += (display.empty() ? "" : "\n") + message.content;
     }
-    std::vector<int64_t> ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
+    std::vector<int64_t> ids =
+        encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false, options_);
     end_conversation(ending_, tokenizer_, ids);
     return ids;
   }
@@ -179,6 +179,7 @@ class PairReader {
   const Tokenizer& tokenizer_;
   const PreferenceDataConfig& config_;
   TextEnding ending_;
+  ChatOptions options_;  // of the record that is read
   int64_t max_length_;
   PreferenceData data_;
 };
@@ -239,7 +240,8 @@ std::string PreferenceCounts::text() const {
 PreferenceData read_preferences(const std::filesystem::path& file, const Tokenizer& tokenizer,
                                 const PreferenceDataConfig& config, int64_t context) {
   PairReader reader(tokenizer, config, context);
-  for_each_json_line(file, {{"prompt", "chosen", "rejected", "margin"}},
+  for_each_json_line(file,
+                     {{"prompt", "chosen", "rejected", "margin", "tools", "chat_template_kwargs"}},
                      [&](const Json& json, int64_t line) { reader.read(json, line); });
   PreferenceData data = reader.take();
   finish(data);

@@ -18,18 +18,21 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
-PromptRecord chat_record(const std::vector<ChatMessage>& chat, const Tokenizer& tokenizer,
-                         const PromptLimits& limits) {
+PromptRecord chat_record(const std::vector<ChatMessage>& chat, ChatOptions options,
+                         const Tokenizer& tokenizer, const PromptLimits& limits) {
   check_chat_template(tokenizer);
   PromptRecord record;
   record.messages = chat;
-  record.text = render_prompt(tokenizer, chat, limits.continue_final_message);
+  record.options = std::move(options);
+  RenderedChat rendered =
+      render_prompt(tokenizer, chat, limits.continue_final_message, record.options);
   for (const ChatMessage& message : chat) {
     if (message.role == "user") record.display = message.content;
   }
-  record.ids = tokenizer.encode(record.text);
+  record.ids = encode_rendered(tokenizer, rendered);
+  record.text = std::move(rendered.text);
   return record;
 }
 
@@ -44,7 +47,7 @@ PromptRecord record_of(const Json& json, const Tokenizer& tokenizer, const Promp
     const auto chat =
         prompt == json.end() ? messages_of(*messages, "messages") : messages_of(*prompt, "prompt");
     bound.check(chat);
-    return chat_record(chat, tokenizer, limits);
+    return chat_record(chat, chat_options_of(json), tokenizer, limits);
   }
   if (!prompt->is_string()) throw FormatError("`prompt` has to be a text, or a list of messages");
   PromptRecord record;
@@ -77,12 +80,13 @@ std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
   std::vector<PromptRecord> records;
   const TextBound bound(
       tokenizer, std::min(limits.max_prompt_length, limits.context - limits.min_answer_tokens));
-  for_each_json_line(file, {{"prompt", "messages"}}, [&](const Json& json, int64_t line) {
-    PromptRecord record = record_of(json, tokenizer, limits, bound);
-    check_length(record, limits);
-    record.line = line;
-    records.push_back(std::move(record));
-  });
+  for_each_json_line(file, {{"prompt", "messages", "tools", "chat_template_kwargs"}},
+                     [&](const Json& json, int64_t line) {
+                       PromptRecord record = record_of(json, tokenizer, limits, bound);
+                       check_length(record, limits);
+                       record.line = line;
+                       records.push_back(std::move(record));
+                     });
   if (records.empty()) throw FormatError(file.string() + ": holds no prompts");
   return records;
 }

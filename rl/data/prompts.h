@@ -17,6 +17,7 @@ struct PromptRecord {
   std::vector<int64_t> ids;  // at least one
   int64_t line = 0;          // 1-based, in its file
   std::vector<ChatMessage> messages{};  // of a conversation
+  ChatOptions options{};                // likewise
 };
 
 struct PromptLimits {

@@ -9,6 +9,7 @@
 
 #include "models/errors.h"
 #include "models/grouped_digits.h"
+#include "models/tokenizer/assistant_mask.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/encode.h"
 #include "rl/data/held_out.h"
@@ -18,7 +19,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 // Reads one line after the other and counts what happens to them.
 class SampleReader {
@@ -57,6 +58,7 @@ class SampleReader {
     if (kinds != 1 || (prompt == nullptr) != (completion == nullptr)) {
       throw FormatError("needs either `text`, `messages`, or `prompt` and `completion`");
     }
+    options_ = chat_options_of(json);
     if (messages != nullptr) return weighted_chat(*messages, nullptr);
     if (text != nullptr) return raw("", text_of(*text, "text"), /*has_prompt=*/false);
     if (prompt->is_array() && completion->is_array()) return weighted_chat(*prompt, completion);
@@ -103,9 +105,15 @@ class SampleReader {
   SftSample chat(std::span<const ChatMessage> messages, size_t border) {
     check_chat_template(tokenizer_);
     SftSample sample;
-    sample.ids = encode_chat(tokenizer_, messages, /*add_generation_prompt=*/false);
-    train_all(sample);
-    if (config_.assistant_only_loss) train_assistant(sample, messages);
+    if (config_.assistant_only_loss) {
+      MaskedChat chat =
+          encode_with_mask(tokenizer_, messages, /*add_generation_prompt=*/false, options_);
+      sample.ids = std::move(chat.ids);
+      sample.trained = std::move(chat.assistant);
+    } else {
+      sample.ids = encode(messages, /*cue=*/false);
+      train_all(sample);
+    }
     if (border == messages.size()) {
       if (messages.back().role == "assistant") set_chat_prompt(sample, messages, border - 1);
       return sample;
@@ -117,6 +125,10 @@ class SampleReader {
     set_chat_prompt(sample, messages, border);
     if (config_.completion_only_loss.value_or(true)) untrain_prompt(sample);
     return sample;
+  }
+
+  std::vector<int64_t> encode(std::span<const ChatMessage> messages, bool cue) const {
+    return encode_chat(tokenizer_, messages, cue, options_);
   }
 
   static void train_all(SftSample& sample) { sample.trained.assign(sample.ids.size(), 1); }
@@ -132,10 +144,10 @@ class SampleReader {
   // What the model has read before message `i`, with its cue. Before the first message there is
   // what the template puts there by itself: all that two answers have in common.
   std::vector<int64_t> before(std::span<const ChatMessage> messages, size_t i) const {
-    if (i > 0) return encode_chat(tokenizer_, messages.first(i), true);
+    if (i > 0) return encode(messages.first(i), /*cue=*/true);
     const std::vector<ChatMessage> one = {{"assistant", "a"}}, another = {{"assistant", "?"}};
-    auto ids = encode_chat(tokenizer_, one, false);
-    const auto other = encode_chat(tokenizer_, another, false);
+    auto ids = encode(one, /*cue=*/false);
+    const auto other = encode(another, /*cue=*/false);
     ids.resize(static_cast<size_t>(common_prefix(ids, other)));
     return ids;
   }
@@ -152,24 +164,11 @@ class SampleReader {
     std::fill_n(sample.trained.begin(), sample.prompt_tokens, 0);
   }
 
-  // What the assistant says: from the end of the conversation so far with the generation prompt to
-  // the end of the conversation with its message.
-  void train_assistant(SftSample& sample, std::span<const ChatMessage> messages) const {
-    std::fill(sample.trained.begin(), sample.trained.end(), 0);
-    for (size_t i = 0; i < messages.size(); ++i) {
-      if (messages[i].role != "assistant") continue;
-      const auto with = encode_chat(tokenizer_, messages.first(i + 1), false);
-      const int64_t begin = common_prefix(sample.ids, before(messages, i));
-      const int64_t end = common_prefix(sample.ids, with);
-      for (int64_t token = begin; token < end; ++token) sample.trained[token] = 1;
-    }
-  }
-
   // With its role and what the template puts around it.
   void untrain_message(SftSample& sample, std::span<const ChatMessage> messages, size_t i) const {
     const auto until = [&](size_t count) {
       if (count == 0) return int64_t{0};
-      return common_prefix(sample.ids, encode_chat(tokenizer_, messages.first(count), false));
+      return common_prefix(sample.ids, encode(messages.first(count), /*cue=*/false));
     };
     std::fill(sample.trained.begin() + until(i), sample.trained.begin() + until(i + 1), 0);
   }
@@ -193,6 +192,7 @@ class SampleReader {
   const Tokenizer& tokenizer_;
   const SftDataConfig& config_;
   int64_t max_length_;
+  ChatOptions options_;  // of the record that is read
   SftData data_;
 };
 
@@ -248,8 +248,8 @@ std::string SftDataCounts::text() const {
 SftData read_sft_data(const std::filesystem::path& file, const Tokenizer& tokenizer,
                       const SftDataConfig& config, int64_t context) {
   SampleReader reader(tokenizer, config, context);
-  const KnownKeys known{.record = {"text", "messages", "prompt", "completion"},
-                        .message = {"role", "content", "weight"}};
+  const KnownKeys known{
+      .record = {"text", "messages", "prompt", "completion", "tools", "chat_template_kwargs"}};
   for_each_json_line(file, known, [&](const Json& json, int64_t line) { reader.read(json, line); });
   SftData data = reader.take();
   if (data.counts.lines == 0) throw FormatError(file.string() + ": holds no samples");

@@ -57,8 +57,7 @@ std::vector<int64_t> answer_ending(const TextEnding& ending, const Tokenizer& to
     return ids;
   }
   const std::vector<ChatMessage> messages = {{"user", "a"}, {"assistant", std::string(kWords)}};
-  const std::string text =
-      render_chat(tokenizer.chat_template(), messages, /*add_generation_prompt=*/false);
+  const std::string text = render_chat(tokenizer, messages, /*add_generation_prompt=*/false).text;
   ids = tokenizer.encode(text.substr(text.rfind(kWords) + kWords.size()));
   end_conversation(ending, tokenizer, ids);
   return ids;
@@ -80,7 +79,7 @@ std::string chat_fingerprint(const Tokenizer& tokenizer) {
             {"user", "a"}, {"assistant", "b"}, {"user", "c"}, {"assistant", "d"}};
         if (system) messages.insert(messages.begin(), {"system", "s"});
         if (prompts) messages.pop_back();
-        text += render_chat(tokenizer.chat_template(), messages, prompts);
+        text += render_chat(tokenizer, messages, prompts).text;
       }
     }
   } catch (const FormatError&) {

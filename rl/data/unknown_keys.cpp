@@ -17,18 +17,9 @@ bool has(const std::vector<std::string_view>& known, const std::string& key) {
 
 }  // namespace
 
-void UnknownKeys::look_at(const nlohmann::json& record, int64_t line) {
+void UnknownKeys::look_at(const nlohmann::ordered_json& record, int64_t line) {
   for (const auto& [key, value] : record.items()) {
-    if (!has(known_.record, key)) {
-      add(key, line);
-    } else if (value.is_array()) {
-      for (const auto& entry : value) {
-        if (!entry.is_object()) break;
-        for (const auto& [inner, ignored] : entry.items()) {
-          if (!has(known_.message, inner)) add(key + "[]." + inner, line);
-        }
-      }
-    }
+    if (!has(known_.record, key)) add(key, line);
   }
 }
 

@@ -10,16 +10,16 @@
 
 namespace leash {
 
+// Of a record. Messages may have any: chat templates read them.
 struct KnownKeys {
   std::vector<std::string_view> record;
-  std::vector<std::string_view> message = {"role", "content"};  // of a list's entries
 };
 
 class UnknownKeys {
  public:
   explicit UnknownKeys(KnownKeys known) : known_(std::move(known)) {}
 
-  void look_at(const nlohmann::json& record, int64_t line);
+  void look_at(const nlohmann::ordered_json& record, int64_t line);
   // "`id` (line 1), `messages[].name` (line 3)", the first ten; empty where there is none.
   std::string text() const;
 

@@ -12,7 +12,7 @@ void WeightedMessages::append(const WeightedMessages& more) {
   trains.insert(trains.end(), more.trains.begin(), more.trains.end());
 }
 
-WeightedMessages weighted_messages(const nlohmann::json& list, std::string_view name) {
+WeightedMessages weighted_messages(const nlohmann::ordered_json& list, std::string_view name) {
   WeightedMessages result{.messages = messages_of(list, name), .trains = {}};
   for (size_t i = 0; i < list.size(); ++i) {
     const auto weight = list[i].find("weight");
@@ -22,6 +22,8 @@ WeightedMessages weighted_messages(const nlohmann::json& list, std::string_view 
       throw FormatError(fmt::format("{}[{}]: `weight` has to be 0 (not trained on) or 1", name, i));
     }
     result.trains.push_back(!given || *weight == 1);
+    nlohmann::ordered_json& whole = result.messages[i].whole;
+    if (weight != list[i].end() && !whole.is_null()) whole.erase("weight");
   }
   return result;
 }

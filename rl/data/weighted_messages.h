@@ -18,6 +18,6 @@ struct WeightedMessages {
 
 // A list of {role, content} with an optional `weight`, 1 (the default) or 0, as in OpenAI's format;
 // `name` is its key. FormatError.
-WeightedMessages weighted_messages(const nlohmann::json& list, std::string_view name);
+WeightedMessages weighted_messages(const nlohmann::ordered_json& list, std::string_view name);
 
 }  // namespace leash

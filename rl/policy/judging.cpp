@@ -172,7 +172,8 @@ std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
                        .prompt_ids = answers[i].prompt_ids,
                        .token_ids = answers[i].token_ids,
                        .ended = ended_by_itself(answers[i]),
-                       .messages = prompts[i]->messages});
+                       .messages = prompts[i]->messages,
+                       .options = prompts[i]->options});
   }
   return samples;
 }

@@ -36,7 +36,7 @@ PolicyRoles load_policy_roles(const PolicySetup& setup, const PolicyConfig& conf
   PolicyRoles roles{
       .checkpoint = checkpoint,
       .decoder = decoder,
-      .tokenizer = Tokenizer::load(checkpoint.path),
+      .tokenizer = load_chat_tokenizer(checkpoint.path, setup.data.chat),
       .policy = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed)),
       .reference = {},
       .critic = {},

@@ -24,7 +24,7 @@ LinearHead load_head(const Checkpoint& checkpoint) {
 
 // A checkpoint without a template does not say that it wants another one.
 bool renders_as(const Tokenizer& own, const Tokenizer& policy) {
-  return own.chat_template().empty() || own.chat_template() == policy.chat_template() ||
+  return own.chat_template().empty() || own.chat().source() == policy.chat().source() ||
          (!chat_fingerprint(own).empty() && chat_fingerprint(own) == chat_fingerprint(policy));
 }
 
@@ -80,8 +80,10 @@ std::vector<int64_t> ModelReward::ids_of(const RewardSample& sample) const {
 }
 
 void ModelReward::check_prompt(const PromptRecord& prompt) const {
-  const auto ids =
-      whole_ids_of({.prompt = prompt.text, .prompt_ids = prompt.ids, .messages = prompt.messages});
+  const auto ids = whole_ids_of({.prompt = prompt.text,
+                                 .prompt_ids = prompt.ids,
+                                 .messages = prompt.messages,
+                                 .options = prompt.options});
   if (std::ssize(ids) < decoder_->config().max_positions) return;
   throw FormatError(fmt::format(
       "reward model {}: the prompt has {} of its tokens and leaves no room for an answer in its "

@@ -55,15 +55,18 @@ std::vector<int64_t> foreign_sequence(const RewardSample& sample, const Tokenize
   std::vector<ChatMessage> messages = sample.messages;
   // data.continue_final_message: the answer is the rest of what the assistant had begun to say.
   const bool goes_on = messages.back().role == "assistant";
-  if (goes_on) messages.back().content += sample.answer;
+  if (goes_on) messages.back().append(sample.answer);
   if (!sample.ended) {
-    return tokenizer.encode(
-        goes_on ? render_prompt(tokenizer, messages, /*continue_final_message=*/true)
-                : render_chat(tokenizer.chat_template(), messages, /*add_generation_prompt=*/true) +
-                      sample.answer);
+    RenderedChat chat =
+        goes_on
+            ? render_prompt(tokenizer, messages, /*continue_final_message=*/true, sample.options)
+            : render_chat(tokenizer, messages, /*add_generation_prompt=*/true, sample.options);
+    if (!goes_on) chat.text += sample.answer;
+    return encode_rendered(tokenizer, chat);
   }
   if (!goes_on) messages.push_back({"assistant", sample.answer});
-  std::vector<int64_t> ids = encode_chat(tokenizer, messages, /*add_generation_prompt=*/false);
+  std::vector<int64_t> ids =
+      encode_chat(tokenizer, messages, /*add_generation_prompt=*/false, sample.options);
   end_conversation(ending, tokenizer, ids);
   return ids;
 }

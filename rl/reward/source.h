@@ -26,6 +26,7 @@ struct RewardSample {
   std::vector<int64_t> token_ids{};     // of the answer, with the token that ended it
   bool ended = false;                   // by itself, not by the length
   std::vector<ChatMessage> messages{};  // the prompt's, where it is a conversation
+  ChatOptions options{};                // likewise
 };
 
 // The seam for all that can judge an answer.

@@ -65,7 +65,8 @@ namespace {
 
 PreferenceDataSets read_preferences_first(const RewardSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  return read_preferences_for(setup, checkpoint.config, Tokenizer::load(checkpoint.path));
+  return read_preferences_for(setup, checkpoint.config,
+                              load_chat_tokenizer(checkpoint.path, setup.data.chat));
 }
 
 }  // namespace

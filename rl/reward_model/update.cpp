@@ -97,7 +97,7 @@ TrainedModel load_reward_model(const RewardSetup& setup,
                                                   .quantize = setup.model.quantize,
                                                   .device = device,
                                                   .gathers = gathers});
-  const Tokenizer tokenizer = Tokenizer::load(checkpoint.path);
+  const Tokenizer tokenizer = load_chat_tokenizer(checkpoint.path, setup.data.chat);
   return {.checkpoint = checkpoint,
           .decoder = decoder,
           .tokenizer = tokenizer,

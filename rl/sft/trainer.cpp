@@ -70,7 +70,8 @@ namespace {
 
 SftDataSets read_data_first(const SftSetup& setup) {
   const Checkpoint checkpoint = open_checkpoint(resolve_model(setup.model.path));
-  return read_data_for(setup, checkpoint.config, Tokenizer::load(checkpoint.path));
+  return read_data_for(setup, checkpoint.config,
+                       load_chat_tokenizer(checkpoint.path, setup.data.chat));
 }
 
 }  // namespace

@@ -128,7 +128,7 @@ SftModel load_sft_model(const SftSetup& setup, const std::shared_ptr<GatherQueue
                                                   .gathers = gathers});
   return {.checkpoint = checkpoint,
           .decoder = decoder,
-          .tokenizer = Tokenizer::load(checkpoint.path),
+          .tokenizer = load_chat_tokenizer(checkpoint.path, setup.data.chat),
           .adapter = start_adapter(setup.lora, *decoder, static_cast<uint64_t>(setup.run.seed)),
           .environment = NumericEnvironment::current(checkpoint, setup.model, device,
                                                      {setup.data.train, setup.data.eval})};
