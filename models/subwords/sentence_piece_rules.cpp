@@ -63,7 +63,7 @@ std::string SentencePieceRules::apply(std::string_view text, bool with_prefix) c
     }
   }
   while (remove_extra_whitespaces && result.ends_with(space)) {
-    result.resize(result.size() - space.size());
+    result.erase(result.size() - space.size());
   }
   if (dummy && whitespace_as_suffix) result += space;
   return result;
