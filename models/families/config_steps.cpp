@@ -41,8 +41,8 @@ void read_sizes(const JsonFields& json, const SizeDefaults& defaults, DecoderCon
   config.intermediate_size = size_of(json, "intermediate_size", defaults.intermediate_size);
   config.num_layers = size_of(json, "num_hidden_layers", defaults.num_layers);
   if (config.num_layers > kMaxLayers) {  // before a list of them is made
-    json.fail(fmt::format("num_hidden_layers is {}, it must be between 1 and {}",
-                          config.num_layers, kMaxLayers));
+    json.fail(fmt::format("num_hidden_layers is {}, it must be between 1 and {}", config.num_layers,
+                          kMaxLayers));
   }
   config.num_heads = size_of(json, "num_attention_heads", defaults.num_heads);
   const bool kv_unsaid = defaults.num_kv_heads == 0 || json.is_null("num_key_value_heads");
@@ -66,14 +66,15 @@ void set_even_heads(const JsonFields& json, DecoderConfig& config) {
   }
 }
 
-int64_t spelled_size(const JsonFields& json, const char* name, const char* other) {
+int64_t spelled_size(const JsonFields& json, const char* name, const char* other,
+                     int64_t otherwise) {
   const auto first = json.integer(name);
   const auto second = json.integer(other);
   if (first && second && *first != *second) {
     json.fail(
         fmt::format("{} is {} and {} is {}, which are one thing", name, *first, other, *second));
   }
-  if (!first && !second) json.fail(fmt::format("'{}' is missing", name));
+  if (!first && !second) return size_of(json, name, otherwise);
   return checked_size(json, first ? name : other, first ? *first : *second);
 }
 

@@ -36,8 +36,10 @@ void set_even_heads(const JsonFields& json, DecoderConfig& config);
 // Sizes are between 1 and 2^24 (FormatError), so that products of two never overflow.
 int64_t required_size(const JsonFields& json, const char* key);
 int64_t size_or(const JsonFields& json, const char* key, int64_t otherwise);
-// The first of two spellings that is there; both must agree. FormatError when neither is.
-int64_t spelled_size(const JsonFields& json, const char* name, const char* other);
+// The first of two spellings that is there; both must agree. FormatError when neither is and
+// nothing is assumed (0).
+int64_t spelled_size(const JsonFields& json, const char* name, const char* other,
+                     int64_t otherwise = 0);
 
 Activation activation(const JsonFields& json, const char* key, const char* otherwise);
 

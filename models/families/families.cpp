@@ -106,6 +106,12 @@ DecoderConfig read_text_part(const JsonFields& json, const Family& family) {
   if (tied != config.tie_word_embeddings) {
     json.fail("tie_word_embeddings differs between the text's and the whole configuration");
   }
+  if (config.logit_softcap != 0) {
+    config.logit_softcap = 0;
+    notice_once(fmt::format(
+        "{}: text_config's final_logit_softcapping is not applied, as in transformers' class",
+        json.origin()));
+  }
   if (const auto ids = json.integers("eos_token_id")) config.eos_token_ids = without_none(*ids);
   if (const auto id = json.integer("bos_token_id")) config.bos_token_id = unless_none(id);
   tell_of_ignored_fields(*text);

@@ -63,7 +63,7 @@ void read_gpt2(const JsonFields& json, DecoderConfig& config) {
   config.num_layers = spelled_size(json, "n_layer", "num_hidden_layers");
   config.num_heads = spelled_size(json, "n_head", "num_attention_heads");
   config.num_kv_heads = config.num_heads;
-  config.max_positions = spelled_size(json, "n_positions", "max_position_embeddings");
+  config.max_positions = spelled_size(json, "n_positions", "max_position_embeddings", 1024);
   config.intermediate_size = size_or(json, "n_inner", kWidening * config.hidden_size);
   set_even_heads(json, config);
   set_layer_norms(json, "layer_norm_epsilon", config);
@@ -105,7 +105,7 @@ void read_opt(const JsonFields& json, DecoderConfig& config) {
   config.num_heads = required_size(json, "num_attention_heads");
   config.num_kv_heads = config.num_heads;
   config.intermediate_size = required_size(json, "ffn_dim");
-  config.max_positions = required_size(json, "max_position_embeddings");
+  config.max_positions = size_or(json, "max_position_embeddings", 2048);
   set_even_heads(json, config);
   config.norm = NormKind::layer;
   config.norm_bias = true;

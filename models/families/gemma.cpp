@@ -34,6 +34,7 @@ void read_outline_of_gemma(const JsonFields& json, DecoderConfig& config) {
 // Gemma 2 and 3 read hidden_activation; a hidden_act beside it must not mean another one.
 void read_gemma_activation(const JsonFields& json, DecoderConfig& config) {
   config.activation = activation(json, "hidden_activation", "gelu_pytorch_tanh");
+  if (!json.has("hidden_act")) return;
   const Activation other = activation(json, "hidden_act", "gelu_pytorch_tanh");
   const bool same = other == config.activation ||
                     (other == Activation::gelu && config.activation == Activation::gelu_tanh);
@@ -68,8 +69,10 @@ void read_gemma(const JsonFields& json, DecoderConfig& config) {
   config.activation = activation(json, "hidden_act", "gelu_pytorch_tanh");
   // The first files said "gelu" and meant its approximation.
   if (config.activation == Activation::gelu) config.activation = Activation::gelu_tanh;
-  const Activation other = activation(json, "hidden_activation", "gelu_pytorch_tanh");
-  if (other != config.activation) json.fail("hidden_act and hidden_activation disagree");
+  if (json.has("hidden_activation") &&
+      activation(json, "hidden_activation", "") != config.activation) {
+    json.fail("hidden_act and hidden_activation disagree");
+  }
   read_rope(json, {}, config);
   require_layers(json, config.num_layers, false);
 }

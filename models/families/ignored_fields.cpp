@@ -17,7 +17,7 @@
 namespace leash {
 namespace {
 
-constexpr std::array<std::string_view, 107> kHarmless = {"_attn_implementation",
+constexpr std::array<std::string_view, 108> kHarmless = {"_attn_implementation",
                                                          "_attn_implementation_autoset",
                                                          "_attn_implementation_internal",
                                                          "_commit_hash",
@@ -68,6 +68,7 @@ constexpr std::array<std::string_view, 107> kHarmless = {"_attn_implementation",
                                                          "masked_softmax_fusion",
                                                          "max_length",
                                                          "max_new_tokens",
+                                                         "max_window_layers",
                                                          "min_length",
                                                          "mm_tokens_per_image",
                                                          "model_name",
@@ -128,7 +129,8 @@ constexpr std::array<std::string_view, 107> kHarmless = {"_attn_implementation",
 // Chances of dropout matter while transformers trains a base model; here a base is frozen, and
 // computed without.
 bool is_dropout(std::string_view name) {
-  return name.ends_with("dropout") || name.ends_with("pdrop") || name.ends_with("layerdrop");
+  return name.ends_with("dropout") || name.ends_with("dropout_prob") || name.ends_with("pdrop") ||
+         name.ends_with("layerdrop");
 }
 
 }  // namespace

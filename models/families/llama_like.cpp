@@ -28,11 +28,9 @@ void read_attention_bias(const JsonFields& json, DecoderConfig& config) {
 
 // Qwen 2 and 3: the first layers see everything.
 void read_qwen_windows(const JsonFields& json, DecoderConfig& config) {
-  std::optional<int64_t> window;
-  if (json.boolean("use_sliding_window").value_or(false)) {
-    window = json.integer("sliding_window");
-    if (!window && !json.is_null("sliding_window")) window = kQwenWindow;
-  }
+  auto window = json.integer("sliding_window");
+  if (!window && !json.is_null("sliding_window")) window = kQwenWindow;
+  if (!json.boolean("use_sliding_window").value_or(false)) window.reset();
   const int64_t full = json.integer("max_window_layers").value_or(kQwenFullLayers);
   auto sliding = sliding_layers(json, config.num_layers);
   if (!sliding) {

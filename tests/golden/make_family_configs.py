@@ -60,7 +60,7 @@ rows = [
     ("gemma3_text", "new spelling, one type", dict(kv, layer_types=["full_attention"] * 3, rope_parameters=dict(
         full_attention=dict(rope_type="yarn", factor=2.0, rope_theta=80.0, original_max_position_embeddings=512)))),
     ("phi", "as it is", dict(small)),
-    ("phi", "all said", dict(kv, partial_rotary_factor=0.75, rope_theta=100.0, layer_norm_eps=1e-3, hidden_act="relu",
+    ("phi", "all said", dict(kv, partial_rotary_factor=0.34, rope_theta=100.0, layer_norm_eps=1e-3, hidden_act="relu",
                              rope_scaling=dict(type="linear", factor=2.0))),
     ("phi3", "as it is", dict(kv)),
     ("phi3", "old longrope", dict(small, max_position_embeddings=16384, original_max_position_embeddings=1024,
@@ -71,7 +71,7 @@ rows = [
     ("gpt2", "the other names", dict(vocab_size=64, hidden_size=24, num_hidden_layers=3, num_attention_heads=2,
                                      max_position_embeddings=32, n_inner=12, activation_function="gelu",
                                      layer_norm_epsilon=1e-3, tie_word_embeddings=False)),
-    ("gpt_neox", "as it is", dict(small)),
+    ("gpt_neox", "as it is", dict(small, num_attention_heads=3)),
     ("gpt_neox", "all said", dict(small, rotary_pct=0.5, rotary_emb_base=300, attention_bias=False, hidden_act="gelu_fast",
                                   use_parallel_residual=False, layer_norm_eps=1e-3)),
     ("gpt_neox", "new spelling", dict(small, rope_parameters=dict(rope_type="linear", factor=2.0, rope_theta=200.0,

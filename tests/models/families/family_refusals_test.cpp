@@ -204,10 +204,12 @@ TEST(Families, OfAModelThatSeesTheTextIsRead) {
   HeardNotices heard;
   json config = seeing_config();
   config["eos_token_id"] = {1, 7};
+  config["text_config"]["final_logit_softcapping"] = 5.0;
   const DecoderConfig facts = config_from_json(config, "config.json");
   EXPECT_EQ(facts.family, "gemma3");
   EXPECT_EQ(facts.hidden_size, 24);
   EXPECT_EQ(facts.eos_token_ids, (std::vector<int64_t>{1, 7}));
+  EXPECT_EQ(facts.logit_softcap, 0.0);  // Gemma3ForConditionalGeneration has no line that reads it
   EXPECT_THAT(heard.texts, Contains(HasSubstr("the text's part is used")));
   for (const char* beginning : {"vision_tower.", "model.multi_modal_projector."}) {
     EXPECT_THAT(left_out_under_by("gemma3"), Contains(beginning));
