@@ -4,9 +4,10 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "models/text/unicode_forms.h"
+#include "models/text/utf8.h"
 #include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
-#include "models/text/utf8.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <random>
 
+#include "models/text/unicode_forms.h"
 #include "models/text/utf8.h"
 #include "tests/models/tokenizer/tiny.h"
 #include "tests/support/files.h"
