@@ -122,7 +122,7 @@ class TurnMasks {
                 .substr(behind, words[i].begin - std::min(behind, words[i].begin));
         const size_t begin = words[i].begin - gap.size() + behind_cue(gap, cue_before(render_, i));
         places.mark({begin, words[i].end}, mask);
-        mark_ending(places, ids, words[i].end, next_words(words, i), mask);
+        mark_ending(places, ids, i, words[i].end, next_words(words, i), mask);
       }
       behind = words[i].end;
     }
@@ -152,11 +152,16 @@ class TurnMasks {
     return chat_.text.size();
   }
 
-  // What the template puts behind the words, up to the special token that ends the turn, which must
-  // come before the next message's words.
-  void mark_ending(const TokenPlaces& places, const std::vector<int64_t>& ids, size_t words_end,
-                   size_t next, std::vector<uint8_t>& mask) const {
-    if (words_end >= chat_.text.size()) return;
+  // What a conversation that ends with the turn has behind its words, where the whole has the same
+  // there. Else up to the special token that ends the turn, before the next message's words.
+  void mark_ending(const TokenPlaces& places, const std::vector<int64_t>& ids, size_t turn,
+                   size_t words_end, size_t next, std::vector<uint8_t>& mask) const {
+    const std::string ending = ending_of(turn);
+    const std::string_view behind = std::string_view(chat_.text).substr(words_end);
+    if (!ending.empty() && behind.starts_with(ending) && words_end + ending.size() <= next) {
+      return places.mark({words_end, words_end + ending.size()}, mask);
+    }
+    if (behind.empty()) return;
     const size_t first = places.token_at(words_end);
     const size_t last = next < chat_.text.size() ? places.token_at(next) : ids.size();
     for (size_t end = first; end < last; ++end) {
@@ -164,6 +169,16 @@ class TurnMasks {
       std::fill(mask.begin() + static_cast<int64_t>(first),
                 mask.begin() + static_cast<int64_t>(end) + 1, 1);
       return;
+    }
+  }
+
+  std::string ending_of(size_t turn) const {
+    try {
+      const RenderedChat until =
+          render_(turn + 1, false, [turn](size_t i, const std::string&) { return i == turn; });
+      return until.foreign.empty() ? "" : until.text.substr(until.foreign.back().end);
+    } catch (const FormatError&) {
+      return "";  // the template does not render so few
     }
   }
 

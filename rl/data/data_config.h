@@ -94,16 +94,16 @@ struct EnumNames<PairTruncation> {
 };
 
 struct PreferenceDataConfig {
-  std::filesystem::path train = {ChatConfig chat = {};
+  std::filesystem::path train = {};
+  std::optional<std::filesystem::path> eval = {};
+  double eval_split = 0.0;
+  bool shuffle = true;
+  bool append_eos = true;
+  bool end_at_eos = true;  // leash's own; TRL: never
+  std::optional<int64_t> max_length = 1024;
+  PairTruncation truncation_mode = PairTruncation::drop;  // TRL: always drops
+  ChatConfig chat = {};
 };
-std::optional<std::filesystem::path> eval = {};
-double eval_split = 0.0;
-bool shuffle = true;
-bool append_eos = true;
-bool end_at_eos = true;  // leash's own; TRL: never
-std::optional<int64_t> max_length = 1024;
-PairTruncation truncation_mode = PairTruncation::drop;  // TRL: always drops
-};                                                      // namespace leash
 template <class Config, class Visitor>
 requires Describes<Config, PreferenceDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {
@@ -129,16 +129,15 @@ void visit_fields(Config& c, Visitor&& visit) {
 }
 
 struct LabelledDataConfig {
-  std::filesystem::path train = {ChatConfig chat = {};
+  std::filesystem::path train = {};
+  std::optional<std::filesystem::path> eval = {};
+  double eval_split = 0.0;
+  std::vector<std::string> labels = {};
+  bool shuffle = true;
+  std::optional<int64_t> max_length = 1024;
+  TruncationMode truncation_mode = TruncationMode::keep_start;
+  ChatConfig chat = {};
 };
-std::optional<std::filesystem::path> eval = {};
-double eval_split = 0.0;
-std::vector<std::string> labels = {};
-bool shuffle = true;
-std::optional<int64_t> max_length = 1024;
-TruncationMode truncation_mode = TruncationMode::keep_start;
-}
-;
 template <class Config, class Visitor>
 requires Describes<Config, LabelledDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {

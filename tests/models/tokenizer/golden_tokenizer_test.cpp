@@ -166,8 +166,8 @@ TEST(GoldenTokenizer, ChatTemplatesRenderAsJinja) {
     std::vector<ChatMessage> messages;
     for (const json& m : item["messages"]) messages.push_back({m["role"], m["content"]});
     const std::string name = item["template"];
-    EXPECT_EQ(render_chat(golden["templates"][name], messages, item["prompt"]),
-              item["text"].get<std::string>())
+    const ChatFormat format(golden["templates"][name].get<std::string>(), {});
+    EXPECT_EQ(format.render(messages, item["prompt"], {}).text, item["text"].get<std::string>())
         << name;
   }
 }

@@ -113,9 +113,7 @@ TEST_F(JsonLines, KeysThatNobodyReadsAreNamedOnce) {
   ::testing::internal::CaptureStderr();
   read("{\"a\": 1}\n{\"a\": 1, \"id\": 7}\n{\"id\": 8, \"b\": [{\"role\": \"x\", \"name\": 1}]}\n");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            fmt::format("leash: warning: {}: nothing here reads `id` (line 2), `b[].name` (line "
-                        "3)\n",
-                        file().string()));
+            fmt::format("leash: warning: {}: nothing here reads `id` (line 2)\n", file().string()));
   ::testing::internal::CaptureStderr();
   read("{\"a\": 1, \"b\": [3]}\n");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");

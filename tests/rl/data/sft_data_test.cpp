@@ -254,13 +254,13 @@ TEST_F(SftDataTest, EveryBadLineIsNamed) {
       "[]}\n{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": \"y\"}\n"
       "{\"prompt\": [{\"role\": \"user\", \"content\": \"x\"}], \"completion\": [{\"role\": "
       "\"user\", \"content\": \"y\"}]}\n{\"messages\": [{\"role\": \"tool\", \"content\": "
-      "\"x\"}]}\n{\"text\": \"\xFF\"}\n{\"prompt\": [5], \"completion\": [6]}\n");
+      "5}]}\n{\"text\": \"\xFF\"}\n{\"prompt\": [5], \"completion\": [6]}\n");
   for (const char* expected :
        {"s.jsonl:1: `text` has to be a text", "s.jsonl:3: is not valid JSON",
         "s.jsonl:4: is not a JSON object", "s.jsonl:5: needs either", "s.jsonl:6: needs either",
         "s.jsonl:7: needs either", "s.jsonl:8: needs either", "s.jsonl:9: `messages` has to be a",
         "s.jsonl:10: `prompt` has to be a text (or both", "s.jsonl:11: completion[0] has to be",
-        "s.jsonl:12: messages[0]: role \"tool\"", "s.jsonl:13: is not valid JSON",
+        "s.jsonl:12: messages[0] needs a `content`", "s.jsonl:13: is not valid JSON",
         "s.jsonl:14: prompt[0] needs a text `role`"}) {
     EXPECT_THAT(what, HasSubstr(expected));
   }

@@ -259,7 +259,7 @@ class ConversationsForARewardModel : public GoldenRewardModel {
   // As the policy's tokenizer has it.
   static RewardSample chat_sample(const Tokenizer& policy, bool ended) {
     RewardSample sample{.answer = "yes", .ended = ended, .messages = {{"user", "well?"}}};
-    sample.prompt = render_chat(policy.chat_template(), sample.messages, true);
+    sample.prompt = render_chat(policy, sample.messages, true).text;
     sample.prompt_ids = policy.encode(sample.prompt);
     sample.token_ids = policy.encode(ended ? "yes<|im_end|>" : "yes");
     return sample;
