@@ -185,7 +185,85 @@ def cases():
     return rows + STATEMENTS
 
 
+TOOLS = [
+    {"type": "function", "function": {"name": "get_weather", "description": "Weather of a <city> & \"more\" \u00e9", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string", "description": "the city's name"}, "unit": {"type": "string", "enum": ["c", "f"]},
+                                         "days": {"type": "array", "items": {"type": "integer"}}}, "required": ["city"]}}},
+    {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {
+        "type": "object", "properties": {"a": {"type": ["integer", "null"], "default": 1}, "b": {"type": "number"}, "o": {"type": "object", "properties": {"x": {"type": "boolean"}}}}},
+        "return": {"type": "integer", "description": "sum"}}}]
+CALLS = [{"type": "function", "id": "call00001", "function": {"name": "get_weather", "arguments": {"city": "Z\u00fcrich", "days": [1, 2], "unit": None}}},
+         {"type": "function", "id": "call00002", "function": {"name": "add", "arguments": {"a": 1, "b": 2.5, "o": {"x": True}}}}]
+TEXT_CALLS = [{"type": "function", "id": "call00001", "function": {"name": "get_weather", "arguments": "{\"city\": \"Z\"}"}}]
+
+
+def user(content):
+    return {"role": "user", "content": content}
+
+
+def system(content):
+    return {"role": "system", "content": content}
+
+
+def assistant(content, **more):
+    return {"role": "assistant", "content": content, **more}
+
+
+def tool(content, **more):
+    return {"role": "tool", "content": content, **more}
+
+
+CHATS = [
+    [user("Hi there")], [system("Be brief."), user("Hi")], [user("a"), assistant("b"), user("c ")], [system(" s\n"), user("a"), assistant(" b\n\n"), user("c"), assistant("d")],
+    [user("q"), assistant("<think>\nhm\n</think>\n\nyes"), user("r"), assistant("<think>x</think>z")],
+    [user("q"), assistant("yes", reasoning_content="because", thinking="because"), user("r"), assistant("no", reasoning_content="b2", thinking="b2")],
+    [user("w?"), assistant("", tool_calls=CALLS), tool("{\"t\": 20}", name="get_weather", tool_call_id="call00001"), tool("3.5", name="add", tool_call_id="call00002"), assistant("20 and 3.5")],
+    [system("s"), user("w?"), assistant(None, tool_calls=CALLS[:1]), tool("20", name="get_weather", tool_call_id="call00001"), user("thanks")],
+    [user("w?"), assistant("Let me see", tool_calls=TEXT_CALLS), tool("20", name="get_weather", tool_call_id="call00001")],
+    [user("w?"), {"role": "assistant", "tool_calls": CALLS[:1]}, tool([{"type": "text", "text": "20"}], name="get_weather")],
+    [user([{"type": "text", "text": "see "}, {"type": "text", "text": "this"}]), assistant([{"type": "text", "text": "ok"}]), user("b")],
+    [{"role": "developer", "content": "d"}, user("x")], [{"role": "narrator", "content": "d"}], [assistant("x"), assistant("y")], [user("x"), user("y")],
+    [user("x"), system("s"), assistant("y")], [], [{"role": "user"}], [user(None)], [user("<|im_start|>x<|im_end|></s>[INST]"), assistant("<|eot_id|>")], [user("\u00dcn\u00ef \U0001f642 \u2028 \u00a0"), assistant("  ")],
+    [user("q"), assistant("", reasoning_content="think first", thinking="think first", tool_calls=CALLS[:1]), tool("20", name="get_weather", tool_call_id="call00001"), assistant("done", reasoning_content="so")],
+]
+EXTRAS = [{}, {"add_generation_prompt": True}, {"enable_thinking": False, "add_generation_prompt": True}, {"tools": TOOLS}, {"tools": TOOLS[:1], "enable_thinking": True, "add_generation_prompt": True},
+          {"tools": [], "reasoning_effort": "low", "preserve_thinking": True}]
+
+
+def fnv(data):
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{value:016x}"
+
+
+def published():
+    """The templates of TRL's package (Apache-2.0), by name; the same text once."""
+    import trl  # 1.12; 1.16 by PYTHONPATH
+    folder = pathlib.Path(trl.__file__).parent / "chat_templates"
+    seen = {}
+    for file in sorted(folder.glob("*.jinja")):
+        seen.setdefault(file.read_text(), file.name)
+    return {name: text for text, name in seen.items()}
+
+
+def templates():
+    rows = {}
+    for name, text in published().items():
+        results = []
+        for chat in CHATS:
+            for extra in EXTRAS:
+                variables = {"bos_token": "<s>", "eos_token": "</s>", "messages": chat, "tools": None, "documents": None, "add_generation_prompt": False, **extra}
+                result = render(text, variables)
+                results.append("error" if "error" in result else fnv(result["text"].encode() + json.dumps(result.get("generated", []), separators=(",", ":")).encode()))
+        rows[name] = {"template": text, "results": " ".join(results)}
+    (HERE / "jinja" / "templates.json").write_text(json.dumps(
+        {"source": "the package trl, chat_templates/*.jinja, Apache-2.0", "now": NOW, "chats": CHATS, "extras": EXTRAS, "templates": rows}, ensure_ascii=False, indent=0) + "\n")
+    print(len(rows), "templates")
+
+
 def main():
+    templates()
     out = []
     for template in dict.fromkeys(cases()):
         if template in ONLY_OURS:
