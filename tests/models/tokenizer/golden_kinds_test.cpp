@@ -45,7 +45,9 @@ std::string hash_of_text(const std::string& text) {
 }
 
 void expect_hash(const std::string& got, const json& wanted, const std::string& about) {
-  if (!wanted.is_null()) EXPECT_EQ(got, wanted.get<std::string>()) << about;
+  if (!wanted.is_null()) {
+    EXPECT_EQ(got, wanted.get<std::string>()) << about;
+  }
 }
 
 std::string streamed(const Tokenizer& tokenizer, const std::vector<int64_t>& ids) {
@@ -106,7 +108,9 @@ TEST(GoldenTokenizerKinds, EveryNameThatLlamaCppKnowsSplitsAsItsExpressions) {
     for (size_t i = 0; i < texts.size(); ++i) {
       const std::string hash = hash_of(tokenizer.encode(texts[i]));
       all.push_back(std::stoull(hash.substr(0, 8), nullptr, 16));
-      if (i % 40 == 0) EXPECT_EQ(hash, wanted["lines"][i / 40].get<std::string>()) << texts[i];
+      if (i % 40 == 0) {
+        EXPECT_EQ(hash, wanted["lines"][i / 40].get<std::string>()) << texts[i];
+      }
     }
     EXPECT_EQ(hash_of(all), wanted["all"].get<std::string>());
   }
