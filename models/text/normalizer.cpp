@@ -73,7 +73,7 @@ Normalizer::Step lowercase() {
 
 Normalizer::Step strip(bool left, bool right) {
   return [left, right](TextInWork& work) {
-    if (right) work.text.resize(work.text.size() - trailing_white_space(work.text));
+    if (right) work.text.erase(work.text.size() - trailing_white_space(work.text));
     const size_t spaces = left ? leading_white_space(work.text) : 0;
     work.text.erase(0, spaces);
     if (spaces > 0) work.from_start = false;

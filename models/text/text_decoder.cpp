@@ -73,7 +73,7 @@ std::string replace_matches(const Regex& pattern, std::string_view by, const std
 std::string strip_ends(std::string text, std::string_view content, size_t start, size_t stop) {
   for (size_t i = 0; i < start && text.starts_with(content); ++i) text.erase(0, content.size());
   for (size_t i = 0; i < stop && text.ends_with(content); ++i) {
-    text.resize(text.size() - content.size());
+    text.erase(text.size() - content.size());
   }
   return text;
 }
