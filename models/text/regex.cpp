@@ -38,7 +38,7 @@ constexpr double kSeconds = 2;
 constexpr double kSecondsPerByte = 2e-6;
 constexpr size_t kSearchesPerCheck = 256;
 // So many places are tried before the clock is looked at again.
-constexpr size_t kWindow = 1024;
+constexpr size_t kWindow = 64;
 
 double thread_seconds() {
   timespec now{};

@@ -71,11 +71,11 @@ TEST(RegexSplit, BoundariesOfWords) {
             (Parts{"12", "345", " ", "1"}));
 }
 
-// Every place is tried, and from each the whole text is looked at.
+// Many places are tried, and from each the whole text is looked at.
 TEST(RegexSplit, ManyPlacesWithoutAMatchEndInAnError) {
-  const std::string text(2'000'000, 'a');
-  EXPECT_THROW(count_matches(Regex("a[ab]*[cd]"), text), FormatError);
+  const std::string text(300'000, 'a');
   EXPECT_THROW(count_matches(Regex("a(?=[ab]*[cd])|a"), text), FormatError);
+  EXPECT_THROW(count_matches(Regex("a(?=[ab]*[cd])"), text), FormatError);
 }
 
 TEST(RegexSplit, LiteralsAreNoExpressions) {
