@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "models/errors.h"
@@ -51,7 +53,15 @@ std::vector<float> GgufVocabulary::scores() const {
     throw FormatError(fmt::format("tokenizer.ggml.scores has {} entries for {} tokens",
                                   scores ? scores->size() : 0, tokens_.size()));
   }
-  return {scores->begin(), scores->end()};
+  std::vector<float> result;
+  result.reserve(scores->size());
+  for (const double score : *scores) {
+    if (!(std::abs(score) <= std::numeric_limits<float>::max())) {
+      throw FormatError(fmt::format("tokenizer.ggml.scores: entry {} is {}", result.size(), score));
+    }
+    result.push_back(static_cast<float>(score));
+  }
+  return result;
 }
 
 std::vector<AddedToken> GgufVocabulary::added_tokens() const {

@@ -117,6 +117,20 @@ TEST(Score, DtypeAndTableModes) {
   EXPECT_THAT(table.out, HasSubstr("     2       0            -")) << "nothing is scored";
 }
 
+TEST(Tokenize, TextsOfAFile) {
+  const Workspace work;
+  write_text(work / "texts.jsonl", "{\"text\": \"a\\nb\"}\n{\"text\": \"\"}\n");
+  const std::string file = (work / "texts.jsonl").string();
+  const Ended ended = work.run("tokenize", {"--input", file, "--json"});
+  expect_done(ended);
+  const auto lines = json_lines(ended.out);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0]["ids"].size(), 3U);
+  EXPECT_TRUE(lines[1]["ids"].empty());
+  write_text(work / "texts.jsonl", "{\"text\": \"a\"}\n{\"words\": 3}\n");
+  expect_error(work.run("tokenize", {"--input", file}), 3, "texts.jsonl:2: needs a \"text\"");
+}
+
 TEST(Tokenize, LinesOfStandardInput) {
   const Workspace work;
   const Ended ended =

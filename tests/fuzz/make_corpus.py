@@ -106,6 +106,30 @@ def make_tokenizers():
         compact({"added_tokens_decoder": {"300": {"content": "<x>", "special": True}},
                  "chat_template": [{"name": "default", "template": CHATML}]}))
 
+    scored = [["<unk>", 0], ["\u2581", -2], ["\u2581the", -3], ["a", -4.5], ["b", -5], ["<0xFF>", 0]]
+    put("tokenizer", "unigram", compact(tokenizer(
+        added_tokens=[], model={"type": "Unigram", "unk_id": 0, "vocab": scored, "byte_fallback": True},
+        normalizer={"type": "Sequence", "normalizers": [{"type": "NFKC"}, {"type": "Nmt"}, {"type": "StripAccents"}, {"type": "Lowercase"},
+                    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}, {"type": "Strip", "strip_left": True}]},
+        pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, {"type": "Metaspace", "replacement": "\u2581"}]},
+        decoder={"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first"})))
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    fused = [{"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"},
+             {"type": "Strip", "content": " ", "start": 1, "stop": 1}]
+    put("tokenizer", "fallback", compact(tokenizer(
+        added_tokens=[], normalizer={"type": "Prepend", "prepend": "\u2581"}, pre_tokenizer=metaspace,
+        decoder={"type": "Sequence", "decoders": fused},
+        model={"type": "BPE", "unk_token": "<unk>", "fuse_unk": True, "byte_fallback": True, "merges": [["a", "b"]],
+               "vocab": {t: i for i, t in enumerate(["<unk>", "a", "b", "ab", "\u2581", "<0xC3>", "<0xBC>"])}})))
+    bert = {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]}
+    put("tokenizer", "word_piece", compact(tokenizer(
+        added_tokens=[], normalizer={"type": "BertNormalizer"}, pre_tokenizer={"type": "BertPreTokenizer"}, post_processor=bert,
+        decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+        model={"type": "WordPiece", "unk_token": "[UNK]", "vocab": {t: i for i, t in enumerate(
+            ["[UNK]", "[CLS]", "[SEP]", "it", "##'", "s", "don", "##t", "1", "##2"])}})))
+    for name in ("sp_unigram", "sp_bpe"):
+        put("sentence_piece", name, (GOLDEN / "tokenizers" / name / "tokenizer.model").read_bytes())
+
 
 # ---- GGUF
 
@@ -161,6 +185,8 @@ def make_gguf():
              "tokenizer.ggml.merges": [f"{left} {right}" for left, right in MERGES], "tokenizer.ggml.bos_token_id": 1,
              "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.add_bos_token": True, "tokenizer.chat_template": CHATML}
     put("gguf", "tokenizer", gguf(words, {}))
+    for name in ("gguf_llama", "gguf_t5"):
+        put("gguf", name, (GOLDEN / "tokenizers" / name / "tiny.gguf").read_bytes())
 
 
 # ---- configurations
