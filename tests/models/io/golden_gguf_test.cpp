@@ -1,5 +1,5 @@
 // Whole GGUF files written by gguf-py: against the weights they were made of, and against what
-// transformers loads from them (tests/golden_file/make_gguf.py).
+// transformers loads from them (tests/golden/make_gguf.py).
 #include <gtest/gtest.h>
 
 #include "models/decoder/decoder.h"
@@ -14,7 +14,7 @@ namespace leash::testing {
 namespace {
 
 std::filesystem::path golden_file(const std::string& name) {
-  return repository("tests/golden_file/" + name);
+  return repository("tests/golden/" + name);
 }
 
 void expect_equal(const TensorSource& actual, const TensorSource& expected) {

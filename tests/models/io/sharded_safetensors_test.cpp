@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 constexpr const char* kIndex = "model.safetensors.index.json";
 
 std::filesystem::path golden_shard(const std::string& name) {
-  return repository("tests/golden_shard/tiny_sharded") / name;
+  return repository("tests/golden/tiny_sharded") / name;
 }
 
 TEST(GoldenShardedSafetensors, EveryTensorComesFromItsShard) {

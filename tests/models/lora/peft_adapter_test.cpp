@@ -29,7 +29,7 @@ using testing::ScratchFolder;
 using testing::write_text;
 
 std::filesystem::path golden_peft(const std::string& name) {
-  return repository("tests/golden_peft/peft") / name;
+  return repository("tests/golden/peft") / name;
 }
 
 const json& matching() {
