@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::ordered_json;
 // Sorted by key, as PEFT writes it.
-using Root = std::map<std::string, json>;
+using Root = std::map<std::string, ordered_json>;
 
 // The version whose file format this is.
 constexpr const char* kPeftVersion = "0.21.2";
