@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <variant>
 #include <vector>
@@ -19,7 +20,9 @@
 #include "configs/problems.h"
 #include "configs/scalars.h"
 #include "configs/suggest.h"
+#include "models/errors.h"
 #include "models/fields.h"
+#include "models/io/hub_cache.h"
 #include "models/list_hint.h"
 #include "models/ordered_map.h"
 
@@ -41,6 +44,20 @@ inline std::filesystem::path anchored(const std::string& text, const Place& plac
   const std::filesystem::path path(text);
   if (path.is_absolute() || place.folder.empty()) return path;
   return (place.folder / path).lexically_normal();
+}
+
+// A path that there is; else, where Hugging Face's cache has a repository of that name, its
+// snapshot, which a run then stays with; else the path again, which loading finds missing.
+inline std::string model_named(const std::string& text, const std::filesystem::path& path) {
+  std::error_code error;
+  const auto name = parse_hub_name(text);
+  if (!name || std::filesystem::exists(path, error)) return path.string();
+  try {
+    if (const auto snapshot = find_in_hub_cache(*name)) return snapshot->string();
+  } catch (const FormatError&) {
+    return text;  // loading says what is wrong with it
+  }
+  return path.string();
 }
 
 template <Described T>
@@ -107,7 +124,7 @@ inline void read_value(const ConfigValue& value, ModelPath& into, const std::str
                        const Range&, ReadContext context) {
   if (!is_path(value, path, "a model", context)) return;
   into = value.scalar;
-  if (!into.is_name()) into = anchored(value.scalar, value.place).string();
+  if (!into.is_name()) into = model_named(value.scalar, anchored(value.scalar, value.place));
 }
 
 template <NamedEnum E>

@@ -47,7 +47,9 @@ std::string overview() {
   return text +
          "\n  leash COMMAND --help   options and examples of a command\n"
          "  leash --version        version and build facts\n\n"
-         "MODEL is a GGUF file, a Hugging Face folder, or `smollm2` (installed by set-up).\n"
+         "MODEL is a GGUF file, a Hugging Face folder, `org/name` in Hugging Face's cache, or "
+         "`smollm2`\n"
+         "(installed by set-up).\n"
          "With --json, standard output carries JSON lines and nothing else.\n"
          "Exit codes: 0 done, 1 run failed, 2 bad option or configuration, 3 bad model or data "
          "file, 130 interrupted.\n\n"

@@ -24,7 +24,8 @@ std::string required_model(const po::variables_map& values) {
   const auto model = given<std::string>(values, "model");
   if (!model || model->empty()) {
     throw ConfigError(
-        "--model is missing: a GGUF file, a Hugging Face folder, or smollm2 (--model smollm2)");
+        "--model is missing: a GGUF file, a Hugging Face folder, org/name, or smollm2 (--model "
+        "smollm2)");
   }
   return *model;
 }
@@ -56,7 +57,7 @@ void set_threads(const po::variables_map& values) {
 
 void add_model_options(po::options_description& options) {
   options.add_options()("model", po::value<std::string>()->value_name("MODEL"),
-                        "a GGUF file, a Hugging Face folder, or smollm2");
+                        "a GGUF file, a Hugging Face folder, org/name in its cache, or smollm2");
   options.add_options()(
       "dtype", po::value<std::string>()->value_name("TYPE")->default_value("auto"),
       "auto (float32 on a CPU, bfloat16 on a GPU), float32, bfloat16, float16 or float64");

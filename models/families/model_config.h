@@ -44,7 +44,9 @@ template <class Config, class Visitor>
 requires Describes<Config, ModelConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("path", c.path,
-        "a GGUF file, a Hugging Face folder, or smollm2 (the model that set-up installed)");
+        "a GGUF file (of a split one any part), a Hugging Face folder, org/name of what is in "
+        "Hugging "
+        "Face's cache, or smollm2 (the model that set-up installed)");
   visit("dtype", c.dtype,
         "type of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU; float16 "
         "trains with a loss scale, in the supervised tasks alone");

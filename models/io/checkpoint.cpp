@@ -1,14 +1,17 @@
 // Finding a model and telling its formats apart.
 #include "models/io/checkpoint.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
-#include <string_view>
 #include <system_error>
+#include <vector>
 
 #include "models/errors.h"
 #include "models/io/gguf_checkpoint.h"
+#include "models/io/gguf_parts.h"
 #include "models/io/hf_checkpoint.h"
+#include "models/io/hub_cache.h"
 
 namespace leash {
 
@@ -31,21 +34,57 @@ std::filesystem::path cache_folder() {
       "smollm2: neither LEASH_CACHE nor HOME is set, so there is no cache to look in");
 }
 
-// Whether a path that does not exist ends like the name of a repository on Hugging Face's hub
-// ("HuggingFaceTB/SmolLM2-135M", which a recipe's folder may stand before): an owner that is no
-// folder either, in a folder that there is.
-bool looks_like_hub_name(const std::filesystem::path& path) {
-  static constexpr std::string_view kAllowed =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-  const std::string name = path.filename(), owner = path.parent_path().filename();
-  const auto fine = [](const std::string& part) {
-    return !part.empty() && part[0] != '.' && part.find_first_not_of(kAllowed) == part.npos;
-  };
-  if (!fine(name) || !fine(owner) || name.ends_with(".gguf")) return false;
+// A path that a recipe's folder was put before: "/recipes/org/name" of "org/name", where neither
+// the owner is a folder nor the name a file's.
+std::optional<HubName> hub_name_behind(const std::filesystem::path& path) {
   std::error_code error;
+  const std::string owner = path.parent_path().filename(), name = path.filename();
   const auto around = path.parent_path().parent_path();
-  return !std::filesystem::exists(path.parent_path(), error) &&
-         (around.empty() || std::filesystem::is_directory(around, error));
+  const bool alone = !std::filesystem::exists(path.parent_path(), error) &&
+                     (around.empty() || std::filesystem::is_directory(around, error));
+  if (!alone || name.ends_with(".gguf")) return std::nullopt;
+  return parse_hub_name(owner + "/" + name);
+}
+
+[[noreturn]] void not_found(const std::string& model) {
+  std::string text = "there is no model at '" + model +
+                     "': give a GGUF file, a Hugging Face folder, smollm2, or org/name of what is "
+                     "in Hugging Face's cache";
+  if (const auto name = hub_name_behind(model)) {
+    const auto cache = hub_cache_folder();
+    text += " (" + name->repository + " is not in " + (cache ? cache->string() : "it") +
+            "; leash fetches nothing by itself: `" + name->download_command() + "` does)";
+  }
+  throw FormatError(text);
+}
+
+// The one GGUF in a folder that has no model of another kind: all parts of a split one count as
+// one.
+std::optional<std::filesystem::path> only_gguf(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  std::error_code error;
+  for (const char* name : {"config.json", "tokenizer.json", "tokenizer.model"}) {
+    if (std::filesystem::exists(folder / name, error)) return std::nullopt;
+  }
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const auto& file = entry->path();
+    if (file.extension() != ".gguf") continue;
+    const auto part = gguf_part(file);
+    if (!part || part->number == 1) files.push_back(file);
+  }
+  if (files.empty()) return std::nullopt;
+  if (files.size() == 1) return files[0];
+  std::ranges::sort(files);
+  std::string list;
+  for (const auto& file : files) list += (list.empty() ? "" : ", ") + file.filename().string();
+  throw FormatError(folder.string() + ": holds several models, give one of the files: " + list);
+}
+
+std::filesystem::path model_in(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return path;
+  return only_gguf(path).value_or(path);
 }
 
 }  // namespace
@@ -57,16 +96,11 @@ std::filesystem::path resolve_model(const std::string& model) {
     if (std::filesystem::exists(file, error)) return file;
     throw FormatError("smollm2: there is no " + file.string() + ": run `make setup`");
   }
-  if (!model.empty() && std::filesystem::exists(model, error)) return model;
-  std::string text =
-      "there is no model at '" + model + "': give a GGUF file, a Hugging Face folder, or smollm2";
-  if (looks_like_hub_name(model)) {
-    text +=
-        " (nothing is fetched by name: with Hugging Face's own tool, or by git, download that "
-        "repository's config.json, *.safetensors, tokenizer.json and tokenizer_config.json, or one "
-        "GGUF file, and give the folder or the file)";
+  if (!model.empty() && std::filesystem::exists(model, error)) return model_in(model);
+  if (const auto name = parse_hub_name(model)) {
+    if (const auto folder = find_in_hub_cache(*name)) return model_in(*folder);
   }
-  throw FormatError(text);
+  not_found(model);
 }
 
 Checkpoint open_checkpoint(const std::filesystem::path& path) {

@@ -10,6 +10,7 @@
 
 #include "models/errors.h"
 #include "models/io/crc32c.h"
+#include "models/io/gguf_parts.h"
 
 namespace leash {
 namespace {
@@ -20,8 +21,11 @@ constexpr uint64_t kBlock = 1 << 16;
 constexpr uint64_t kMostBlocks = 64;
 
 std::vector<fs::path> files_of(const fs::path& checkpoint) {
-  if (!fs::is_directory(checkpoint)) return {checkpoint};
   std::vector<fs::path> files;
+  if (!fs::is_directory(checkpoint)) {
+    if (!gguf_part(checkpoint)) return {checkpoint};
+    return gguf_files(checkpoint);
+  }
   for (const auto& entry : fs::directory_iterator(checkpoint)) {
     const fs::path& file = entry.path();
     const bool weights =

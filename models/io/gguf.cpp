@@ -11,13 +11,14 @@
 #include "models/errors.h"
 #include "models/io/byte_reader.h"
 #include "models/io/gguf_header.h"
+#include "models/io/gguf_parts.h"
 #include "models/io/mapped_file.h"
 #include "models/printable.h"
 
 namespace leash {
 
 struct GgufFile::State {
-  std::shared_ptr<const MappedFile> file;
+  std::vector<std::shared_ptr<const MappedFile>> files;  // the first one has the metadata
   GgufHeader header;
 
   const GgufValue* find(std::string_view key) const {
@@ -25,10 +26,10 @@ struct GgufFile::State {
     return found == header.metadata.end() ? nullptr : &found->second;
   }
   ByteReader reader(size_t position) const {
-    return {file->bytes(), file->path().string(), position};
+    return {files[0]->bytes(), files[0]->path().string(), position};
   }
   [[noreturn]] void fail(const std::string& what) const {
-    throw FormatError(file->path().string() + ": " + what);
+    throw FormatError(files[0]->path().string() + ": " + what);
   }
   [[noreturn]] void wrong_type(std::string_view key, const GgufValue& value,
                                const char* wanted) const {
@@ -130,8 +131,9 @@ GgufFile::~GgufFile() = default;
 
 std::shared_ptr<const GgufFile> GgufFile::open(const std::filesystem::path& file) {
   auto state = std::make_unique<State>();
-  state->file = MappedFile::open(file);
-  state->header = parse_gguf_header(*state->file);
+  GgufParts parts = open_gguf_parts(file);
+  state->files = std::move(parts.files);
+  state->header = std::move(parts.header);
   return std::shared_ptr<const GgufFile>(new GgufFile(std::move(state)));
 }
 
@@ -210,8 +212,8 @@ std::optional<int64_t> GgufFile::array_size(std::string_view key) const {
 }
 
 GgufFile::RawTensor GgufFile::raw(std::string_view name) const {
-  state_->file->require_whole();
   const GgufTensor& tensor = state_->tensor(name);
+  state_->files[tensor.part]->require_whole();
   const auto format = block_format(tensor.type);
   if (!format) {
     state_->fail(
@@ -239,14 +241,15 @@ std::vector<int64_t> GgufFile::shape(std::string_view name) const {
 at::Tensor GgufFile::read(std::string_view name, at::ScalarType dtype) const {
   const RawTensor tensor = raw(name);
   if (const auto plain = plain_type(tensor.type)) {
-    return tensor_from_file(state_->file, tensor.bytes, tensor.shape, *plain, dtype);
+    const auto& file = state_->files[state_->tensor(name).part];
+    return tensor_from_file(file, tensor.bytes, tensor.shape, *plain, dtype);
   }
   at::Tensor values = at::empty(tensor.shape, at::kFloat);
   dequantize(tensor.type, tensor.bytes, values.numel(), values.mutable_data_ptr<float>());
   return values.to(dtype);
 }
 
-std::string GgufFile::origin() const { return state_->file->path().string(); }
+std::string GgufFile::origin() const { return state_->files[0]->path().string(); }
 
 void GgufFile::fail(const std::string& what) const { throw FormatError(origin() + ": " + what); }
 

@@ -21,7 +21,8 @@ namespace leash {
 // reversed).
 class GgufFile : public TensorSource {
  public:
-  // Maps a file and checks its whole header: every length against the file, every tensor's place.
+  // Maps a file, of a split model all of them (models/io/gguf_parts.h), and checks whole headers:
+  // every length against the file, every tensor's place.
   // Tensors of a type that is not supported are an error only when they are read.
   static std::shared_ptr<const GgufFile> open(const std::filesystem::path& file);
   ~GgufFile() override;

@@ -158,10 +158,6 @@ const Family& family_of(const GgufFile& file) {
   const auto type = file.string_value("general.type").value_or("model");
   if (type != "model")
     file.fail(fmt::format("holds a GGUF of type '{}', no model", printable(type)));
-  const auto parts = file.int_value("split.count").value_or(0);
-  if (parts > 1) {
-    file.fail(fmt::format("is one of {} parts: merge them with llama.cpp's gguf-split", parts));
-  }
   return family_of_gguf(*architecture, file.origin());
 }
 

@@ -47,6 +47,7 @@ struct GgufTensor {
   uint32_t type = 0;           // ggml's number, perhaps one that is not supported
   int64_t num_values = 0;
   std::span<const std::byte> bytes;  // empty where the type is not supported
+  size_t part = 0;                   // of a split model's files, the one with these bytes
 };
 
 struct GgufHeader {

@@ -8,6 +8,7 @@
 #include "models/families/decoder_modules.h"
 #include "models/families/families.h"
 #include "models/io/arranged_tensors.h"
+#include "models/io/hub_cache.h"
 #include "models/io/json_file.h"
 #include "models/io/mapped_file.h"
 #include "models/io/safetensors.h"
@@ -30,6 +31,9 @@ std::shared_ptr<const TensorSource> open_weights(const std::filesystem::path& fo
   } else if (is_there(folder / "pytorch_model.bin") ||
              is_there(folder / "pytorch_model.bin.index.json")) {
     message += " (pickled weights are not read: save the model again as safetensors)";
+  } else if (const auto name = hub_repository(folder)) {
+    message +=
+        " (its download is not complete: `" + parse_hub_name(*name)->download_command() + "`)";
   }
   throw FormatError(message);
 }

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "models/errors.h"
+#include "models/io/hub_cache.h"
 #include "models/io/json_file.h"
 #include "models/io/safetensors.h"
 #include "models/notices.h"
@@ -44,7 +45,8 @@ void compare_names(const std::filesystem::path& folder, const BaseIdentity& base
   if (!config.is_object()) return;
   const auto named = config.find("base_model_name_or_path");
   if (named == config.end() || !named->is_string()) return;
-  const std::string theirs = bare_name(*named), ours = bare_name(base.path);
+  const std::string theirs = bare_name(*named),
+                    ours = bare_name(hub_repository(base.path).value_or(base.path));
   if (may_be_the_same(theirs, ours)) return;
   notice_once(
       fmt::format("warning: {}: says that its base is '{}', and {} is in use; an adapter of "

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "models/io/hub_cache.h"
 #include "models/lora/peft_adapter.h"
 
 namespace leash {
@@ -105,7 +106,9 @@ std::string adapter_config_text(const Adapter& adapter, const std::string& base_
   const LoraConfig& config = adapter.config();
   Root root = defaults();
   root["alpha_pattern"] = in_order(config.alpha_pattern);
-  root["base_model_name_or_path"] = base_model.empty() ? ordered_json() : ordered_json(base_model);
+  // A snapshot's place in Hugging Face's cache is known elsewhere by the repository's name alone.
+  const std::string base = hub_repository(base_model).value_or(base_model);
+  root["base_model_name_or_path"] = base.empty() ? ordered_json() : ordered_json(base);
   root["bias"] = enum_name(config.bias);
   root["fan_in_fan_out"] = has_transposed_update(adapter);
   root["exclude_modules"] = to_json(config.exclude_modules);

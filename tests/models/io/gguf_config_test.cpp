@@ -154,7 +154,8 @@ TEST_F(GgufConfig, OtherKindsOfFile) {
   EXPECT_THAT(error([](Facts& f) { f.architecture = "\xFF\xFE"; }), HasSubstr("not supported"));
   EXPECT_THAT(error([](Facts& f) { f.more.string("general.type", "adapter"); }),
               HasSubstr("'adapter'"));
-  EXPECT_THAT(error([](Facts& f) { f.more.u32("split.count", 3); }), HasSubstr("gguf-split"));
+  EXPECT_THAT(error([](Facts& f) { f.more.u32("split.count", 3); }),
+              HasSubstr("is one of 3 parts"));
   write_text(folder_ / "x.gguf", GgufBytes().u32("a", 1).bytes());
   EXPECT_THAT(format_error([&] { open_checkpoint(folder_ / "x.gguf"); }),
               HasSubstr("'general.architecture' is missing"));

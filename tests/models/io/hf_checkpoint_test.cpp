@@ -104,12 +104,12 @@ TEST(ResolveModel, NamesAndPaths) {
   // A name on the hub, as a recipe's folder makes it a path.
   const ScratchFolder folder;
   EXPECT_THAT(format_error([&] { resolve_model((folder / "Some-Org/Model-1.5B").string()); }),
-              HasSubstr("nothing is fetched by name: "));
-  EXPECT_THAT(format_error([] { resolve_model("Some-Org/Model-1.5B"); }),
-              HasSubstr("download that repository's config.json"));
+              HasSubstr("`hf download Some-Org/Model-1.5B`"));
+  EXPECT_THAT(format_error([] { resolve_model("Some-Org/Model-1.5B@v2"); }),
+              HasSubstr("`hf download Some-Org/Model-1.5B --revision v2`"));
   for (const char* path : {"model", "there/../x.gguf"}) {
     EXPECT_THAT(format_error([&] { resolve_model((folder / path).string()); }),
-                ::testing::Not(HasSubstr("fetched")));
+                ::testing::Not(HasSubstr("hf download")));
   }
 }
 
