@@ -211,6 +211,16 @@ std::optional<int64_t> GgufFile::array_size(std::string_view key) const {
   return static_cast<int64_t>(value->count);
 }
 
+std::string GgufFile::metadata_bytes(std::string_view key) const {
+  const GgufValue* value = state_->find(key);
+  if (value == nullptr) state_->fail(fmt::format("there is no metadata '{}'", printable(key)));
+  const auto all = state_->files[0]->bytes();
+  // The type stands before the value, an array's element type and count between them.
+  const size_t begin = value->begin - (value->type == GgufType::array ? 16 : 4);
+  const auto bytes = all.subspan(begin, value->end - begin);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 GgufFile::RawTensor GgufFile::raw(std::string_view name) const {
   const GgufTensor& tensor = state_->tensor(name);
   state_->files[tensor.part]->require_whole();

@@ -39,6 +39,10 @@ class GgufFile : public TensorSource {
   // How many entries the array under `key` has; nullopt when it is absent or no array.
   std::optional<int64_t> array_size(std::string_view key) const;
 
+  // Type and value of an entry as the file has them (for GgufWriter); FormatError when it is
+  // absent.
+  std::string metadata_bytes(std::string_view key) const;
+
   // A tensor as it lies in the file, for code that computes straight from blocks. The bytes live as
   // long as this object.
   struct RawTensor {

@@ -1,10 +1,11 @@
 // Names and row order of a GGUF's tensors, turned into Hugging Face's.
 #include "models/io/gguf_checkpoint.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
-#include <map>
+#include <set>
 #include <utility>
 
 #include "models/errors.h"
@@ -17,15 +18,6 @@
 namespace leash {
 
 namespace {
-
-// llama.cpp rotates neighbouring entries of a head, Hugging Face entry i with entry i + half: its
-// converter stores rows (half, 2) where Hugging Face has (2, half). Undone here, head by head.
-at::Tensor undo_permutation(const at::Tensor& tensor, int64_t num_heads) {
-  std::vector<int64_t> split = {num_heads, tensor.size(0) / num_heads / 2, 2};
-  const auto sizes = tensor.sizes();
-  split.insert(split.end(), sizes.begin() + 1, sizes.end());
-  return tensor.view(split).transpose(1, 2).reshape(sizes);
-}
 
 // What a frozen product computes from; whole numbers and doubles are none of it.
 bool is_weight_type(BlockType type) {
@@ -43,17 +35,18 @@ bool is_weight_type(BlockType type) {
 
 class GgufTensors : public TensorSource {
  public:
-  GgufTensors(std::shared_ptr<const GgufFile> file, const DecoderConfig& config, bool permuted_qk)
-      : file_(std::move(file)) {
+  GgufTensors(std::shared_ptr<const GgufFile> file, GgufPlaces places) : file_(std::move(file)) {
+    std::set<std::string, std::less<>> known;
+    for (auto& [hugging_face, place] : places) {
+      known.insert(place.name);
+      if (file_->contains(place.name)) tensors_.emplace(hugging_face, std::move(place));
+    }
     for (const auto& name : file_->names()) {
-      if (name == kRopeDivisors) continue;
-      const auto known = hugging_face_name(name);
-      if (!known) {
-        throw FormatError(
-            fmt::format("{}: tensor '{}' belongs to no part of a decoder that is supported",
-                        origin(), printable(name)));
-      }
-      tensors_.emplace(*known, Place{name, permuted_qk ? permuted_heads(*known, config) : 0});
+      const bool fact = name == kRopeDivisors || name == kShortFactors || name == kLongFactors;
+      if (fact || known.contains(name)) continue;
+      throw FormatError(
+          fmt::format("{}: tensor '{}' belongs to no part of a decoder that is supported", origin(),
+                      printable(name)));
     }
   }
 
@@ -66,16 +59,19 @@ class GgufTensors : public TensorSource {
     return tensors_.find(name) != tensors_.end();
   }
   std::vector<int64_t> shape(std::string_view name) const override {
-    return file_->shape(place(name).gguf_name);
+    return file_->shape(place(name).name);
   }
   at::Tensor read(std::string_view name, at::ScalarType dtype) const override {
-    const Place& found = place(name);
-    return in_order(file_->read(found.gguf_name, dtype), found);
+    const GgufPlace& found = place(name);
+    if (found.offset != 0) {
+      return (file_->read(found.name, at::kFloat) - found.offset).to(dtype);
+    }
+    return in_order(file_->read(found.name, dtype), found);
   }
   std::optional<BlockMatrix> blocks(std::string_view name) const override {
     if (!block_type(name)) return std::nullopt;
-    const Place& found = place(name);
-    const GgufFile::RawTensor raw = file_->raw(found.gguf_name);
+    const GgufPlace& found = place(name);
+    const GgufFile::RawTensor raw = file_->raw(found.name);
     const int64_t row_bytes = block_bytes(raw.type, raw.shape[1]);
     // The blob is only read, and copied before this returns.
     const at::Tensor mapped = at::from_blob(const_cast<std::byte*>(raw.bytes.data()),
@@ -85,41 +81,23 @@ class GgufTensors : public TensorSource {
     return BlockMatrix{.type = raw.type, .columns = raw.shape[1], .bytes = bytes};
   }
   std::optional<BlockType> block_type(std::string_view name) const override {
-    const GgufFile::RawTensor raw = file_->raw(place(name).gguf_name);
+    const GgufFile::RawTensor raw = file_->raw(place(name).name);
     if (raw.shape.size() != 2 || !is_weight_type(raw.type)) return std::nullopt;
     return raw.type;
   }
   std::string origin() const override { return file_->origin(); }
 
  private:
-  struct Place {
-    std::string gguf_name;
-    int64_t permuted_heads = 0;  // 0: rows are in order
-  };
-
-  static int64_t permuted_heads(std::string_view name, const DecoderConfig& config) {
-    switch (query_or_key(name)) {
-      case QueryOrKey::query:
-        return config.num_heads;
-      case QueryOrKey::key:
-        return config.num_kv_heads;
-      case QueryOrKey::neither:
-        return 0;
-    }
-    return 0;
-  }
-
   // Rows in Hugging Face's order.
-  at::Tensor in_order(const at::Tensor& tensor, const Place& place) const {
-    if (place.permuted_heads == 0) return tensor;
-    if (tensor.dim() == 0 || tensor.size(0) % (2 * place.permuted_heads) != 0) {
-      throw FormatError(fmt::format("{}: the rows of tensor '{}' cannot be {} heads", origin(),
-                                    place.gguf_name, place.permuted_heads));
+  at::Tensor in_order(const at::Tensor& tensor, const GgufPlace& place) const {
+    try {
+      return from_gguf_order(tensor, place);
+    } catch (const FormatError& error) {
+      throw FormatError(origin() + ": " + error.what());
     }
-    return undo_permutation(tensor, place.permuted_heads);
   }
 
-  const Place& place(std::string_view name) const {
+  const GgufPlace& place(std::string_view name) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) {
       throw FormatError(fmt::format("{}: there is no tensor for '{}'", origin(), name));
@@ -128,7 +106,7 @@ class GgufTensors : public TensorSource {
   }
 
   std::shared_ptr<const GgufFile> file_;
-  std::map<std::string, Place, std::less<>> tensors_;
+  GgufPlaces tensors_;  // those that the file has
 };
 
 }  // namespace
@@ -138,8 +116,8 @@ Checkpoint open_gguf_checkpoint(const std::filesystem::path& file) {
   Checkpoint checkpoint;
   checkpoint.path = file;
   checkpoint.config = config_from_gguf(*gguf);
-  checkpoint.tensors = std::make_shared<const GgufTensors>(gguf, checkpoint.config,
-                                                           family_of(*gguf).gguf_permutes_qk);
+  checkpoint.tensors = std::make_shared<const GgufTensors>(
+      gguf, gguf_places(checkpoint.config, architecture_of(*gguf)));
   return checkpoint;
 }
 

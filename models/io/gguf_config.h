@@ -2,14 +2,14 @@
 #pragma once
 
 #include "models/families/decoder_config.h"
-#include "models/families/families.h"
 #include "models/io/gguf.h"
+#include "models/io/gguf_architecture.h"
 
 namespace leash {
 
-// The row of facts for the file's architecture; FormatError when the file is of another kind than a
-// whole language model of a known family.
-const Family& family_of(const GgufFile& file);
+// The row of the file's architecture; FormatError when the file is of another kind than a language
+// model of a known one.
+const GgufArchitecture& architecture_of(const GgufFile& file);
 
 // FormatError when something is missing or wrong, or when there is metadata that may change the
 // computation and is not supported.

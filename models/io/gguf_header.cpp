@@ -102,7 +102,8 @@ void read_metadata(ByteReader& reader, uint64_t count, GgufHeader& header) {
   for (uint64_t i = 0; i < count; ++i) {
     std::string key = read_name(reader);
     const GgufType type = read_type(reader);
-    const GgufValue value = read_value(reader, type);
+    GgufValue value = read_value(reader, type);
+    value.end = reader.position();
     if (!header.metadata.emplace(key, value).second) {
       reader.fail(fmt::format("the metadata key '{}' occurs twice", printable(key)));
     }

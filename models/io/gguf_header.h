@@ -40,6 +40,7 @@ struct GgufValue {
   GgufType element = GgufType::u8;  // arrays only
   uint64_t count = 1;               // arrays: how many elements
   size_t begin = 0;                 // of the value (an array's first element) in the file
+  size_t end = 0;                   // behind the value
 };
 
 struct GgufTensor {

@@ -2,17 +2,25 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
+#include <vector>
 
 #include "models/families/decoder_config.h"
-#include "models/io/gguf.h"
+#include "models/io/gguf_metadata.h"
 
 namespace leash {
 
 // The tensor that divides each frequency; it belongs to the configuration, not to the weights.
-inline constexpr std::string_view kRopeDivisors = "rope_freqs.weight";
+inline constexpr const char* kRopeDivisors = "rope_freqs.weight";
 
-// FormatError for a scaling that is not supported.
-RopeConfig rope_from_gguf(const GgufFile& file, std::string_view architecture, int64_t head_dim);
+// What Llama 3's scaling divides each frequency by. [rotary_dim / 2]
+std::vector<double> llama3_divisors(const RopeConfig& rope);
+
+// longrope's, for texts up to the original length and beyond it; likewise no weights.
+inline constexpr const char* kShortFactors = "rope_factors_short.weight";
+inline constexpr const char* kLongFactors = "rope_factors_long.weight";
+
+// FormatError for a scaling that is not supported. `max_positions`, the stated context, is cut
+// where a scaling holds no longer.
+RopeConfig rope_from_gguf(const GgufMetadata& metadata, int64_t head_dim, int64_t& max_positions);
 
 }  // namespace leash

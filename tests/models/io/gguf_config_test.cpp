@@ -125,8 +125,13 @@ TEST_F(GgufConfig, Llama3Scaling) {
     EXPECT_EQ(checkpoint.config.rope.factor, factor);
     EXPECT_TRUE(checkpoint.tensors->names().empty());  // the divisors are no weight
   }
-  for (const float nudge : {1.01F, 0.0F, -1.0F, NAN, INFINITY}) {
-    EXPECT_THAT(format_error([&] { open(with_divisors(8.0, nudge)); }), HasSubstr("not Llama 3's"));
+  // Other constants than those of the published models: the list itself.
+  const RopeConfig own = open(with_divisors(8.0, 1.01F)).config.rope;
+  EXPECT_EQ(own.scaling, RopeScaling::longrope);
+  EXPECT_EQ(own.factors.size(), 32U);
+  for (const float nudge : {0.0F, -1.0F, NAN, INFINITY}) {
+    EXPECT_THAT(format_error([&] { open(with_divisors(8.0, nudge)); }),
+                HasSubstr("rope_freqs.weight holds"));
   }
 }
 
