@@ -54,4 +54,13 @@ bool check_supervised(const Setup& setup, TaskType adapters, const std::string& 
   return ever;
 }
 
+// llama.cpp's files hold no score head.
+inline void check_exports_of_head(const RunConfig& run, Checker& check) {
+  for (const ExportKind kind : run.exports) {
+    check.require(
+        kind == ExportKind::hf || kind == ExportKind::peft, "run.export",
+        std::string(enum_name(kind)) + " has no place for a score head: hf and peft have one");
+  }
+}
+
 }  // namespace leash

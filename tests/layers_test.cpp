@@ -16,12 +16,12 @@ using Rows = std::vector<std::vector<std::string>>;
 
 const Rows kTop = {{"models"}, {"rollout"}, {"rl"}, {"configs"}, {"experiments"}};
 // "models" itself: what lies in no room.
-const Rows kModels = {{"models"},        {"models/families"},   {"models/device"},
-                      {"models/random"}, {"models/kernels"},    {"models/weights"},
-                      {"models/quant"},  {"models/io"},         {"models/attention"},
-                      {"models/lora"},   {"models/vocabulary"}, {"models/decoder"},
-                      {"models/text"},   {"models/subwords"},   {"models/jinja"},
-                      {"models/tokenizer"}};
+const Rows kModels = {{"models"},           {"models/families"},   {"models/device"},
+                      {"models/random"},    {"models/kernels"},    {"models/weights"},
+                      {"models/quant"},     {"models/io"},         {"models/attention"},
+                      {"models/lora"},      {"models/vocabulary"}, {"models/decoder"},
+                      {"models/text"},      {"models/subwords"},   {"models/jinja"},
+                      {"models/tokenizer"}, {"models/export"}};
 const Rows kRl = {{"rl/statistics"},
                   {"rl/optim"},
                   {"rl/distributed"},

@@ -19,5 +19,6 @@ int kl_report(const Arguments& args);
 int evaluate(const Arguments& args);
 int config(const Arguments& args);
 int plan(const Arguments& args);
+int export_command(const Arguments& args);
 
 }  // namespace leash::cli

@@ -108,6 +108,12 @@ Quantize parse_quantize(const std::string& name) {
   throw ConfigError(fmt::format("--quantize must be none, keep, nf4 or int8, not `{}`", name));
 }
 
+Checkpoint load_checkpoint(const po::variables_map& values) {
+  const std::string model = required_model(values);
+  set_threads(values);
+  return open_checkpoint(resolve_model(model));
+}
+
 LoadedModel load_model(const po::variables_map& values) {
   const std::string model = required_model(values);
   const at::Device device = usable_device(values["device"].as<std::string>(), "--device");

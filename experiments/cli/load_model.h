@@ -36,6 +36,8 @@ struct LoadedModel {
   const DecoderConfig& config() const { return decoder->config(); }
 };
 
+// Sets the number of threads and opens --model, whose weights are not loaded yet.
+Checkpoint load_checkpoint(const boost::program_options::variables_map& values);
 // Sets the number of threads and loads model and tokenizer.
 LoadedModel load_model(const boost::program_options::variables_map& values);
 // The adapter of --adapter, or none.

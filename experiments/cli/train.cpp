@@ -18,6 +18,7 @@
 #include "configs/tasks.h"
 #include "experiments/cli/app.h"
 #include "experiments/cli/commands.h"
+#include "experiments/cli/export_model.h"
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/recipe.h"
@@ -189,6 +190,30 @@ int finish(const RunOutcome& outcome, const fs::path& folder, const std::string&
   return kDone;
 }
 
+// What run.export asks for, in place of what an earlier part of the run left there.
+void export_at_end(const Experiment& experiment, const fs::path& folder) {
+  const std::vector<ExportKind>& kinds = experiment.run().exports;
+  if (kinds.empty()) return;
+  const std::string model =
+      std::visit([](const auto& setup) { return setup.model.path.name; }, experiment.setup);
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
+  ExportRequest request{.checkpoint = checkpoint,
+                        .decoder = Decoder::load(checkpoint, at::kFloat),
+                        .adapter = folder / "adapter"};
+  fs::create_directories(folder / "export");
+  for (const ExportKind kind : kinds) {
+    const bool is_file = kind == ExportKind::gguf || kind == ExportKind::gguf_adapter;
+    request.kind = kind;
+    request.out = folder / "export" /
+                  (kind == ExportKind::gguf ? "model.gguf"
+                   : is_file                ? "adapter.gguf"
+                                            : std::string(enum_name(kind)));
+    fs::remove_all(request.out);
+    const ExportResult result = export_model(request);
+    std::cout << "export:  " << request.out.string() << " (" << gap_text(result) << ")\n";
+  }
+}
+
 void report_profile(PhaseProfile& profile, const fs::path& folder) {
   const auto phases = profile.phases();
   write_text_file(folder / "profile.json", profile_json(phases).dump(1) + "\n");
@@ -254,6 +279,7 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   if (communicator.leads()) {
     if (profile) profile->enter("reporting");
     code = finish(outcome, folder.path(), command);
+    if (code == kDone) export_at_end(experiment, folder.path());
     if (profile) report_profile(*profile, folder.path());
   }
   communicator.barrier();  // nobody is done before the leader's files are

@@ -12,6 +12,7 @@
 #include "models/fields.h"
 #include "models/limits.h"
 #include "rl/distributed/launch.h"
+#include "rl/run/export_config.h"
 
 namespace leash {
 
@@ -45,6 +46,7 @@ struct RunConfig {
   int64_t save_steps = 10;
   int64_t save_total_limit = 3;
   std::vector<ReportTo> report_to;
+  std::vector<ExportKind> exports;
   int64_t grace_seconds = 25;
   int64_t threads = 0;
   CommunicationBackend ddp_backend = CommunicationBackend::gloo;
@@ -69,6 +71,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("save_total_limit", c.save_total_limit, "snapshots kept, besides the best (0: all)",
         at_least(0));
   visit("report_to", c.report_to, "further places for metrics: tensorboard");
+  visit(
+      "export", c.exports,
+      "what `leash export` writes of the trained adapter at the run's end, into export/: hf, gguf, "
+      "gguf-adapter, peft");
   visit(
       "grace_seconds", c.grace_seconds,
       "how long a run may take to finish its step after SIGTERM (after SIGINT or SIGHUP as long as "

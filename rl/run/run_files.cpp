@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kFiles[] = {".lock",       "metrics.jsonl", "samples.jsonl",
                                        "report.html", "resolved.yaml", "profile.json"};
-constexpr std::string_view kFolders[] = {"adapter", "evaluations", "snapshots"};
+constexpr std::string_view kFolders[] = {"adapter", "evaluations", "export", "snapshots"};
 
 bool is_file_of_run(const std::string& name) {
   return std::ranges::find(kFiles, name) != std::end(kFiles) || name.starts_with(kEventsPrefix) ||
