@@ -6,8 +6,6 @@
 namespace leash::jinja {
 namespace {
 
-using Kind = Expression::Kind;
-
 // Python's own parser gives up at 200 brackets inside each other.
 constexpr int kMostInside = 150;
 constexpr int kDeepestTree = 400;
@@ -34,7 +32,8 @@ class ExpressionParser::Inside {
   ExpressionParser& parser_;
 };
 
-ExpressionPtr ExpressionParser::make(Kind kind, int line, std::vector<ExpressionPtr> parts) {
+ExpressionPtr ExpressionParser::make(Expression::Kind kind, int line,
+                                     std::vector<ExpressionPtr> parts) {
   auto node = std::make_unique<Expression>();
   node->kind = kind;
   node->line = line;
@@ -68,7 +67,7 @@ ExpressionPtr ExpressionParser::expression(bool with_condition) {
     parts.push_back(std::move(test));
     parts.push_back(std::move(node));
     parts.push_back(std::move(otherwise));
-    node = make(Kind::condition, line, std::move(parts));
+    node = make(Expression::Kind::condition, line, std::move(parts));
     line = tokens_.now().line;
   }
   return node;
@@ -78,7 +77,7 @@ ExpressionPtr ExpressionParser::logical_or() {
   const int line = tokens_.now().line;
   ExpressionPtr left = logical_and();
   while (tokens_.skip_name("or")) {
-    left = make(Kind::logical_or, line, parts_of(std::move(left), logical_and()));
+    left = make(Expression::Kind::logical_or, line, parts_of(std::move(left), logical_and()));
   }
   return left;
 }
@@ -87,7 +86,7 @@ ExpressionPtr ExpressionParser::logical_and() {
   const int line = tokens_.now().line;
   ExpressionPtr left = logical_not();
   while (tokens_.skip_name("and")) {
-    left = make(Kind::logical_and, line, parts_of(std::move(left), logical_not()));
+    left = make(Expression::Kind::logical_and, line, parts_of(std::move(left), logical_not()));
   }
   return left;
 }
@@ -96,7 +95,7 @@ ExpressionPtr ExpressionParser::logical_not() {
   if (!tokens_.now().is_name("not")) return compare();
   const Inside inside(*this);
   const int line = tokens_.next().line;
-  return make(Kind::logical_not, line, parts_of(logical_not()));
+  return make(Expression::Kind::logical_not, line, parts_of(logical_not()));
 }
 
 ExpressionPtr ExpressionParser::compare() {
@@ -125,7 +124,7 @@ ExpressionPtr ExpressionParser::compare() {
     parts.push_back(sum());
   }
   if (comparisons.empty()) return std::move(parts[0]);
-  ExpressionPtr node = make(Kind::compare, line, std::move(parts));
+  ExpressionPtr node = make(Expression::Kind::compare, line, std::move(parts));
   node->comparisons = std::move(comparisons);
   return node;
 }
@@ -135,7 +134,7 @@ ExpressionPtr ExpressionParser::sum() {
   ExpressionPtr left = concat();
   while (tokens_.now().is_sign("+") || tokens_.now().is_sign("-")) {
     const Operator op = tokens_.next().value == "+" ? Operator::add : Operator::subtract;
-    left = make(Kind::arithmetic, line, parts_of(std::move(left), concat()));
+    left = make(Expression::Kind::arithmetic, line, parts_of(std::move(left), concat()));
     left->op = op;
   }
   return left;
@@ -146,7 +145,7 @@ ExpressionPtr ExpressionParser::concat() {
   std::vector<ExpressionPtr> parts = parts_of(product());
   while (tokens_.skip_sign("~")) parts.push_back(product());
   if (parts.size() == 1) return std::move(parts[0]);
-  return make(Kind::concat, line, std::move(parts));
+  return make(Expression::Kind::concat, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::product() {
@@ -161,7 +160,7 @@ ExpressionPtr ExpressionParser::product() {
         kSpelled, [&](const auto& row) { return tokens_.now().is_sign(row.first); });
     if (known == std::end(kSpelled)) return left;
     tokens_.next();
-    left = make(Kind::arithmetic, line, parts_of(std::move(left), power()));
+    left = make(Expression::Kind::arithmetic, line, parts_of(std::move(left), power()));
     left->op = known->second;
   }
 }
@@ -171,7 +170,7 @@ ExpressionPtr ExpressionParser::power() {
   const int line = tokens_.now().line;
   ExpressionPtr left = unary(true);
   while (tokens_.skip_sign("**")) {
-    left = make(Kind::arithmetic, line, parts_of(std::move(left), unary(true)));
+    left = make(Expression::Kind::arithmetic, line, parts_of(std::move(left), unary(true)));
     left->op = Operator::power;
   }
   return left;
@@ -182,9 +181,9 @@ ExpressionPtr ExpressionParser::unary(bool with_filters) {
   const int line = tokens_.now().line;
   ExpressionPtr node;
   if (tokens_.skip_sign("-")) {
-    node = make(Kind::negative, line, parts_of(unary(false)));
+    node = make(Expression::Kind::negative, line, parts_of(unary(false)));
   } else if (tokens_.skip_sign("+")) {
-    node = make(Kind::positive, line, parts_of(unary(false)));
+    node = make(Expression::Kind::positive, line, parts_of(unary(false)));
   } else {
     node = primary();
   }
@@ -196,7 +195,7 @@ ExpressionPtr ExpressionParser::primary(bool with_spaces) {
   const Token& token = tokens_.now();
   if (token.kind == Token::Kind::name) return name(with_spaces);
   if (token.kind == Token::Kind::text) {
-    ExpressionPtr node = make(Kind::constant, token.line);
+    ExpressionPtr node = make(Expression::Kind::constant, token.line);
     std::string text;
     while (tokens_.now().kind == Token::Kind::text) text += tokens_.next().value;
     node->constant = Value(std::move(text));
@@ -215,18 +214,18 @@ ExpressionPtr ExpressionParser::primary(bool with_spaces) {
 
 ExpressionPtr ExpressionParser::name(bool with_spaces) {
   const Token& token = tokens_.next();
-  ExpressionPtr node = make(Kind::constant, token.line);
+  ExpressionPtr node = make(Expression::Kind::constant, token.line);
   const std::string& name = token.value;
   if (name == "true" || name == "True" || name == "false" || name == "False") {
     node->constant = name == "true" || name == "True";
   } else if (name == "none" || name == "None") {
     node->constant = None{};
   } else if (with_spaces && tokens_.skip_sign(".")) {
-    node->kind = Kind::space_attribute;
+    node->kind = Expression::Kind::space_attribute;
     node->name = name;
     node->attribute = tokens_.expect(Token::Kind::name, "a name").value;
   } else {
-    node->kind = Kind::name;
+    node->kind = Expression::Kind::name;
     node->name = name;
   }
   return node;
@@ -234,7 +233,7 @@ ExpressionPtr ExpressionParser::name(bool with_spaces) {
 
 ExpressionPtr ExpressionParser::number() {
   const Token& token = tokens_.next();
-  ExpressionPtr node = make(Kind::constant, token.line);
+  ExpressionPtr node = make(Expression::Kind::constant, token.line);
   if (token.kind == Token::Kind::number) {
     node->constant = std::strtod(token.value.c_str(), nullptr);
     return node;
@@ -275,7 +274,7 @@ ExpressionPtr ExpressionParser::tuple(bool with_condition, std::string_view end,
   }
   if (!commas && !parts.empty()) return std::move(parts[0]);
   if (!commas && !in_parentheses) tokens_.fail("expected an expression" + tokens_.shown());
-  return make(Kind::tuple, line, std::move(parts));
+  return make(Expression::Kind::tuple, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::list() {
@@ -287,7 +286,7 @@ ExpressionPtr ExpressionParser::list() {
     parts.push_back(expression());
   }
   tokens_.expect_sign("]");
-  return make(Kind::list, line, std::move(parts));
+  return make(Expression::Kind::list, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::dict() {
@@ -301,7 +300,7 @@ ExpressionPtr ExpressionParser::dict() {
     parts.push_back(expression());
   }
   tokens_.expect_sign("}");
-  return make(Kind::dict, line, std::move(parts));
+  return make(Expression::Kind::dict, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::postfix(ExpressionPtr node) {
@@ -336,12 +335,12 @@ ExpressionPtr ExpressionParser::subscript(ExpressionPtr node) {
   const Token& name = tokens_.now();
   if (name.kind == Token::Kind::name) {
     tokens_.next();
-    node = make(Kind::attribute, token.line, parts_of(std::move(node)));
+    node = make(Expression::Kind::attribute, token.line, parts_of(std::move(node)));
     node->name = name.value;
     return node;
   }
   if (name.kind != Token::Kind::integer) tokens_.fail("expected name or number");
-  return make(Kind::item, token.line, parts_of(std::move(node), number()));
+  return make(Expression::Kind::item, token.line, parts_of(std::move(node), number()));
 }
 
 ExpressionPtr ExpressionParser::bracket(ExpressionPtr node, int line) {
@@ -351,19 +350,21 @@ ExpressionPtr ExpressionParser::bracket(ExpressionPtr node, int line) {
     keys.push_back(slice_part());
   }
   tokens_.expect_sign("]");
-  if (keys.size() == 1 && keys[0]->kind == Kind::slice) {
+  if (keys.size() == 1 && keys[0]->kind == Expression::Kind::slice) {
     keys[0]->parts[0] = std::move(node);
     return finished(std::move(keys[0]));
   }
-  const auto is_slice = [](const ExpressionPtr& key) { return key->kind == Kind::slice; };
+  const auto is_slice = [](const ExpressionPtr& key) {
+    return key->kind == Expression::Kind::slice;
+  };
   if (std::ranges::any_of(keys, is_slice)) {
     throw SyntaxError(line, "slices between commas are not supported");
   }
   if (keys.size() != 1) {
-    ExpressionPtr all = make(Kind::tuple, line, std::move(keys));
-    return make(Kind::item, line, parts_of(std::move(node), std::move(all)));
+    ExpressionPtr all = make(Expression::Kind::tuple, line, std::move(keys));
+    return make(Expression::Kind::item, line, parts_of(std::move(node), std::move(all)));
   }
-  return make(Kind::item, line, parts_of(std::move(node), std::move(keys[0])));
+  return make(Expression::Kind::item, line, parts_of(std::move(node), std::move(keys[0])));
 }
 
 // A key, or start:stop:step with an empty place for what is sliced.
@@ -379,11 +380,11 @@ ExpressionPtr ExpressionParser::slice_part() {
   parts.push_back(std::move(start));
   parts.push_back(std::move(stop));
   parts.push_back(std::move(step));
-  return make(Kind::slice, line, std::move(parts));
+  return make(Expression::Kind::slice, line, std::move(parts));
 }
 
 ExpressionPtr ExpressionParser::call(ExpressionPtr node) {
-  node = make(Kind::call, tokens_.now().line, parts_of(std::move(node)));
+  node = make(Expression::Kind::call, tokens_.now().line, parts_of(std::move(node)));
   arguments(*node);
   return finished(std::move(node));
 }
@@ -430,8 +431,8 @@ ExpressionPtr ExpressionParser::filters(ExpressionPtr input, bool inside) {
     if (!inside) tokens_.next();
     inside = false;
     const Token& token = tokens_.expect(Token::Kind::name, "the name of a filter");
-    if (input == nullptr) input = make(Kind::buffer, token.line);
-    ExpressionPtr node = make(Kind::filter, token.line, parts_of(std::move(input)));
+    if (input == nullptr) input = make(Expression::Kind::buffer, token.line);
+    ExpressionPtr node = make(Expression::Kind::filter, token.line, parts_of(std::move(input)));
     node->name = token.value;
     while (tokens_.skip_sign(".")) {
       node->name += "." + tokens_.expect(Token::Kind::name, "a name").value;
@@ -445,7 +446,7 @@ ExpressionPtr ExpressionParser::filters(ExpressionPtr input, bool inside) {
 ExpressionPtr ExpressionParser::test(ExpressionPtr node) {
   const int line = tokens_.next().line;
   const bool negated = tokens_.skip_name("not");
-  node = make(Kind::test, line, parts_of(std::move(node)));
+  node = make(Expression::Kind::test, line, parts_of(std::move(node)));
   node->name = tokens_.expect(Token::Kind::name, "the name of a test").value;
   while (tokens_.skip_sign(".")) {
     node->name += "." + tokens_.expect(Token::Kind::name, "a name").value;
@@ -462,7 +463,8 @@ ExpressionPtr ExpressionParser::test(ExpressionPtr node) {
     node->parts.push_back(postfix(primary()));
   }
   node = finished(std::move(node));
-  return negated ? make(Kind::logical_not, line, parts_of(std::move(node))) : std::move(node);
+  return negated ? make(Expression::Kind::logical_not, line, parts_of(std::move(node)))
+                 : std::move(node);
 }
 
 ExpressionPtr ExpressionParser::target(bool with_spaces, std::string_view end) {
@@ -476,10 +478,13 @@ ExpressionPtr ExpressionParser::target(bool with_spaces, std::string_view end) {
     commas = true;
   }
   if (parts.empty()) tokens_.fail("expected a name" + tokens_.shown());
-  ExpressionPtr node = commas ? make(Kind::tuple, line, std::move(parts)) : std::move(parts[0]);
+  ExpressionPtr node =
+      commas ? make(Expression::Kind::tuple, line, std::move(parts)) : std::move(parts[0]);
   const auto check = [&](const auto& self, const Expression& part) -> void {
-    if (part.kind == Kind::name || part.kind == Kind::space_attribute) return;
-    if (part.kind != Kind::tuple) throw SyntaxError(part.line, "can't assign to what is no name");
+    if (part.kind == Expression::Kind::name || part.kind == Expression::Kind::space_attribute)
+      return;
+    if (part.kind != Expression::Kind::tuple)
+      throw SyntaxError(part.line, "can't assign to what is no name");
     for (const ExpressionPtr& inner : part.parts) self(self, *inner);
   };
   check(check, *node);
@@ -490,7 +495,7 @@ ExpressionPtr ExpressionParser::name_target() {
   const Token& token = tokens_.now();
   if (token.kind != Token::Kind::name) tokens_.fail("expected a name" + tokens_.shown());
   ExpressionPtr node = name(false);
-  if (node->kind != Kind::name)
+  if (node->kind != Expression::Kind::name)
     throw SyntaxError(token.line, "can't assign to '" + token.value + "'");
   return node;
 }

@@ -11,9 +11,9 @@
 namespace leash::jinja {
 namespace {
 
-constexpr std::string_view kSigns[] = {"**", "//", "==", "!=", ">=", "<=", "+", "-", "/",
-                                       "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
-                                       ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
+constexpr std::string_view kTokenSigns[] = {"**", "//", "==", "!=", ">=", "<=", "+", "-", "/",
+                                            "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                            ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
 
 // One kind of line break, and none at the end of the template.
 std::string normal_lines(std::string_view source) {
@@ -269,8 +269,8 @@ class Lexer {
   void read_sign() {
     const std::string_view rest = std::string_view(text_).substr(at_);
     const auto* sign =
-        std::ranges::find_if(kSigns, [&](std::string_view s) { return rest.starts_with(s); });
-    if (sign == std::end(kSigns)) {
+        std::ranges::find_if(kTokenSigns, [&](std::string_view s) { return rest.starts_with(s); });
+    if (sign == std::end(kTokenSigns)) {
       throw SyntaxError(line_, fmt::format("unexpected char {} at {}", rest.substr(0, 1), at_));
     }
     if (*sign == "(" || *sign == "[" || *sign == "{") {

@@ -9,12 +9,11 @@
 namespace leash::jinja {
 namespace {
 
-using Kind = Statement::Kind;
 using Names = std::initializer_list<std::string_view>;
 
 constexpr int kMostBlocks = 80;  // inside each other
 
-StatementPtr make_statement(Kind kind, int line) {
+StatementPtr make_statement(Statement::Kind kind, int line) {
   auto statement = std::make_unique<Statement>();
   statement->kind = kind;
   statement->line = line;
@@ -42,7 +41,7 @@ class StatementParser {
         body.push_back(data());
       } else if (token.kind == Token::Kind::variable_begin) {
         tokens_.next();
-        StatementPtr output = make_statement(Kind::output, token.line);
+        StatementPtr output = make_statement(Statement::Kind::output, token.line);
         output->value = expressions_.tuple();
         body.push_back(std::move(output));
         tokens_.expect(Token::Kind::variable_end, "the end of the print statement");
@@ -59,7 +58,7 @@ class StatementParser {
 
   StatementPtr data() {
     const Token& token = tokens_.next();
-    StatementPtr output = make_statement(Kind::output, token.line);
+    StatementPtr output = make_statement(Statement::Kind::output, token.line);
     output->value = std::make_unique<Expression>();
     output->value->line = token.line;
     output->value->constant = Value(token.value);
@@ -104,8 +103,8 @@ class StatementParser {
     if (tag == "generation") return &StatementParser::generation;
     if (tag == "filter") return &StatementParser::filter;
     if (tag == "with") return &StatementParser::with;
-    if (tag == "break") return &StatementParser::leave<Kind::leave>;
-    if (tag == "continue") return &StatementParser::leave<Kind::next>;
+    if (tag == "break") return &StatementParser::leave<Statement::Kind::leave>;
+    if (tag == "continue") return &StatementParser::leave<Statement::Kind::next>;
     return nullptr;
   }
 
@@ -120,7 +119,7 @@ class StatementParser {
     const int line = tokens_.next().line;
     for (bool first = true; tokens_.now().kind != Token::Kind::block_end; first = false) {
       if (!first) tokens_.expect_sign(",");
-      StatementPtr output = make_statement(Kind::output, line);
+      StatementPtr output = make_statement(Statement::Kind::output, line);
       output->value = expressions_.expression();
       body.push_back(std::move(output));
     }
@@ -128,7 +127,7 @@ class StatementParser {
 
   // An elif is a branch of its own in `other`.
   StatementPtr branch(int line) {
-    StatementPtr first = make_statement(Kind::branch, line);
+    StatementPtr first = make_statement(Statement::Kind::branch, line);
     for (Statement* now = first.get();;) {
       now->value = expressions_.tuple(/*with_condition=*/false);
       now->body = statements({"elif", "else", "endif"}, false);
@@ -138,14 +137,14 @@ class StatementParser {
         now->other = statements({"endif"}, true);
         return first;
       }
-      now->other.push_back(make_statement(Kind::branch, token.line));
+      now->other.push_back(make_statement(Statement::Kind::branch, token.line));
       if (++elifs_ > 10 * kMostBlocks) tokens_.fail("too many elif");
       now = now->other[0].get();
     }
   }
 
   StatementPtr loop() {
-    StatementPtr node = make_statement(Kind::loop, 0);
+    StatementPtr node = make_statement(Statement::Kind::loop, 0);
     node->target = expressions_.target(/*with_spaces=*/false, "in");
     tokens_.expect_name("in");
     node->value = expressions_.tuple(/*with_condition=*/false, "recursive");
@@ -160,13 +159,13 @@ class StatementParser {
   }
 
   StatementPtr set() {
-    StatementPtr node = make_statement(Kind::set, 0);
+    StatementPtr node = make_statement(Statement::Kind::set, 0);
     node->target = expressions_.target(/*with_spaces=*/true);
     if (tokens_.skip_sign("=")) {
       node->value = expressions_.tuple();
       return node;
     }
-    node->kind = Kind::set_block;
+    node->kind = Statement::Kind::set_block;
     node->value = expressions_.filters(nullptr, false);
     node->body = statements({"endset"}, true);
     return node;
@@ -195,7 +194,7 @@ class StatementParser {
   }
 
   StatementPtr macro() {
-    StatementPtr node = make_statement(Kind::macro, 0);
+    StatementPtr node = make_statement(Statement::Kind::macro, 0);
     node->target = expressions_.name_target();
     node->callable.name = node->target->name;
     signature(node->callable);
@@ -204,7 +203,7 @@ class StatementParser {
   }
 
   StatementPtr call() {
-    StatementPtr node = make_statement(Kind::call_block, 0);
+    StatementPtr node = make_statement(Statement::Kind::call_block, 0);
     if (tokens_.now().is_sign("(")) signature(node->callable);
     node->value = expressions_.expression();
     if (node->value->kind != Expression::Kind::call) tokens_.fail("expected call");
@@ -213,20 +212,20 @@ class StatementParser {
   }
 
   StatementPtr generation() {
-    StatementPtr node = make_statement(Kind::generation, 0);
+    StatementPtr node = make_statement(Statement::Kind::generation, 0);
     node->callable.body = function_body("endgeneration");
     return node;
   }
 
   StatementPtr filter() {
-    StatementPtr node = make_statement(Kind::filter_block, 0);
+    StatementPtr node = make_statement(Statement::Kind::filter_block, 0);
     node->value = expressions_.filters(nullptr, /*inside=*/true);
     node->body = statements({"endfilter"}, true);
     return node;
   }
 
   StatementPtr with() {
-    StatementPtr node = make_statement(Kind::with, 0);
+    StatementPtr node = make_statement(Statement::Kind::with, 0);
     while (tokens_.now().kind != Token::Kind::block_end) {
       if (!node->targets.empty()) tokens_.expect_sign(",");
       node->targets.push_back(expressions_.target(/*with_spaces=*/false));
@@ -237,7 +236,7 @@ class StatementParser {
     return node;
   }
 
-  template <Kind kind>
+  template <Statement::Kind kind>
   StatementPtr leave() {
     if (loops_ == 0) tokens_.fail("break or continue outside of a loop");
     return make_statement(kind, 0);

@@ -10,8 +10,6 @@
 namespace leash::jinja {
 namespace {
 
-using Kind = Statement::Kind;
-
 void load_names(Symbols& symbols, const ExpressionPtr& expression) {
   if (expression == nullptr) return;
   for_each_name(*expression, [&](const Expression& name) { symbols.load(name.name); });
@@ -35,31 +33,31 @@ void take_target(Symbols& symbols, const Expression& target, Target as) {
 void look_at(Symbols& symbols, const Block& body);
 void look_at(Symbols& symbols, const Statement& s) {
   switch (s.kind) {
-    case Kind::output:
-    case Kind::loop:
-    case Kind::call_block:
-    case Kind::filter_block:
+    case Statement::Kind::output:
+    case Statement::Kind::loop:
+    case Statement::Kind::call_block:
+    case Statement::Kind::filter_block:
       return load_names(symbols, s.value);
-    case Kind::branch: {
+    case Statement::Kind::branch: {
       load_names(symbols, s.value);
       std::vector<Symbols> branches(2, symbols);
       look_at(branches[0], s.body);
       look_at(branches[1], s.other);
       return symbols.merge(branches);
     }
-    case Kind::macro:
+    case Statement::Kind::macro:
       return symbols.store(s.target->name);
-    case Kind::set:
+    case Statement::Kind::set:
       load_names(symbols, s.value);
       return take_target(symbols, *s.target, Target::stored);
-    case Kind::set_block:
+    case Statement::Kind::set_block:
       return take_target(symbols, *s.target, Target::stored);
-    case Kind::with:
+    case Statement::Kind::with:
       for (const ExpressionPtr& value : s.values) load_names(symbols, value);
       return;
-    case Kind::generation:
-    case Kind::leave:
-    case Kind::next:
+    case Statement::Kind::generation:
+    case Statement::Kind::leave:
+    case Statement::Kind::next:
       return;
   }
 }
@@ -98,32 +96,32 @@ class Resolver {
 
   void resolve(const Place& place, Statement& s) {
     switch (s.kind) {
-      case Kind::output:
-      case Kind::set:
+      case Statement::Kind::output:
+      case Statement::Kind::set:
         resolve(place, s.target);
         return resolve(place, s.value);
-      case Kind::branch: {
+      case Statement::Kind::branch: {
         const Place soft{place.symbols, place.function, true};
         resolve(soft, s.value);
         resolve(soft, s.body);
         return resolve(soft, s.other);
       }
-      case Kind::loop:
+      case Statement::Kind::loop:
         return loop(place, s);
-      case Kind::macro:
+      case Statement::Kind::macro:
         resolve(place, s.target);
         return callable(place, s.callable, s.line);
-      case Kind::call_block:
-      case Kind::generation:
+      case Statement::Kind::call_block:
+      case Statement::Kind::generation:
         resolve(place, s.value);
         return callable(place, s.callable, s.line);
-      case Kind::set_block:
-      case Kind::filter_block:
+      case Statement::Kind::set_block:
+      case Statement::Kind::filter_block:
         return captured(place, s);
-      case Kind::with:
+      case Statement::Kind::with:
         return with(place, s);
-      case Kind::leave:
-      case Kind::next:
+      case Statement::Kind::leave:
+      case Statement::Kind::next:
         return;
     }
   }
@@ -131,7 +129,7 @@ class Resolver {
   void captured(const Place& place, Statement& s) {
     Symbols symbols = inner(place);
     look_at(symbols, s.body);
-    if (s.kind == Kind::filter_block) load_names(symbols, s.value);
+    if (s.kind == Statement::Kind::filter_block) load_names(symbols, s.value);
     s.scope = symbols.scope(place.function);
     const Place inside{symbols, place.function};
     resolve(inside, s.body);
