@@ -7,8 +7,8 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const Lines kCommands = {"train",     "generate", "chat",   "score", "evaluate",
-                         "kl-report", "tokenize", "config", "plan"};
+const Lines kCommands = {"train",     "generate", "chat",   "score",  "evaluate",
+                         "kl-report", "tokenize", "render", "config", "plan"};
 
 TEST(Commands, VersionHasBuildFacts) {
   const Ended ended = run_leash({"--version"});
