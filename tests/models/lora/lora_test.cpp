@@ -52,7 +52,7 @@ std::string match_problem(const LoraConfig& config) {
   } catch (const ConfigError& error) {
     return error.what();
   }
-  return "no match_problem";
+  return "no problem";
 }
 
 int64_t index_of(const std::string& path) {

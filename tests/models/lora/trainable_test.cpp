@@ -52,7 +52,7 @@ std::string trainable_problem(const LoraConfig& config) {
   } catch (const ConfigError& error) {
     return error.what();
   }
-  return "no trainable_problem";
+  return "no problem";
 }
 
 TEST(Trainable, APatternMatchesAPathAWeightOrABlock) {
@@ -78,7 +78,7 @@ TEST(Trainable, WithoutUpdatesTheModulesTrainAlone) {
   LoraConfig config{.target_modules = Names{}};
   EXPECT_THAT(trainable_problem(config), HasSubstr("lora.target_modules: empty"));
   config.trainable = {"model.norm"};
-  EXPECT_EQ(trainable_problem(config), "no trainable_problem");
+  EXPECT_EQ(trainable_problem(config), "no problem");
   // Layer 1's name does not bring layer 11's copy along.
   config.trainable = {"model.layers.1"};
   const LoraMatches matches =
