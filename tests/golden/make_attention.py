@@ -46,7 +46,7 @@ def alibi(kind, config, attention, tokens, heads):
     module = attention(config, layer_idx=0).double()
     module.query_key_value = torch.nn.Identity()
     module.dense = torch.nn.Identity()
-    slopes = kind.build_alibi_tensor(torch.ones(1, tokens), heads, torch.float64)
+    slopes = kind.build_alibi_tensor(torch.ones(1, tokens, dtype=torch.long), heads, torch.float64)
 
     def function(query, key, value):
         fused = torch.stack((query, key, value), dim=2).flatten(1)[None]
