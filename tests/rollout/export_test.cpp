@@ -118,7 +118,7 @@ TEST(GgufAdapter, NamesWhatHasNoPlace) {
   });
   EXPECT_THAT(
       format_error([&] { write_gguf_adapter(folder / "a.gguf", base, adapter, BlockType::f32); }),
-      HasSubstr("the trained weight of model.norm"));
+      HasSubstr("the trained weight of model.layers.0.input_layernorm"));
   EXPECT_FALSE(std::filesystem::exists(folder / "a.gguf"));
 }
 
