@@ -104,19 +104,19 @@ constexpr const char* kThreeDigits = R"(\p{N}{1,3})";
 constexpr const char* kThreeAsciiDigits = "[0-9][0-9][0-9]";
 constexpr const char* kLines = R"([^\n]+|[\n]+)";
 
-enum Facts : unsigned {
-  kPlain = 0,
-  kIgnoreMerges = 1,
-  kAddBos = 2,
-  kNfc = 4,
-  kRaw = 8,
-  kEscapeSpaces = 16
+enum PreTokenizerFacts : unsigned {
+  kNoFacts = 0,
+  kMergesIgnored = 1,
+  kBosAdded = 2,
+  kComposed = 4,
+  kSpelledAsText = 8,
+  kSpacesEscaped = 16
 };
 
 struct PreTokenizerRow {
   const char* names;  // with a space between
   std::vector<const char*> expressions;
-  unsigned facts = kPlain;
+  unsigned facts = kNoFacts;
 };
 
 const std::vector<PreTokenizerRow>& pre_tokenizer_rows() {
@@ -130,25 +130,25 @@ const std::vector<PreTokenizerRow>& pre_tokenizer_rows() {
        {kDigit, kGpt2Words}},
       {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
        {kLlama3Words},
-       kIgnoreMerges | kAddBos},
+       kMergesIgnored | kBosAdded},
       {"dbrx smaug-bpe chatglm-bpe", {kLlama3Words}},
-      {"glm4 glm5", {kLlama3Words}, kIgnoreMerges},
+      {"glm4 glm5", {kLlama3Words}, kMergesIgnored},
       {"jais-2", {kJais2Words}},
-      {"qwen2 deepseek-r1-qwen", {kQwen2Words}, kNfc},
-      {"qwen35", {kQwen35Words}, kNfc},
+      {"qwen2 deepseek-r1-qwen", {kQwen2Words}, kComposed},
+      {"qwen35", {kQwen35Words}, kComposed},
       {"stablelm2 hunyuan solar-open kormo f2llmv2 megrez grok-2", {kQwen2Words}},
       {"ufakzeka", {kUfakzekaWords}},
       {"laguna", {kLines, kQwen2Words}},
       {"seed-coder", {kSeedCoderWords}},
-      {"minicpm5", {kThreeDigits, kMiniCpm5Words}, kIgnoreMerges},
+      {"minicpm5", {kThreeDigits, kMiniCpm5Words}, kMergesIgnored},
       {"exaone-moe", {kExaoneMoeWords}},
       {"bailingmoe bailingmoe2 llada-moe", {kBailingWords}},
-      {"tekken", {kTekkenWords}, kIgnoreMerges | kAddBos},
+      {"tekken", {kTekkenWords}, kMergesIgnored | kBosAdded},
       {"gpt-4o llama4 kanana2 talkie minimax-m2", {kGpt4oWords}},
-      {"granite-embed-multi-97m", {kGpt4oWords}, kIgnoreMerges},
+      {"granite-embed-multi-97m", {kGpt4oWords}, kMergesIgnored},
       {"tiny_aya cohere2moe", {kAyaDigits, kGpt4oWords}},
       {"kimi-k2", {kKimiWords}},
-      {"youtu", {kYoutuScripts, kYoutuWords}, kIgnoreMerges},
+      {"youtu", {kYoutuScripts, kYoutuWords}, kMergesIgnored},
       {"deepseek-llm",
        {"[\r\n]", kDeepseekLetters, kDeepseekSymbols, R"(\s+$)", kDeepseekCjk, kDigits}},
       {"deepseek-coder", {"[\r\n]", R"(\s?\p{L}+)", R"(\s?\p{P}+)", kDeepseekCjk, kDigit}},
@@ -162,10 +162,10 @@ const std::vector<PreTokenizerRow>& pre_tokenizer_rows() {
       {"chameleon",
        {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", kDigit,
         R"([\p{P}!-/:-@\[-`{-~])", kGpt2Words},
-       kAddBos},
-      {"gemma4 granite-embed-multi-311m", {kLines}, kRaw | kEscapeSpaces | kAddBos},
-      {"sarvam-moe", {kLines}, kRaw | kEscapeSpaces},
-      {"whitespace", {R"(\S+)"}, kRaw}};
+       kBosAdded},
+      {"gemma4 granite-embed-multi-311m", {kLines}, kSpelledAsText | kSpacesEscaped | kBosAdded},
+      {"sarvam-moe", {kLines}, kSpelledAsText | kSpacesEscaped},
+      {"whitespace", {R"(\S+)"}, kSpelledAsText}};
   return all;
 }
 
@@ -191,11 +191,11 @@ NamedPreTokenizer named_pre_tokenizer(const std::string& name) {
   for (const char* expression : row->expressions) {
     result.pre_tokenizer.add_split({Regex(expression)});
   }
-  result.ignore_merges = (row->facts & kIgnoreMerges) != 0;
-  result.add_bos = (row->facts & kAddBos) != 0;
-  result.nfc = (row->facts & kNfc) != 0;
-  result.raw = (row->facts & kRaw) != 0;
-  result.escape_spaces = (row->facts & kEscapeSpaces) != 0;
+  result.ignore_merges = (row->facts & kMergesIgnored) != 0;
+  result.add_bos = (row->facts & kBosAdded) != 0;
+  result.nfc = (row->facts & kComposed) != 0;
+  result.raw = (row->facts & kSpelledAsText) != 0;
+  result.escape_spaces = (row->facts & kSpacesEscaped) != 0;
   return result;
 }
 
