@@ -299,7 +299,7 @@ TEST_F(ConversationsForARewardModel, StayAsTheyAreWhereItsTemplateIsThePolicys) 
 
 TEST_F(ConversationsForARewardModel, AreRefusedWhereItsTemplateIsUnknown) {
   const Tokenizer policy = with_template("policy", 5, kPlainChatMl);
-  for (const char* chat : {"", "{{ messages }}"}) {
+  for (const char* chat : {"", "{{ raise_exception('no chats') }}"}) {
     with_template("model", 0, chat);
     const auto reward = make_reward({model(folder_ / "model")}, {.tokenizer = policy});
     EXPECT_THROW(reward->check_prompt({.text = "t", .ids = {1}, .messages = {{"user", "well?"}}}),
