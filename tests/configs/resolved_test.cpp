@@ -64,7 +64,8 @@ reward:
   - {kind: model, weight: -0.1, path: smollm2, quantize: int8}
   - {kind: function, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
 data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7,
-       continue_final_message: true}
+       continue_final_message: true, chat_template: t.jinja,
+       chat_template_kwargs: {enable_thinking: false, "1": "true"}, special_tokens_in_text: recognise}
 rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty: 1.7, response_length: 9,
           min_new_tokens: 2, stop_token: "#", stop_texts: ["\n\n", "é\t\\"], max_batch: 3}
 ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5, micro_batch_tokens: 77,
@@ -77,7 +78,7 @@ devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}
 lanes: {concurrent: false, threads_per_lane: 3, timeline: true}
 run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5,
       report_to: [tensorboard], grace_seconds: 6, threads: 2, ddp_backend: nccl, ddp_timeout: 60, ddp_meeting_timeout: 30,
-      fsdp: full_shard, gather_for_generation: false}
+      fsdp: full_shard, gather_for_generation: false, export: [gguf-adapter]}
 )";
 
 TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {

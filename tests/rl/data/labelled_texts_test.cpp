@@ -157,7 +157,7 @@ TEST_F(LabelledTexts, BadLinesAreAllNamed) {
   EXPECT_THAT(error("{\"text\": \"a\", \"label\": 0}\n"), HasSubstr("have the same label"));
   EXPECT_THAT(error("{\"text\": \"a\", \"label\": -1}\n"), HasSubstr("t.jsonl:1: `label` has"));
   EXPECT_THAT(error("{\"text\": \"a\", \"label\": 18446744073709551615}\n"),
-              HasSubstr("t.jsonl:1: `label` has"));
+              HasSubstr("t.jsonl:1: 18446744073709551615 does not fit"));
   EXPECT_THAT(error("\n"), HasSubstr("holds no texts"));
 }
 
