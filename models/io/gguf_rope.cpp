@@ -58,14 +58,14 @@ void read_metadata_scaling(const GgufMetadata& metadata, RopeConfig& rope, int64
   if (type == "longrope" || metadata.file().contains(kShortFactors)) {
     return read_longrope(metadata, rope, max_positions);
   }
-  if (type == "none" || !factor || *factor == 0) return;
-  if (type == "yarn") return read_yarn(metadata, *factor, rope);
-  if (type != "linear") {
+  if (type != "none" && type != "linear" && type != "yarn") {
     metadata.file().fail(
         fmt::format("rope scaling '{}' is not supported (none, linear, yarn, "
                     "longrope, and Llama 3's)",
                     printable(type)));
   }
+  if (type == "none" || !factor || *factor == 0) return;
+  if (type == "yarn") return read_yarn(metadata, *factor, rope);
   if (*factor == 1) return;
   rope.scaling = RopeScaling::linear;
   rope.factor = *factor;

@@ -160,7 +160,7 @@ TEST(Generate, BadLinesAreAllNamed) {
       "{\"prompt\": 5}\nnonsense\n[1]\n{}\n{\"prompt\": \"a\", \"token_ids\": [1]}\n"
       "{\"token_ids\": [259]}\n{\"token_ids\": [-1]}\n{\"token_ids\": [18446744073709551615]}\n"
       "{\"token_ids\": [1.5]}\n{\"token_ids\": []}\n{\"messages\": []}\n"
-      "{\"messages\": [{\"role\": \"robot\", \"content\": \"x\"}]}\n{\"text\": \"x\"}\n\n"
+      "{\"messages\": [{\"role\": 3, \"content\": \"x\"}]}\n{\"text\": \"x\"}\n\n"
       "{\"prompt\": \"fine\"}\n";
   const Ended ended = work.run("generate", {"--input", "-", "--json"}, {.input = input});
   expect_error(ended, 3, "standard input:1: \"prompt\" must be a text");
