@@ -129,7 +129,9 @@ void Unigram::append_unknown(std::string_view text, std::vector<int64_t>& ids) c
 std::unique_ptr<ModelScratch> Unigram::scratch() const { return std::make_unique<Scratch>(); }
 
 void Unigram::encode(std::string_view word, ModelScratch* kept, std::vector<int64_t>& ids) const {
-  auto& [best, pieces] = static_cast<Scratch&>(*kept);
+  auto& scratch = static_cast<Scratch&>(*kept);
+  auto& best = scratch.best;
+  auto& pieces = scratch.pieces;
   find_path(word, best);
   pieces.clear();
   for (size_t end = word.size(); end > 0; end = static_cast<size_t>(best[end].begin)) {
