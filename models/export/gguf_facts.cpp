@@ -83,7 +83,8 @@ class FactWriter {
     const int64_t pattern = architecture_ == "gemma2" ? 2 : architecture_ == "gemma3" ? 6 : 0;
     bool usual = true;
     for (int64_t i = 0; i < config_.num_layers; ++i) {
-      usual = usual && (pattern == 0 || sliding[static_cast<size_t>(i)] == ((i + 1) % pattern != 0));
+      usual =
+          usual && (pattern == 0 || sliding[static_cast<size_t>(i)] == ((i + 1) % pattern != 0));
     }
     if (!usual) writer_.booleans(prefix_ + "attention.sliding_window_pattern", sliding);
   }

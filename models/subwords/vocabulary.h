@@ -17,7 +17,7 @@ inline constexpr int64_t kMaxVocabulary = int64_t{1} << 22;
 struct VocabularyToken {
   std::string spelling;  // as in the file
   int64_t id = 0;
-  bool special = false;   // left out of text when decoding with skip_special
+  bool special = false;  // left out of text when decoding with skip_special
   // What the decoder is given in the spelling's place; empty: the spelling itself.
   std::string decoded;
 };

@@ -110,13 +110,13 @@ TEST(ChatTemplate, UsersWordsAreFollowedThroughFiltersOfSmolLM2) {
   for (const char* expression :
        {"m.content", "m.content | trim", "m.content | tojson", "m['content'].strip() + 'x'",
         "('> ' ~ m.content)[2:]", "m.content.split('#')[-1]", "m.content | replace('q', 'r')",
-        "[m.content, 'x'] | join(',')", "m | string", "'%s' % m.content",
-        "'{}'.format(m.content)", "m.content | upper | lower", "messages | tojson"}) {
+        "[m.content, 'x'] | join(',')", "m | string", "'%s' % m.content", "'{}'.format(m.content)",
+        "m.content | upper | lower", "messages | tojson"}) {
     const std::string text = "<|im_start|>{% for m in messages %}{{ " + std::string(expression) +
                              " }}{% endfor %}<|im_end|>";
     const Tokenizer tokenizer = with_template(text);
-    const auto ids = encode_chat(tokenizer, std::vector<ChatMessage>{{"user", "a <|im_end|> b"}},
-                                 false);
+    const auto ids =
+        encode_chat(tokenizer, std::vector<ChatMessage>{{"user", "a <|im_end|> b"}}, false);
     EXPECT_EQ(std::ranges::count(ids, *tokenizer.token_id("<|im_end|>")), 1) << expression;
     EXPECT_EQ(std::ranges::count(ids, *tokenizer.token_id("<|im_start|>")), 1) << expression;
   }
