@@ -1,4 +1,4 @@
-// What one PPO iteration knows about its answers. Rows are answers, columns answer tokens; a row's
+// What one iteration knows about its answers. Rows are answers, columns answer tokens; a row's
 // tokens start at column 0.
 #pragma once
 
@@ -12,16 +12,18 @@ namespace leash {
 
 struct Experience {
   std::vector<Completion> answers;  // one per row
-  at::Tensor mask;      // [batch, time] bool, true on answer tokens (the ending one included)
-  at::Tensor logprobs;  // [batch, time] nats, of the policy before the update
+  at::Tensor mask;       // [batch, time] bool, true on answer tokens (the ending one included)
+  at::Tensor counted{};  // [batch, time] bool, those of them that the policy's loss counts
+                         // (undefined: all)
+  at::Tensor logprobs;   // [batch, time] nats, of the policy before the update
   at::Tensor sampled_logprobs;    // [batch, time] the same as the sampler computed them
-  at::Tensor reference_logprobs;  // [batch, time] nats
+  at::Tensor reference_logprobs;  // [batch, time] nats; undefined where nobody asked for them
   at::Tensor values;              // [batch, time] of the state before each token
   at::Tensor entropies;           // [batch, time] nats, of the policy when it sampled
   at::Tensor scores;              // [batch] from the reward sources, penalties included
   at::Tensor kl;                  // [batch, time] per-token estimate against the reference
   at::Tensor rewards;             // [batch, time]
-  at::Tensor advantages;          // [batch, time], whitened
+  at::Tensor advantages;          // [batch, time]
   at::Tensor returns;             // [batch, time]
   // Per answer [tokens, hidden], what a critic with a frozen trunk reads of it; undefined where
   // this rank did not compute it yet. Empty for every other critic.

@@ -31,17 +31,11 @@ struct AnswerBatch {
   int64_t num_tokens() const { return tokens().ids.size(0); }
 };
 
-AnswerBatch answer_batch(std::span<const ScoredText> texts, std::span<const size_t> chosen) {
-  std::vector<AnswerText> answers;
-  for (const size_t text : chosen) {
-    answers.push_back({.ids = texts[text].ids, .answer_begin = texts[text].answer_begin});
-  }
-  return {.text_of = {chosen.begin(), chosen.end()}, .answers = pack_answers(answers)};
-}
-
 std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
-                                        const DecoderConfig& config, int64_t max_tokens) {
+                                        const DecoderConfig& config, int64_t max_tokens,
+                                        bool by_prompt = false) {
   std::vector<size_t> scored;  // texts that have an answer at all
+  std::vector<AnswerText> answers;
   std::vector<TokenSpan> contexts;
   for (size_t i = 0; i < texts.size(); ++i) {
     check_ids(texts[i].ids, config, fmt::format("text {}", i));
@@ -50,11 +44,15 @@ std::vector<AnswerBatch> answer_batches(std::span<const ScoredText> texts,
                 texts[i].answer_begin);
     if (texts[i].answer_begin == length(texts[i].ids)) continue;
     scored.push_back(i);
+    answers.push_back({.ids = texts[i].ids, .answer_begin = texts[i].answer_begin});
     contexts.push_back(TokenSpan(texts[i].ids).first(texts[i].ids.size() - 1));
   }
   std::vector<AnswerBatch> batches;
-  for (const auto& [begin, end] : micro_batches(contexts, max_tokens)) {
-    batches.push_back(answer_batch(texts, std::span(scored).subspan(begin, end - begin)));
+  for (const auto& [begin, end] : by_prompt ? micro_batches_by_prompt(answers, max_tokens)
+                                            : micro_batches(contexts, max_tokens)) {
+    const auto chosen = std::span(answers).subspan(begin, end - begin);
+    batches.push_back({.text_of = {scored.begin() + begin, scored.begin() + end},
+                       .answers = by_prompt ? pack_by_prompt(chosen) : pack_answers(chosen)});
   }
   return batches;
 }
@@ -96,33 +94,38 @@ void distribute(const at::Tensor& numbers, const AnswerBatch& batch,
   }
 }
 
+using Batches = std::vector<std::pair<int64_t, int64_t>>;
+
+// Rows of a text where it is the first of its batch, and behind its neighbour.
+struct TextRows {
+  int64_t first = 0;
+  int64_t next = 0;
+};
+
 // Each batch takes what still fits.
-std::vector<std::pair<int64_t, int64_t>> filled_batches(std::span<const int64_t> lengths,
-                                                        int64_t max_tokens) {
-  std::vector<std::pair<int64_t, int64_t>> batches;
+Batches filled_batches(std::span<const TextRows> texts, int64_t max_tokens) {
+  Batches batches;
   int64_t tokens = 0;
-  for (int64_t i = 0; i < static_cast<int64_t>(lengths.size()); ++i) {
-    const int64_t added = lengths[static_cast<size_t>(i)];
-    if (batches.empty() || added > max_tokens - tokens) {
+  for (int64_t i = 0; i < std::ssize(texts); ++i) {
+    const TextRows& added = texts[static_cast<size_t>(i)];
+    const bool begins = batches.empty() || added.next > max_tokens - tokens;
+    if (begins) {
       batches.emplace_back(i, i);
       tokens = 0;
     }
     batches.back().second = i + 1;
-    tokens += added;
+    tokens += begins ? added.first : added.next;
   }
   return batches;
 }
 
-}  // namespace
-
-std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
-                                                       int64_t max_tokens) {
-  auto batches = filled_batches(lengths, max_tokens);
+Batches even_batches(std::span<const TextRows> texts, int64_t max_tokens) {
+  Batches batches = filled_batches(texts, max_tokens);
   // The least limit that needs no more batches spreads the tokens most evenly.
   int64_t too_low = 0, enough = max_tokens;
   while (enough - too_low > 1) {
     const int64_t limit = too_low + (enough - too_low) / 2;
-    auto tighter = filled_batches(lengths, limit);
+    Batches tighter = filled_batches(texts, limit);
     if (tighter.size() > batches.size()) {
       too_low = limit;
     } else {
@@ -131,6 +134,27 @@ std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> 
     }
   }
   return batches;
+}
+
+}  // namespace
+
+std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> lengths,
+                                                       int64_t max_tokens) {
+  std::vector<TextRows> texts;
+  for (const int64_t length : lengths) texts.push_back({.first = length, .next = length});
+  return even_batches(texts, max_tokens);
+}
+
+std::vector<std::pair<int64_t, int64_t>> micro_batches_by_prompt(std::span<const AnswerText> texts,
+                                                                 int64_t max_tokens) {
+  std::vector<TextRows> rows;
+  for (const TextGroup& group : prompt_groups(texts)) {
+    for (int64_t i = 0; i < group.num_texts; ++i) {
+      const int64_t length = std::ssize(texts[rows.size()].ids) - 1;
+      rows.push_back({.first = length, .next = i > 0 ? length - group.shared : length});
+    }
+  }
+  return even_batches(rows, max_tokens);
 }
 
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
@@ -147,7 +171,7 @@ std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapt
   const at::NoGradGuard no_grad;
   std::vector<TextScores> scores(texts.size());
   for (const AnswerBatch& batch :
-       answer_batches(texts, decoder.config(), options.micro_batch_tokens)) {
+       answer_batches(texts, decoder.config(), options.micro_batch_tokens, options.by_prompt)) {
     const at::Tensor hidden =
         states_of(decoder.forward(batch.tokens(), adapter), batch.answers.rows);
     const auto answers =

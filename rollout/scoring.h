@@ -31,6 +31,7 @@ struct ScoringOptions {
   double temperature = 1.0;
   int64_t micro_batch_tokens = 4096;  // rows of one forward (a longer text runs alone)
   const LinearHead* value_head = nullptr;
+  bool by_prompt = false;  // neighbours with one prompt share it, instead of what all begin with
 };
 
 // Groups of consecutive indices whose lengths sum to at most `max_tokens` (a longer one stands
@@ -41,6 +42,10 @@ std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const int64_t> 
 // The same for texts that are packed by pack_shared: their shared prefix counts once.
 std::vector<std::pair<int64_t, int64_t>> micro_batches(std::span<const TokenSpan> texts,
                                                        int64_t max_tokens);
+
+// The same for texts that are packed by pack_by_prompt: a prompt that neighbours share counts once.
+std::vector<std::pair<int64_t, int64_t>> micro_batches_by_prompt(std::span<const AnswerText> texts,
+                                                                 int64_t max_tokens);
 
 // Log-probs (and values) of the answers, without gradients.
 std::vector<TextScores> score_texts(const Decoder& decoder, const Adapter* adapter,

@@ -140,8 +140,8 @@ class Iteration {
 
   void learn(Experience& experience, int64_t step) {
     Stopwatch clock;
-    update(experience, step, {.policy = 1e-5, .critic = 1e-5},
-           {setup_, roles_, optimizers_, *communicator_});
+    update(experience, step, {.policy = 1e-5, .critic = 1e-5}, ppo_update_rules(setup_),
+           {roles_, optimizers_, *communicator_});
     update_seconds = clock.lap();
   }
 

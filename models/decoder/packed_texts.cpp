@@ -43,6 +43,21 @@ std::vector<TokenSpan> contexts_of(std::span<const AnswerText> texts) {
   return contexts;
 }
 
+// The prompt of a text that continues its neighbour's; 0 where the two differ.
+int64_t common_prompt(const AnswerText& text, const AnswerText& neighbour) {
+  if (text.answer_begin != neighbour.answer_begin) return 0;
+  const auto length = static_cast<size_t>(text.answer_begin);
+  const bool same = std::ranges::equal(text.ids.first(length), neighbour.ids.first(length));
+  return same ? text.answer_begin : 0;
+}
+
+// Rows that sharing leaves out.
+int64_t saved_rows(std::span<const TextGroup> groups) {
+  int64_t saved = 0;
+  for (const TextGroup& group : groups) saved += group.shared * (group.num_texts - 1);
+  return saved;
+}
+
 }  // namespace
 
 int64_t shared_prefix(std::span<const TokenSpan> texts) {
@@ -110,6 +125,34 @@ PackedAnswers pack_answers(std::span<const AnswerText> texts, std::span<const Te
 PackedAnswers pack_answers(std::span<const AnswerText> texts) {
   const TextGroup all{.num_texts = std::ssize(texts), .shared = shared_prefix(contexts_of(texts))};
   return pack_answers(texts, {&all, 1});
+}
+
+std::vector<TextGroup> prompt_groups(std::span<const AnswerText> texts) {
+  std::vector<TextGroup> groups;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const AnswerText& text = texts[i];
+    const int64_t most = std::min<int64_t>(text.answer_begin, std::ssize(text.ids) - 2);
+    const int64_t prompt = i > 0 ? common_prompt(text, texts[i - 1]) : 0;
+    // A prompt of a few tokens is not worth an attention of its own.
+    if (prompt < kLeastSharedTokens + 1) {
+      groups.push_back({.num_texts = 1, .shared = 0});
+      continue;
+    }
+    TextGroup& group = groups.back();
+    const AnswerText& first = texts[i - static_cast<size_t>(group.num_texts)];
+    const int64_t so_far =
+        group.num_texts > 1 ? group.shared : std::min<int64_t>(prompt, std::ssize(first.ids) - 2);
+    ++group.num_texts;
+    group.shared = std::min(so_far, most);
+  }
+  return groups;
+}
+
+PackedAnswers pack_by_prompt(std::span<const AnswerText> texts) {
+  const std::vector<TextGroup> groups = prompt_groups(texts);
+  const TextGroup all{.num_texts = std::ssize(texts), .shared = shared_prefix(contexts_of(texts))};
+  if (saved_rows(groups) <= saved_rows({&all, 1})) return pack_answers(texts, {&all, 1});
+  return pack_answers(texts, groups);
 }
 
 }  // namespace leash

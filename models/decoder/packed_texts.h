@@ -78,4 +78,10 @@ PackedAnswers pack_answers(std::span<const AnswerText> texts, std::span<const Te
 // As one group, by shared_prefix.
 PackedAnswers pack_answers(std::span<const AnswerText> texts);
 
+// Neighbours with one prompt (all before `answer_begin`) as a group that shares it, a token less
+// where an answer has only one. Over the texts without their last tokens, as pack_answers wants it.
+std::vector<TextGroup> prompt_groups(std::span<const AnswerText> texts);
+// By prompt, or as one group, whichever leaves fewer rows.
+PackedAnswers pack_by_prompt(std::span<const AnswerText> texts);
+
 }  // namespace leash

@@ -22,11 +22,18 @@ double per_answer(const at::Tensor& values, const at::Tensor& mask) {
 }  // namespace
 
 std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
-                                const Communicator& communicator) {
+                                const Communicator& communicator, int64_t group_size) {
+  const bool whole = std::ssize(prompts) / group_size >= communicator.size();
+  const int64_t unit = whole ? group_size : 1;
   std::vector<int64_t> costs;
-  for (const Prompt& prompt : prompts) costs.push_back(std::ssize(prompt.ids) + response_length);
+  for (int64_t i = 0; i < std::ssize(prompts); i += unit) {
+    costs.push_back(unit * (std::ssize(prompts[static_cast<size_t>(i)].ids) + response_length));
+  }
   std::vector<Prompt> own;
-  for (const int64_t index : own_share(costs, communicator)) own.push_back(prompts[index]);
+  for (const int64_t index : own_share(costs, communicator)) {
+    const auto begin = prompts.begin() + index * unit;
+    own.insert(own.end(), begin, begin + unit);
+  }
   return own;
 }
 
@@ -54,7 +61,9 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   experience.mask = row_mask(lengths);
   experience.logprobs = pad_rows(logprobs);
   experience.sampled_logprobs = pad_rows(sampled_logprobs);
-  experience.reference_logprobs = pad_rows(reference_logprobs);
+  const bool asked = std::ranges::any_of(
+      reference_logprobs, [](const std::vector<double>& row) { return !row.empty(); });
+  if (asked) experience.reference_logprobs = pad_rows(reference_logprobs);
   experience.entropies = pad_rows(entropies);
   const bool no_critic = std::ranges::all_of(values, &std::vector<double>::empty);
   experience.values = no_critic ? at::zeros_like(experience.logprobs) : pad_rows(values);
@@ -65,34 +74,46 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   return experience;
 }
 
-Metrics experience_metrics(const Experience& experience, double kl_coef) {
-  const double kl = per_answer(experience.kl, experience.mask);
+Metrics answer_metrics(const Experience& experience, double kl_coef) {
   const double scores = experience.scores.mean().item<double>();
-  const double non_score = -kl_coef * kl;
   double ended = 0;
   for (const Completion& answer : experience.answers) ended += ended_by_itself(answer) ? 1 : 0;
+  const double tokens = experience.mask.sum().item<double>();
+  const bool knows_kl = experience.reference_logprobs.defined();
+  const double kl = per_answer(experience.kl, experience.mask);
+  Metrics metrics;
+  const auto add = [&](const char* name, double value) { metrics.emplace_back(name, value); };
+  if (knows_kl) add("objective/kl", kl);
+  add("objective/entropy", per_answer(experience.logprobs.neg(), experience.mask));
+  if (knows_kl) {
+    const double non_score = -kl_coef * kl;
+    add("objective/non_score_reward", non_score);
+    add("objective/rlhf_reward", scores + non_score);
+  }
+  add("objective/scores", scores);
+  add("objective/scores_std",
+      experience.batch() > 1 ? experience.scores.std().item<double>() : 0.0);
+  if (knows_kl) add("objective/kl_coef", kl_coef);
+  add("policy/entropy_sampling", masked_mean(experience.entropies, experience.mask).item<double>());
+  add("val/num_eos_tokens", ended);
+  add("val/response_length", tokens / static_cast<double>(experience.batch()));
+  return metrics;
+}
+
+Metrics experience_metrics(const Experience& experience, double kl_coef) {
+  Metrics metrics = answer_metrics(experience, kl_coef);
   const at::Tensor residual = experience.returns.sub(experience.values);
   const double return_variance = masked_var(experience.returns, experience.mask).item<double>();
   const double explained =
       return_variance > 0
           ? 1 - masked_var(residual, experience.mask).item<double>() / return_variance
           : 0.0;
-  const double tokens = experience.mask.sum().item<double>();
-  return {{"objective/kl", kl},
-          {"objective/entropy", per_answer(experience.logprobs.neg(), experience.mask)},
-          {"objective/non_score_reward", non_score},
-          {"objective/rlhf_reward", scores + non_score},
-          {"objective/scores", scores},
-          {"objective/scores_std",
-           experience.batch() > 1 ? experience.scores.std().item<double>() : 0.0},
-          {"objective/kl_coef", kl_coef},
-          {"policy/entropy_sampling",
-           masked_mean(experience.entropies, experience.mask).item<double>()},
-          {"val/num_eos_tokens", ended},
-          {"val/response_length", tokens / static_cast<double>(experience.batch())},
-          {"val/value_mean", masked_mean(experience.values, experience.mask).item<double>()},
-          {"val/return_mean", masked_mean(experience.returns, experience.mask).item<double>()},
-          {"val/explained_variance", explained}};
+  metrics.emplace_back("val/value_mean",
+                       masked_mean(experience.values, experience.mask).item<double>());
+  metrics.emplace_back("val/return_mean",
+                       masked_mean(experience.returns, experience.mask).item<double>());
+  metrics.emplace_back("val/explained_variance", explained);
+  return metrics;
 }
 
 }  // namespace leash

@@ -14,8 +14,9 @@
 namespace leash {
 
 // This rank's part of the prompts, by expected length: a pure function of what all ranks know.
+// Those of a group stay together where there is a group for each rank.
 std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
-                                const Communicator& communicator);
+                                const Communicator& communicator, int64_t group_size = 1);
 
 // The whole batch on every rank, in the order of its rows, from each rank's part of it.
 std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<JudgedAnswer>& own);
@@ -25,7 +26,11 @@ std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<J
 // critic the values are 0.
 Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty);
 
-// What the answers tell about the policy, under TRL's names.
+// What the answers tell about the policy, under TRL's names; nothing of KL where the reference was
+// not asked.
+Metrics answer_metrics(const Experience& experience, double kl_coef);
+
+// The same, and what they tell about the critic.
 Metrics experience_metrics(const Experience& experience, double kl_coef);
 
 }  // namespace leash

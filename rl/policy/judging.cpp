@@ -38,20 +38,24 @@ bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
 class Judging::Group {
  public:
   Group(std::vector<Completion> answers, const std::vector<const PromptRecord*>& prompts,
-        const PolicySetup& setup, const PolicyConfig& config)
+        const PolicySetup& setup, const PolicyConfig& config, const JudgingOptions& options)
       : answers_(std::move(answers)),
         texts_(texts_of(answers_)),
         samples_(reward_samples(answers_, prompts)),
         scoring_{.temperature = setup.rollout.temperature,
-                 .micro_batch_tokens = config.micro_batch_tokens} {}
+                 .micro_batch_tokens = config.micro_batch_tokens,
+                 .by_prompt = options.by_prompt},
+        asks_reference_(options.reference) {}
 
   // Not in the constructor: a lane that takes no more work throws, and only a whole group waits for
   // the lanes that have begun.
   void begin(const PolicyConfig& config, const PolicyRoles& roles, Lanes& lanes) {
-    reference_ = lanes[Role::reference].run("reference log-probs", [this, &roles] {
-      return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts_,
-                         scoring_);
-    });
+    if (asks_reference_) {
+      reference_ = lanes[Role::reference].run("reference log-probs", [this, &roles] {
+        return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts_,
+                           scoring_);
+      });
+    }
     critic_ =
         lanes[Role::critic].run("values", [this, &roles]() -> CriticSays { return values(roles); });
     reward_ =
@@ -74,7 +78,8 @@ class Judging::Group {
   }
 
   void move_into(std::vector<JudgedAnswer>& judged) {
-    auto references = reference_.value().get();
+    std::vector<TextScores> references;
+    if (reference_) references = reference_->get();
     auto [values, states] = critic_.value().get();
     const auto scores = reward_.value().get();
     std::vector<TextScores> policies;
@@ -82,7 +87,7 @@ class Judging::Group {
     for (size_t i = 0; i < answers_.size(); ++i) {
       JudgedAnswer& one = judged.emplace_back();
       one.answer = std::move(answers_[i]);
-      one.reference_logprobs = std::move(references[i].logprobs);
+      if (!references.empty()) one.reference_logprobs = std::move(references[i].logprobs);
       if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
       // A shared critic's values are those of the states that the update will see.
       if (!policies.empty() && !policies[i].values.empty()) {
@@ -111,6 +116,7 @@ class Judging::Group {
   std::vector<ScoredText> texts_;
   std::vector<RewardSample> samples_;
   ScoringOptions scoring_;
+  bool asks_reference_;
   // Their tasks read the others.
   std::optional<LaneResult<std::vector<TextScores>>> reference_;
   std::optional<LaneResult<CriticSays>> critic_;
@@ -120,13 +126,14 @@ class Judging::Group {
 
 Judging::Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
                  const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
-                 Lanes& lanes)
+                 Lanes& lanes, const JudgingOptions& options)
     : prompts_(prompts),
       rows_(rows),
       setup_(setup),
       config_(config),
       roles_(roles),
-      lanes_(lanes) {}
+      lanes_(lanes),
+      options_(options) {}
 
 Judging::~Judging() = default;
 
@@ -136,9 +143,11 @@ void Judging::add(Completion answer) {
 }
 
 void Judging::begin_group() {
+  if (options_.by_prompt) std::ranges::sort(waiting_, {}, &Completion::sample);
   std::vector<const PromptRecord*> asked;
   for (const Completion& answer : waiting_) asked.push_back(&prompts_[rows_[answer.sample]]);
-  groups_.push_back(std::make_unique<Group>(std::exchange(waiting_, {}), asked, setup_, config_));
+  groups_.push_back(
+      std::make_unique<Group>(std::exchange(waiting_, {}), asked, setup_, config_, options_));
   groups_.back()->begin(config_, roles_, lanes_);
 }
 

@@ -18,11 +18,16 @@ bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype);
 struct JudgedAnswer {
   Completion answer;                       // its sample is its row in the iteration's batch
   std::vector<double> policy_logprobs;     // nats, per token, computed again; empty: the sampler's
-  std::vector<double> reference_logprobs;  // nats, per token
+  std::vector<double> reference_logprobs;  // nats, per token; empty: not asked
   std::vector<double> values;              // of the state before each token; empty: no critic
   double score = 0;                        // from the reward sources
   at::Tensor
       critic_states{};  // [tokens, hidden] before each token, of a critic with a frozen trunk
+};
+
+struct JudgingOptions {
+  bool reference = true;   // its log-probs; without them KL is unknown
+  bool by_prompt = false;  // answers to one prompt stand together, and share it in every pass
 };
 
 // Reference log-probs, critic values and scores, each on its role's lane. With
@@ -34,7 +39,7 @@ class Judging {
   // `rows`: the prompt of each row of the batch. All arguments have to outlive this.
   Judging(const std::vector<PromptRecord>& prompts, const std::vector<int64_t>& rows,
           const PolicySetup& setup, const PolicyConfig& config, const PolicyRoles& roles,
-          Lanes& lanes);
+          Lanes& lanes, const JudgingOptions& options = {});
   // Waits for what was begun.
   ~Judging();
 
@@ -55,6 +60,7 @@ class Judging {
   const PolicyConfig& config_;
   const PolicyRoles& roles_;
   Lanes& lanes_;
+  JudgingOptions options_;
   std::vector<Completion> waiting_;
   std::vector<std::unique_ptr<Group>> groups_;  // lanes read from them
 };

@@ -52,6 +52,7 @@ void write_policy_snapshot(const std::filesystem::path& folder, const PolicyStat
   nlohmann::ordered_json json = {
       {"step", state.step},
       {"prompts_consumed", state.prompts_consumed},
+      {"episodes", state.episodes},
       {"kl_coef", state.kl_coef},
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_reward", state.best_reward},
@@ -73,6 +74,9 @@ PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRole
     check_environment(json.at("environment"), roles.environment, allow_inexact, console);
     state.step = saved_step(json, folder);
     state.prompts_consumed = saved_count(json, "prompts_consumed", origin);
+    // Until 30 November 2026 each prompt had one answer.
+    state.episodes =
+        json.contains("episodes") ? saved_count(json, "episodes", origin) : state.prompts_consumed;
     state.kl_coef = json.at("kl_coef");
     if (!json.at("best_step").is_null())
       state.best_step = saved_count(json, "best_step", origin, state.step);

@@ -13,7 +13,8 @@ namespace leash {
 
 struct PolicyState {
   int64_t step = 0;              // iterations done
-  int64_t prompts_consumed = 0;  // the data cursor; also the number of episodes
+  int64_t prompts_consumed = 0;  // the data cursor
+  int64_t episodes = 0;          // answers so far
   double kl_coef = 0;            // the adaptive coefficient's value
   std::optional<int64_t> best_step;
   double best_reward = 0;

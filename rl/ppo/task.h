@@ -5,7 +5,8 @@
 #include <string_view>
 
 #include "models/io/snapshot.h"
-#include "rl/ppo/evaluation.h"
+#include "rl/policy/evaluate_run.h"
+#include "rl/ppo/critic.h"
 #include "rl/ppo/setup.h"
 #include "rl/ppo/trainer.h"
 #include "rl/run/task.h"
@@ -26,7 +27,8 @@ struct TaskTraits<PpoSetup> {
 
   static bool exports_best(const PpoSetup&) { return true; }
   static TaskEvaluation evaluate(const PpoSetup& setup, const std::optional<Snapshot>& snapshot) {
-    return evaluate_run(setup, snapshot);
+    return evaluate_policy(
+        setup, setup.ppo, [&setup] { return load_ppo_roles(setup); }, snapshot);
   }
 };
 

@@ -38,7 +38,8 @@ void iterate(const PpoSetup& setup, PolicyRoles& roles, PolicyOptimizers& optimi
              int64_t step) {
   Experience experience = sampled_experience(setup, roles, step);
   const auto alone = single_communicator();
-  update(experience, step, {.policy = 1e-2, .critic = 1e-2}, {setup, roles, optimizers, *alone});
+  update(experience, step, {.policy = 1e-2, .critic = 1e-2}, ppo_update_rules(setup),
+         {roles, optimizers, *alone});
 }
 
 TEST(BaseWeights, KeepTheirBitsWhateverTrains) {

@@ -105,8 +105,9 @@ TEST(PpoRoles, ValuesInTheFirstMinibatchAreThoseOfSampling) {
     Experience experience = sampled_experience(setup, roles, 1);
     EXPECT_GT(experience.values.masked_select(experience.mask).std().item<double>(), 0.1) << critic;
     experience.returns = experience.values + 0.5;
-    const UpdateSums sums = accumulate_gradients(experience, {0, 1, 2, 3, 4, 5, 6, 7}, setup, roles,
-                                                 *single_communicator());
+    const UpdateSums sums =
+        accumulate_gradients(experience, {0, 1, 2, 3, 4, 5, 6, 7}, ppo_update_rules(setup), roles,
+                             *single_communicator());
     EXPECT_NEAR(sums.value_loss, 0.125, 1e-5) << critic;
     EXPECT_LT(sums.gap_max, 1e-4) << critic;
   }

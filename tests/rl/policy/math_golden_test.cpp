@@ -12,6 +12,7 @@
 #include "rl/policy/losses.h"
 #include "rl/policy/rewards.h"
 #include "tests/rl/json_tensors.h"
+#include "tests/rl/policy/ppo_loss.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
@@ -19,6 +20,7 @@ namespace {
 
 using testing::all_close;
 using testing::leaf;
+using testing::ppo_loss;
 using testing::read_golden;
 using testing::to_tensor;
 
@@ -102,12 +104,13 @@ TEST_P(PpoMathOfTrl, KlRewardsAdvantagesAndReturns) {
 TEST_P(PpoMathOfTrl, PolicyLossAndItsGradient) {
   const at::Tensor logprobs = leaf(input("new_logprobs"));
   const auto tokens = trl_.mask.sum().item<double>();
-  const PolicyLoss loss = policy_loss(logprobs, input("logprobs"), output("advantages").to(dtype_),
+  const SurrogateLoss loss = ppo_loss(logprobs, input("logprobs"), output("advantages").to(dtype_),
                                       trl_.mask, number("cliprange"), tokens);
   loss.loss.backward();
   expect(loss.loss, "policy_loss");
   expect(logprobs.grad(), "policy_gradient");
-  EXPECT_NEAR(loss.clipped / tokens, output("policy_clipped").item<double>(), 1e-6);  // TRL: float
+  const double clipped = loss.clipped_low + loss.clipped_high;
+  EXPECT_NEAR(clipped / tokens, output("policy_clipped").item<double>(), 1e-6);  // TRL: float
   // TRL takes these two means over the padding as well, where the ratio is 1.
   const auto all = static_cast<double>(trl_.mask.numel());
   const double tolerance = tolerance_.relative;

@@ -18,6 +18,7 @@
 #include "rl/policy/losses.h"
 #include "rl/policy/rewards.h"
 #include "tests/rl/json_tensors.h"
+#include "tests/rl/policy/ppo_loss.h"
 #include "tests/support/tensors.h"
 
 namespace leash {
@@ -25,6 +26,7 @@ namespace {
 
 using testing::all_close;
 using testing::leaf;
+using testing::ppo_loss;
 using testing::same_bits;
 using testing::to_tensor;
 using Json = nlohmann::json;
@@ -201,9 +203,9 @@ TEST(Gae, MeetsTheDefinitionWithHolesAndIgnoresWhatTheyHold) {
 double policy_loss_of_shift(double shift, double advantage, double* clipped) {
   const at::Tensor old = to_tensor({0.5, 0.8, 1.2});
   const at::Tensor advantages = at::full_like(old, advantage);
-  const PolicyLoss loss =
-      policy_loss(old + shift, old, advantages, at::ones_like(old, at::kBool), 0.2, 3);
-  *clipped = loss.clipped;
+  const SurrogateLoss loss =
+      ppo_loss(old + shift, old, advantages, at::ones_like(old, at::kBool), 0.2, 3);
+  *clipped = loss.clipped_low + loss.clipped_high;
   EXPECT_NEAR(loss.ratio_sum, 3 * std::exp(shift), 1e-12);
   EXPECT_NEAR(loss.ratio_squares, 3 * std::exp(2 * shift), 1e-11);
   EXPECT_NEAR(loss.approx_kl, 3 * shift * shift / 2, 1e-12);
@@ -241,10 +243,10 @@ TEST(Losses, MicroBatchesAddUpToTheMinibatch) {
   const at::Tensor advantages = to_tensor({{1.0, -0.4, 2.0}, {-1.5, 0.6, 0.2}});
   const at::Tensor mask = bools({{1, 1, 0}, {1, 1, 1}});
   const at::Tensor whole = leaf(old + shift);
-  policy_loss(whole, old, advantages, mask, 0.2, 5).loss.backward();
+  ppo_loss(whole, old, advantages, mask, 0.2, 5).loss.backward();
   const at::Tensor parts = leaf(old + shift);
   for (int64_t row = 0; row < 2; ++row) {
-    policy_loss(parts[row], old[row], advantages[row], mask[row], 0.2, 5).loss.backward();
+    ppo_loss(parts[row], old[row], advantages[row], mask[row], 0.2, 5).loss.backward();
   }
   EXPECT_TRUE(all_close(parts.grad(), whole.grad(), kTight));
 }
@@ -256,8 +258,8 @@ TEST(Losses, NaNOutsideTheMaskReachesNeitherLossNorGradient) {
   const at::Tensor c = to_tensor({1.0, -1.0, 3.0});
   const at::Tensor clean = leaf(a), poisoned = leaf(poison(a, mask));
   const auto all = [&](const at::Tensor& x) { return poison(x, mask); };
-  const PolicyLoss p1 = policy_loss(clean, b, c, mask, 0.2, 2);
-  const PolicyLoss p2 = policy_loss(poisoned, all(b), all(c), mask, 0.2, 2);
+  const SurrogateLoss p1 = ppo_loss(clean, b, c, mask, 0.2, 2);
+  const SurrogateLoss p2 = ppo_loss(poisoned, all(b), all(c), mask, 0.2, 2);
   const ValueLoss v1 = value_loss(clean, b, c, mask, 0.2, 2);
   const ValueLoss v2 = value_loss(poisoned, all(b), all(c), mask, 0.2, 2);
   (p1.loss + v1.loss).backward();
@@ -273,11 +275,11 @@ TEST(Losses, NaNOutsideTheMaskReachesNeitherLossNorGradient) {
 TEST(Losses, AnEmptyMicroBatchIsZeroAndAnEmptyMinibatchAnError) {
   const at::Tensor x = at::zeros({3}, at::kDouble);
   const at::Tensor mask = bools({0, 0, 0});
-  const PolicyLoss loss = policy_loss(x, x, x, mask, 0.2, 7);
+  const SurrogateLoss loss = ppo_loss(x, x, x, mask, 0.2, 7);
   EXPECT_EQ(loss.loss.item<double>(), 0.0);
   EXPECT_EQ(loss.ratio_sum, 0.0);
   EXPECT_EQ(value_loss(x, x, x, mask, 0.2, 7).loss.item<double>(), 0.0);
-  EXPECT_THROW(policy_loss(x, x, x, mask, 0.2, 0), c10::Error);
+  EXPECT_THROW(ppo_loss(x, x, x, mask, 0.2, 0), c10::Error);
   EXPECT_THROW(value_loss(x, x, x, mask, 0.2, 0), c10::Error);
 }
 
@@ -288,7 +290,7 @@ TEST(PpoMath, InputsAreLeftAlone) {
   shape_rewards(to_tensor({1.0}), a, mask, 0.1);
   gae(a, b, mask, 0.9, 0.9);
   masked_whiten(a, mask, false);
-  policy_loss(a, b, b, mask, 0.2, 1);
+  ppo_loss(a, b, b, mask, 0.2, 1);
   value_loss(a, b, b, mask, 0.2, 1);
   EXPECT_TRUE(same_bits(a, a0));
   EXPECT_TRUE(same_bits(b, b0));

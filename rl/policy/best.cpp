@@ -1,4 +1,4 @@
-#include "rl/ppo/best.h"
+#include "rl/policy/best.h"
 
 #include <fmt/format.h>
 
@@ -28,7 +28,7 @@ void consider(const Evaluation& sampled, int64_t step, std::optional<double> max
 }
 
 void choose_best_again(const std::filesystem::path& run_dir, std::optional<double> max_kl,
-                       PolicyState& state, Console& console) {
+                       const std::string& section, PolicyState& state, Console& console) {
   const auto before = state.best_step;
   if (before && !(has_evaluation(run_dir, *before) &&
                   std::filesystem::exists(snapshot_of(run_dir, *before).path))) {
@@ -45,7 +45,7 @@ void choose_best_again(const std::filesystem::path& run_dir, std::optional<doubl
     }
   }
   if (state.best_step == before) return;
-  console.message(fmt::format("ppo.best_max_kl: the best step so far is {} instead of {}",
+  console.message(fmt::format("{}.best_max_kl: the best step so far is {} instead of {}", section,
                               step_text(state.best_step), step_text(before)));
 }
 

@@ -1,9 +1,8 @@
-#include "rl/ppo/evaluation.h"
+#include "rl/policy/evaluate_run.h"
 
 #include "models/errors.h"
 #include "rl/policy/evaluation.h"
 #include "rl/policy/snapshot.h"
-#include "rl/ppo/critic.h"
 #include "rl/statistics/interval_json.h"
 
 namespace leash {
@@ -31,14 +30,16 @@ nlohmann::ordered_json evaluation_json(const Evaluation& evaluation,
 
 }  // namespace
 
-TaskEvaluation evaluate_run(const PpoSetup& setup, const std::optional<Snapshot>& snapshot) {
+TaskEvaluation evaluate_policy(const PolicySetup& setup, const PolicyConfig& config,
+                               const std::function<PolicyRoles()>& load,
+                               const std::optional<Snapshot>& snapshot) {
   if (!setup.data.eval) throw ConfigError("data.eval: is missing: there is nothing to evaluate on");
-  PolicyRoles roles = load_ppo_roles(setup);
+  PolicyRoles roles = load();
   if (snapshot) read_policy(snapshot->path, roles);
   const auto prompts = read_policy_prompts(*setup.data.eval, setup, roles);
   Lanes lanes(setup.lanes, std::nullopt, 0, setup.devices.streams());
   const auto alone = single_communicator();
-  const auto evaluations = evaluate(setup, setup.ppo, roles, prompts, lanes, *alone);
+  const auto evaluations = evaluate(setup, config, roles, prompts, lanes, *alone);
   TaskEvaluation result{.text = evaluation_table(evaluations, prompts, /*num_samples=*/3),
                         .lines = {}};
   for (const Evaluation& evaluation : evaluations) {

@@ -1,0 +1,96 @@
+// The loop over sampled answers: sample, judge, shape, update, evaluate, save, export, resume. PPO
+// and its relatives differ in the values that they hand in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "rl/data/prompts.h"
+#include "rl/distributed/communicator.h"
+#include "rl/policy/evaluation.h"
+#include "rl/policy/judging.h"
+#include "rl/policy/memory.h"
+#include "rl/policy/roles.h"
+#include "rl/policy/snapshot.h"
+#include "rl/policy/update.h"
+#include "rl/run/console.h"
+#include "rl/run/good_snapshots.h"
+#include "rl/run/run_context.h"
+#include "rl/run/run_parts.h"
+
+namespace leash {
+
+// What a task says to the loop.
+struct PolicyTask {
+  std::string section;     // its name and that of its section ("ppo")
+  int64_t group_size = 1;  // answers per prompt
+  UpdateRules rules = {};
+  JudgingOptions judging = {};
+  std::string kl_coef_key = "kl_coef";
+  double kl_coef = 0;                    // the price of a nat of KL at the start
+  bool kl_in_loss = false;               // it is paid by token in the loss, not in the reward
+  std::optional<double> kl_target = {};  // adapt it towards this KL per answer
+  double kl_horizon = 1;                 // episodes
+  std::optional<double> critic_learning_rate = {};
+  // Step 3: advantages (and what else the update reads) from the judgements.
+  std::function<void(Experience& experience, double kl_coef)> shape = {};
+  // What the answers tell, under the task's names.
+  std::function<Metrics(const Experience& experience, double kl_coef)> metrics = {};
+};
+
+class PolicyLoop {
+ public:
+  // `setup` and `config` outlive the loop. Goes on from the folder's snapshot where it has one.
+  // ConfigError, FormatError.
+  PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, PolicyTask task,
+             PolicyRoles roles, const RunContext& context);
+  PolicyLoop(const PolicyLoop&) = delete;
+  PolicyLoop& operator=(const PolicyLoop&) = delete;
+
+  // Runs until done or interrupted (on any rank; asked between steps). Throws NonFinite after
+  // naming the last good snapshot.
+  RunOutcome train(const std::function<bool()>& interrupted);
+
+ private:
+  struct Costs;
+
+  struct Costs;
+
+  Metrics iterate();
+  std::vector<JudgedAnswer> sample_and_judge(Costs& costs);
+  std::vector<int64_t> next_rows() const;
+  Metrics update_policy(Experience& experience, const LearningRates& rates);
+  void advance(const Experience& experience);
+  void report(const Costs& costs, const Experience& experience, double epochs,
+              Metrics& metrics) const;
+  std::function<std::vector<std::string>()> lower(PolicyPhase phase) const;
+  Metrics probe();
+  void evaluate_and_log(class RunLog& log, Metrics& metrics);
+  Snapshot save();
+  void export_adapter();
+  std::string compare_with_start() const;
+
+  int64_t num_steps() const;
+  int64_t exported_step() const { return state_.best_step.value_or(state_.step); }
+  bool evaluates_after(int64_t step) const;
+  LearningRates learning_rates(int64_t step) const;
+
+  const PolicySetup& setup_;
+  const PolicyConfig& config_;
+  const PolicyTask task_;
+  RunFolder& folder_;
+  Communicator& communicator_;
+  Console& console_;
+  PolicyRoles roles_;
+  PolicyOptimizers optimizers_;
+  Lanes lanes_;
+  std::vector<PromptRecord> prompts_;
+  std::vector<PromptRecord> held_out_;
+  PolicyState state_;
+  GoodSnapshots snapshots_;
+};
+
+}  // namespace leash
