@@ -20,6 +20,9 @@ build: setup     ## the optimised binary, build/release/leash
 demo: build      ## train SmolLM2-135M with LoRA and PPO on the shipped prompts (SEED=n)
 	@build/release/leash train configs/recipes/demo.yaml --set run.seed=$(SEED) --run-dir runs/demo-seed$(SEED)-$$(date +%Y%m%d-%H%M%S)
 
+demo-grpo: build ## train SmolLM2-135M with LoRA and GRPO on small sums (SEED=n)
+	@build/release/leash train configs/recipes/grpo_sums.yaml --set run.seed=$(SEED) --run-dir runs/grpo-seed$(SEED)-$$(date +%Y%m%d-%H%M%S)
+
 test: setup      ## build everything and run all tests
 	@cmake --preset release $(CMAKE_ARGS)
 	@cmake --build --preset release -j $(JOBS)
@@ -62,4 +65,4 @@ bench: build     ## timings; with PEERS=PYTHON those of the peers in turn (exper
 clean:           ## remove the build folders (the cache stays)
 	rm -rf build
 
-.PHONY: help setup build demo test check format format-check lint asan tsan fuzz cuda mutants bench clean
+.PHONY: help setup build demo demo-grpo test check format format-check lint asan tsan fuzz cuda mutants bench clean

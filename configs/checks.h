@@ -15,9 +15,15 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems);
 void check(const SftSetup& setup, const Written& written, Problems& problems);
 void check(const RewardSetup& setup, const Written& written, Problems& problems);
 void check(const ClassificationSetup& setup, const Written& written, Problems& problems);
+void check(const GrpoSetup& setup, const Written& written, Problems& problems);
+void check(const RlooSetup& setup, const Written& written, Problems& problems);
+void check(const ReinforceSetup& setup, const Written& written, Problems& problems);
 
 // What is allowed but probably not meant.
 std::vector<std::string> warnings(const PpoSetup& setup, const Written& written);
+std::vector<std::string> warnings(const GrpoSetup& setup, const Written& written);
+std::vector<std::string> warnings(const RlooSetup& setup, const Written& written);
+std::vector<std::string> warnings(const ReinforceSetup& setup, const Written& written);
 template <class Setup>
 std::vector<std::string> warnings(const Setup& /*setup*/, const Written& /*written*/) {
   return {};

@@ -17,18 +17,26 @@ concept Supervised = requires {
       TrainingConfig>;
 };
 
-// visit(name, section, help) for the sections that PPO reads, in the order of resolved.yaml.
+// A task that learns from answers which it samples.
+template <class Setup>
+concept SamplesAnswers = std::derived_from<Setup, PolicySetup>;
+
+// visit(name, section, help) for the sections that PPO and its relatives read, in the order of
+// resolved.yaml.
 template <class Setup, class Visitor>
-requires Describes<Setup, PpoSetup>
+requires SamplesAnswers<std::remove_const_t<Setup>>
 void visit_fields(Setup& s, Visitor&& visit) {
-  visit("model", s.model, TaskTraits<PpoSetup>::model_help);
-  visit("lora", s.lora, TaskTraits<PpoSetup>::lora_help);
+  using Traits = TaskTraits<std::remove_const_t<Setup>>;
+  visit("model", s.model, Traits::model_help);
+  visit("lora", s.lora, Traits::lora_help);
   visit("reference", s.reference, "what the policy is held close to");
-  visit("critic", s.critic, "what estimates the value of a state");
+  if constexpr (requires { s.critic; }) {
+    visit("critic", s.critic, "what estimates the value of a state");
+  }
   visit("reward", s.reward, "a list of sources; scores are added up with their weights");
-  visit("data", s.data, TaskTraits<PpoSetup>::data_help);
+  visit("data", s.data, Traits::data_help);
   visit("rollout", s.rollout, "how answers are sampled");
-  visit("ppo", s.ppo, TaskTraits<PpoSetup>::section_help);
+  visit(Traits::name, s.*Traits::section, Traits::section_help);
   visit("devices", s.devices, "on which device each role is");
   visit("lanes", s.lanes, "how the work of the roles runs side by side");
   visit("run", s.run, "folder, seed, snapshots, logs");

@@ -32,6 +32,8 @@ std::string type_text(const T*, const Range& range) {
   return "";
 }
 template <class T>
+std::string type_text(const std::vector<T>*, const Range& range);
+template <class T>
 std::string type_text(const std::optional<T>*, const Range& range) {
   return type_text(static_cast<const T*>(nullptr), range) + ", null";
 }

@@ -17,6 +17,10 @@ constexpr std::string_view kBestModel =
     "the best snapshot is always the one with the lowest held-out loss (ppo: the highest held-out "
     "reward within ppo.best_max_kl)";
 
+constexpr std::string_view kFollows =
+    "a reference that follows the policy is not built yet: `reference` is the base, an adapter or "
+    "another model, and stands still";
+
 // Optimal string alignment: Levenshtein's distance with neighbours swapped as one slip.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
@@ -74,9 +78,12 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"logging_steps", "run.logging_steps"},
       {"lora_r", "lora.r"},
       {"lr", "learning_rate"},
+      {"max_completion_length", "rollout.response_length"},
       {"max_length", "data.max_length"},
       {"max_new_tokens", "rollout.response_length"},
+      {"max_prompt_length", "data.max_prompt_length"},
       {"max_seq_length", "data.max_length"},
+      {"min_p", "rollout.min_p"},
       {"mini_batch_size", "ppo.num_mini_batches"},
       {"model_name_or_path", "model.path"},
       {"output_dir", "run.output_dir"},
@@ -86,25 +93,43 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
        "task)"},
       {"ppo_epochs", "ppo.num_ppo_epochs"},
       {"rank", "lora.r"},
+      {"repetition_penalty", "rollout.repetition_penalty"},
       {"report_to", "run.report_to"},
       {"response_length", "rollout.response_length"},
       {"reward_model_path", "reward: [{kind: model, path: …}]"},
+      {"reward_weights", "reward: [{weight: …}]"},
       {"save_steps", "run.save_steps"},
       {"save_strategy", "run.save_strategy"},
       {"save_total_limit", "run.save_total_limit"},
       {"seed", "run.seed"},
       {"sft_model_path", "model.path, or lora.path for an adapter"},
+      {"shuffle_dataset", "data.shuffle"},
       {"stop_token", "rollout.stop_token"},
       {"temperature", "rollout.temperature"},
       {"top_k", "rollout.top_k"},
       {"top_p", "rollout.top_p"},
       {"torch_dtype", "model.dtype"}};
+  // Of the tasks without a critic, in their own section.
+  static constexpr std::pair<std::string_view, std::string_view> kWithoutCritic[] = {
+      {"cliprange", "epsilon"},
+      {"generation_batch_size", "batch_size"},
+      {"init_kl_coef", "beta"},
+      {"kl_coef", "beta"},
+      {"kl_penalty", "kl_estimator"},
+      {"mini_batch_size", "num_mini_batches"},
+      {"num_ppo_epochs", "num_iterations"},
+      {"per_device_train_batch_size", "batch_size"},
+      {"ppo_epochs", "num_iterations"},
+      {"steps_per_generation", "num_mini_batches"}};
   // What is no setting here, in words.
   static constexpr std::pair<std::string_view, std::string_view> kInWords[] = {
       {"greater_is_better", kBestModel},
       {"metric_for_best_model", kBestModel},
+      {"ref_model_mixup_alpha", kFollows},
+      {"ref_model_sync_steps", kFollows},
       {"resume_from_checkpoint",
-       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"}};
+       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"},
+      {"sync_ref_model", kFollows}};
   if (const auto tasks = tasks_with(path)) return fmt::format("; it belongs to {}", *tasks);
   const std::string_view name = path.substr(path.rfind('.') + 1);
   const auto find = [name](const auto& table) {
@@ -112,6 +137,12 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
   };
   const auto* words = find(kInWords);
   if (words != std::end(kInWords)) return fmt::format("; {}", words->second);
+  const std::string_view section = path.substr(0, path.find('.'));
+  const auto* own = find(kWithoutCritic);
+  if (own != std::end(kWithoutCritic) &&
+      (section == "grpo" || section == "rloo" || section == "reinforce")) {
+    return fmt::format("; it is `{}.{}` here", section, own->second);
+  }
   const auto* found = find(kElsewhere);
   if (found == std::end(kElsewhere) || found->second == path) return did_you_mean(name, known);
   return fmt::format("; it is `{}` here", found->second);

@@ -5,14 +5,18 @@
 #include <variant>
 
 #include "rl/classification/task.h"
+#include "rl/grpo/task.h"
 #include "rl/ppo/task.h"
+#include "rl/reinforce/task.h"
 #include "rl/reward_model/task.h"
+#include "rl/rloo/task.h"
 #include "rl/sft/task.h"
 
 namespace leash {
 
 // The first one is what a recipe without a task is read as, for the sake of its other problems.
-using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup, ClassificationSetup>;
+using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup, ClassificationSetup, GrpoSetup,
+                               RlooSetup, ReinforceSetup>;
 
 namespace detail {
 template <class Visit, class... Setups>

@@ -34,6 +34,8 @@ std::string flow_text(E value) {
   return std::string(enum_name(value));
 }
 template <class T>
+std::string flow_text(const std::vector<T>& values);
+template <class T>
 std::string flow_text(const std::optional<T>& value) {
   return value ? flow_text(*value) : "null";
 }

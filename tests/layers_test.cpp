@@ -31,7 +31,8 @@ const Rows kRl = {{"rl/statistics"},
                   {"rl/training"},
                   {"rl/reference"},
                   {"rl/policy"},
-                  {"rl/classification", "rl/ppo", "rl/reward_model", "rl/sft"},
+                  {"rl/classification", "rl/grpo", "rl/ppo", "rl/reinforce", "rl/reward_model",
+                   "rl/rloo", "rl/sft"},
                   {"rl/plan", "rl/report"}};
 
 // The row of the folder that a path lies in; -1 where it lies in none of them.

@@ -9,9 +9,12 @@
 #include <vector>
 
 #include "rl/classification/config.h"
+#include "rl/grpo/config.h"
 #include "rl/plan/model_facts.h"
 #include "rl/ppo/setup.h"
+#include "rl/reinforce/config.h"
 #include "rl/reward_model/config.h"
+#include "rl/rloo/config.h"
 #include "rl/sft/config.h"
 
 namespace leash {
@@ -72,6 +75,9 @@ Plan plan_of(const PpoSetup& setup, const ModelFacts& model, const PlanOptions& 
 Plan plan_of(const SftSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model, const PlanOptions& options);
+Plan plan_of(const GrpoSetup& setup, const ModelFacts& model, const PlanOptions& options);
+Plan plan_of(const RlooSetup& setup, const ModelFacts& model, const PlanOptions& options);
+Plan plan_of(const ReinforceSetup& setup, const ModelFacts& model, const PlanOptions& options);
 
 // A process before it has loaded anything: LibTorch's libraries, tokenizer, heaps of the threads.
 inline constexpr int64_t kProcessBytes = 250'000'000;

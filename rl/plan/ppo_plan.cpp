@@ -235,14 +235,15 @@ PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& s
 // CBOR of a judged answer (rl/policy/gather.cpp): an id takes 3 bytes, 5 where the vocabulary
 // passes 65,536. Of each token of an answer: its id, three doubles of 9 bytes (log-prob, that of
 // what was drawn from, entropy), float32s of 5 (reference, the policy's computed again, value, for
-// a shared critic the value twice), and about 4 bytes of text.
+// a shared critic the value twice), and about 4 bytes of text. Of each source a double.
 int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
   const int64_t id = roles.base.config.vocab_size > 65536 ? 5 : 3;
   const int64_t values = setup.critic.kind == CriticKind::none     ? 0
                          : setup.critic.kind == CriticKind::shared ? 2
                                                                    : 1;
   const int64_t scored = recomputes_logprobs(setup.ppo, dtype_of(setup)) ? 2 : 1;
-  return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40;
+  return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40 +
+         9 * static_cast<int64_t>(setup.reward.size());
 }
 
 // Models whose weights are sharded, and which a phase runs through; the base first.

@@ -42,7 +42,7 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   std::vector<int64_t> lengths;
   std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, entropies,
       values;
-  std::vector<double> scores;
+  std::vector<double> scores, parts;
   const at::Tensor ended = at::zeros({static_cast<int64_t>(judged.size())}, at::kBool);
   for (size_t i = 0; i < judged.size(); ++i) {
     const Completion& answer = judged[i].answer;
@@ -54,6 +54,7 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
     reference_logprobs.push_back(judged[i].reference_logprobs);
     values.push_back(judged[i].values);
     scores.push_back(judged[i].score);
+    parts.insert(parts.end(), judged[i].parts.begin(), judged[i].parts.end());
     experience.critic_states.push_back(std::move(judged[i].critic_states));
     ended.mutable_data_ptr<bool>()[i] = ended_by_itself(answer);
     experience.answers.push_back(std::move(judged[i].answer));
@@ -68,6 +69,9 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   const bool no_critic = std::ranges::all_of(values, &std::vector<double>::empty);
   experience.values = no_critic ? at::zeros_like(experience.logprobs) : pad_rows(values);
   experience.scores = at::tensor(scores, at::kFloat);
+  if (!parts.empty()) {
+    experience.source_scores = at::tensor(parts, at::kDouble).view({std::ssize(judged), -1});
+  }
   if (missing_eos_penalty) {
     experience.scores = penalise_missing_eos(experience.scores, ended, *missing_eos_penalty);
   }
@@ -97,6 +101,18 @@ Metrics answer_metrics(const Experience& experience, double kl_coef) {
   add("policy/entropy_sampling", masked_mean(experience.entropies, experience.mask).item<double>());
   add("val/num_eos_tokens", ended);
   add("val/response_length", tokens / static_cast<double>(experience.batch()));
+  return metrics;
+}
+
+Metrics source_metrics(const Experience& experience, const std::vector<std::string>& labels) {
+  Metrics metrics;
+  if (!experience.source_scores.defined()) return metrics;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const at::Tensor scores = experience.source_scores.select(1, static_cast<int64_t>(i));
+    metrics.emplace_back("rewards/" + labels[i] + "/mean", scores.mean().item<double>());
+    metrics.emplace_back("rewards/" + labels[i] + "/std",
+                         experience.batch() > 1 ? scores.std().item<double>() : 0.0);
+  }
   return metrics;
 }
 

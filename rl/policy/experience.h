@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "rl/data/prompts.h"
@@ -30,7 +31,10 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
 // not asked.
 Metrics answer_metrics(const Experience& experience, double kl_coef);
 
-// The same, and what they tell about the critic.
+// rewards/<label>/mean and /std (n - 1) of each source.
+Metrics source_metrics(const Experience& experience, const std::vector<std::string>& labels);
+
+// The same as answer_metrics, and what they tell about the critic.
 Metrics experience_metrics(const Experience& experience, double kl_coef);
 
 }  // namespace leash

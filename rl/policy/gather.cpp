@@ -15,7 +15,7 @@ Json to_json(const JudgedAnswer& judged) {
   return Json::array({answer.sample, answer.prompt_ids, answer.token_ids, answer.logprobs,
                       answer.behaviour_logprobs, answer.entropies, answer.values,
                       static_cast<int>(answer.stop), answer.text, judged.reference_logprobs,
-                      judged.values, judged.score, judged.policy_logprobs});
+                      judged.values, judged.score, judged.policy_logprobs, judged.parts});
 }
 
 JudgedAnswer from_json(const Json& json) {
@@ -31,7 +31,8 @@ JudgedAnswer from_json(const Json& json) {
           .policy_logprobs = json[12],
           .reference_logprobs = json[9],
           .values = json[10],
-          .score = json[11]};
+          .score = json[11],
+          .parts = json[13]};
 }
 
 }  // namespace

@@ -58,8 +58,8 @@ class Judging::Group {
     }
     critic_ =
         lanes[Role::critic].run("values", [this, &roles]() -> CriticSays { return values(roles); });
-    reward_ =
-        lanes[Role::reward].run("scores", [this, &roles] { return roles.reward->score(samples_); });
+    reward_ = lanes[Role::reward].run(
+        "scores", [this, &roles] { return roles.reward->score_parts(samples_); });
     if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       ScoringOptions again = scoring_;
@@ -96,7 +96,8 @@ class Judging::Group {
         one.values = values.empty() ? one.answer.values : std::move(values[i]);
       }
       if (!states.empty()) one.critic_states = std::move(states[i]);
-      one.score = scores[i];
+      one.score = scores.total[i];
+      for (const std::vector<double>& part : scores.parts) one.parts.push_back(part[i]);
     }
   }
 
@@ -120,7 +121,7 @@ class Judging::Group {
   // Their tasks read the others.
   std::optional<LaneResult<std::vector<TextScores>>> reference_;
   std::optional<LaneResult<CriticSays>> critic_;
-  std::optional<LaneResult<std::vector<double>>> reward_;
+  std::optional<LaneResult<RewardScores>> reward_;
   std::optional<LaneResult<std::vector<TextScores>>> policy_;
 };
 

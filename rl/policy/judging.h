@@ -21,6 +21,7 @@ struct JudgedAnswer {
   std::vector<double> reference_logprobs;  // nats, per token; empty: not asked
   std::vector<double> values;              // of the state before each token; empty: no critic
   double score = 0;                        // from the reward sources
+  std::vector<double> parts{};             // of each of them, before its weight
   at::Tensor
       critic_states{};  // [tokens, hidden] before each token, of a critic with a frozen trunk
 };

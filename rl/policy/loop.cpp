@@ -137,6 +137,9 @@ Metrics PolicyLoop::iterate() {
   // 3. Shape: rewards, advantages, returns.
   task_.shape(experience, state_.kl_coef);
   Metrics metrics = task_.metrics(experience, state_.kl_coef);
+  for (auto& metric : source_metrics(experience, roles_.reward->labels())) {
+    metrics.push_back(std::move(metric));
+  }
   costs.scoring = costs.clock.lap();
 
   // 4. Update: epochs of shuffled minibatches, each split between the ranks; only LoRA and the

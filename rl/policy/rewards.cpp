@@ -48,4 +48,11 @@ at::Tensor penalise_missing_eos(const at::Tensor& scores, const at::Tensor& ende
   return at::where(ended, scores, scores - penalty);
 }
 
+at::Tensor overlong_penalties(const at::Tensor& lengths, int64_t longest, int64_t buffer,
+                              double factor) {
+  TORCH_CHECK(buffer > 0, "the buffer has to hold a token");
+  const at::Tensor beyond = lengths.to(at::kDouble) - static_cast<double>(longest - buffer);
+  return beyond.clamp(0.0, static_cast<double>(buffer)) * (factor / static_cast<double>(buffer));
+}
+
 }  // namespace leash

@@ -23,4 +23,9 @@ at::Tensor shape_rewards(const at::Tensor& scores /* [batch] */,
 at::Tensor penalise_missing_eos(const at::Tensor& scores /* [batch] */,
                                 const at::Tensor& ended /* [batch] bool */, double penalty);
 
+// DAPO's soft overlong punishment (Yu et al. 2025, eq. 13) times `factor`, to be subtracted: 0 up
+// to `longest - buffer` tokens, from there rising by the token to `factor` at `longest`. [batch]
+at::Tensor overlong_penalties(const at::Tensor& lengths /* [batch] */, int64_t longest,
+                              int64_t buffer, double factor);
+
 }  // namespace leash

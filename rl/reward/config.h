@@ -30,6 +30,7 @@ inline constexpr double kRewardTimeoutSeconds = 600;
 struct RewardConfig {
   RewardKind kind = RewardKind::function;
   double weight = 1.0;
+  std::optional<std::string> label;                // in the names of metrics
   std::optional<ModelPath> path;                   // model: the checkpoint; adapter: its folder
   Quantize quantize = Quantize::none;              // model: its weights
   std::optional<std::string> name;                 // function: which
@@ -46,6 +47,9 @@ void visit_fields(Config& c, Visitor&& visit) {
         "reward trained, read on the shared base), or command (a program of your own); http is not "
         "built yet");
   visit("weight", c.weight, "factor of this score in the sum");
+  visit("label", c.label,
+        "names the metrics rewards/<label>/mean and /std, which are taken before the weight (null: "
+        "the function's name, else the kind; equal ones are numbered)");
   visit("path", c.path, "model: the checkpoint; adapter: its folder");
   visit("quantize", c.quantize, "model: how its weights are kept in memory, as model.quantize");
   visit("name", c.name, "function: its name, see docs/algorithms/ppo.md");

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -54,19 +55,25 @@ void check_scores(const std::string& source, double weight, const std::vector<do
 
 class WeightedReward final : public RewardSource {
  public:
+  explicit WeightedReward(std::vector<std::string> labels) : labels_(std::move(labels)) {}
   void add(std::string name, double weight, std::unique_ptr<const RewardSource> source) {
     parts_.push_back({std::move(name), weight, std::move(source)});
   }
   std::vector<double> score(const std::vector<RewardSample>& samples) const override {
-    std::vector<double> total(samples.size(), 0.0);
+    return score_parts(samples).total;
+  }
+  RewardScores score_parts(const std::vector<RewardSample>& samples) const override {
+    RewardScores all{.total = std::vector<double>(samples.size(), 0.0), .parts = {}};
     for (const auto& [name, weight, source] : parts_) {
       const std::vector<double> scores = source->score(samples);
       TORCH_CHECK(scores.size() == samples.size(), "a reward source has to score every sample");
       check_scores(name, weight, scores);
-      for (size_t i = 0; i < total.size(); ++i) total[i] += weight * scores[i];
+      for (size_t i = 0; i < samples.size(); ++i) all.total[i] += weight * scores[i];
+      all.parts.push_back(scores);
     }
-    return total;
+    return all;
   }
+  std::vector<std::string> labels() const override { return labels_; }
   std::optional<int64_t> context() const override {
     std::optional<int64_t> least;
     for (const auto& [name, weight, source] : parts_) {
@@ -101,6 +108,7 @@ class WeightedReward final : public RewardSource {
     std::unique_ptr<const RewardSource> source;
   };
   std::vector<Part> parts_;
+  std::vector<std::string> labels_;
 };
 
 // For messages.
@@ -136,6 +144,9 @@ void check_no_effect(const RewardConfig& config, Problems& problems) {
 Problems problems_of(const RewardConfig& config) {
   Problems problems;
   if (!std::isfinite(config.weight)) problems.emplace_back("weight: has to be a finite number");
+  if (config.label && (config.label->empty() || config.label->find('/') != std::string::npos)) {
+    problems.emplace_back("label: has to be a name without `/`: it is part of a metric's name");
+  }
   switch (config.kind) {
     case RewardKind::function:
       for (std::string& problem : reward_function_problems(config)) {
@@ -180,6 +191,18 @@ std::unique_ptr<const RewardSource> make_source(const RewardConfig& config,
 
 }  // namespace
 
+std::vector<std::string> reward_labels(const std::vector<RewardConfig>& configs) {
+  std::vector<std::string> labels;
+  std::map<std::string, int64_t> times;
+  for (const RewardConfig& config : configs) {
+    const std::string label =
+        config.label.value_or(config.name.value_or(std::string(enum_name(config.kind))));
+    const int64_t count = ++times[label];
+    labels.push_back(count == 1 ? label : fmt::format("{}_{}", label, count));
+  }
+  return labels;
+}
+
 std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs) {
   if (configs.empty()) return {"reward: needs at least one source"};
   Problems problems;
@@ -195,7 +218,7 @@ std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>&
                                                 const RewardContext& context) {
   const Problems problems = reward_problems(configs);
   if (!problems.empty()) throw ConfigError(fmt::format("{}", fmt::join(problems, "\n")));
-  auto reward = std::make_unique<WeightedReward>();
+  auto reward = std::make_unique<WeightedReward>(reward_labels(configs));
   for (size_t i = 0; i < configs.size(); ++i) {
     const RewardConfig& config = configs[i];
     reward->add(fmt::format("reward[{}] ({})", i, name_of(config)), config.weight,

@@ -29,6 +29,12 @@ struct RewardSample {
   ChatOptions options{};                // likewise
 };
 
+// What several sources say, and what it adds up to.
+struct RewardScores {
+  std::vector<double> total;               // per sample
+  std::vector<std::vector<double>> parts;  // per source, before its weight; empty: of one source
+};
+
 // The seam for all that can judge an answer.
 class RewardSource {
  public:
@@ -36,6 +42,12 @@ class RewardSource {
   // One score per sample, in their order. Pure in the samples: a score does not depend on its
   // neighbours. std::runtime_error where one cannot be had.
   virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
+  // The same by source.
+  virtual RewardScores score_parts(const std::vector<RewardSample>& samples) const {
+    return {.total = score(samples), .parts = {}};
+  }
+  // Names of the sources, in the order of the parts.
+  virtual std::vector<std::string> labels() const { return {}; }
   // Tokens of the policy's that a prompt and its answer may have together; nullopt where the source
   // sets no limit, or counts in tokens of its own.
   virtual std::optional<int64_t> context() const { return std::nullopt; }
@@ -56,6 +68,9 @@ struct RewardContext {
   int64_t micro_batch_tokens = 4096;
   std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are sharded
 };
+
+// The label of each source: its own, or its function's name or kind; equal ones get _2, _3, ….
+std::vector<std::string> reward_labels(const std::vector<RewardConfig>& configs);
 
 // What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no
 // file.

@@ -247,12 +247,13 @@ TEST(Checks, TheTaskDecidesFirst) {
   EXPECT_THAT(
       problems_of("ppo: {gamma: 1}\n"),
       ElementsAre(
-          "r.yaml:1: task: is missing (task: ppo, task: sft, task: reward, task: classification)"));
+          "r.yaml:1: task: is missing (task: ppo, task: sft, task: reward, task: classification, "
+          "task: grpo, task: rloo, task: reinforce)"));
   EXPECT_THAT(
       problems_of("task: pop\n"),
       ElementsAre(
-          "r.yaml:1: task: has to be one of ppo, sft, reward, classification, not `pop` (did "
-          "you mean `ppo`?)"));
+          "r.yaml:1: task: has to be one of ppo, sft, reward, classification, grpo, rloo, "
+          "reinforce, not `pop` (did you mean `ppo`?)"));
   EXPECT_THAT(problems_of("- 1\n"),
               ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));
   EXPECT_THAT(problems_of(""),

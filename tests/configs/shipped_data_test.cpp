@@ -103,5 +103,15 @@ TEST_F(ShippedDataSmolLM2, EverydayPrompts) {
   expect_no_leak(train, held_out, [](const PromptRecord& prompt) { return prompt.display; });
 }
 
+TEST_F(ShippedDataSmolLM2, Sums) {
+  const auto setup = recipe<GrpoSetup>("grpo_sums.yaml");
+  const PromptLimits limits{.max_prompt_length = setup.data.max_prompt_length, .context = context};
+  const auto train = read_prompts(setup.data.train, tokenizer, limits);
+  const auto held_out = read_prompts(setup.data.eval.value(), tokenizer, limits);
+  EXPECT_EQ(train.size(), 311u);
+  EXPECT_EQ(held_out.size(), 48u);
+  expect_no_leak(train, held_out, [](const PromptRecord& prompt) { return prompt.text; });
+}
+
 }  // namespace
 }  // namespace leash

@@ -283,6 +283,12 @@ TEST(Losses, AnEmptyMicroBatchIsZeroAndAnEmptyMinibatchAnError) {
   EXPECT_THROW(value_loss(x, x, x, mask, 0.2, 0), c10::Error);
 }
 
+TEST(Rewards, OverlongAnswersLoseByTheToken) {
+  const at::Tensor lengths = to_tensor({1, 12, 15, 20}, at::kLong);
+  EXPECT_TRUE(all_close(overlong_penalties(lengths, /*longest=*/20, /*buffer=*/8, /*factor=*/0.5),
+                        to_tensor({0.0, 0.0, 0.1875, 0.5}), kTight));
+}
+
 TEST(PpoMath, InputsAreLeftAlone) {
   const at::Tensor a = to_tensor({{-1.0, -2.0}}), b = to_tensor({{-1.5, -1.0}});
   const at::Tensor a0 = a.clone(), b0 = b.clone(), mask = bools({{1, 0}});
