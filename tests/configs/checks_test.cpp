@@ -251,9 +251,8 @@ TEST(Checks, TheTaskDecidesFirst) {
           "task: grpo, task: rloo, task: reinforce)"));
   EXPECT_THAT(
       problems_of("task: pop\n"),
-      ElementsAre(
-          "r.yaml:1: task: has to be one of ppo, sft, reward, classification, grpo, rloo, "
-          "reinforce, not `pop` (did you mean `ppo`?)"));
+      ElementsAre("r.yaml:1: task: has to be one of ppo, sft, reward, classification, grpo, rloo, "
+                  "reinforce, not `pop` (did you mean `ppo`?)"));
   EXPECT_THAT(problems_of("- 1\n"),
               ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));
   EXPECT_THAT(problems_of(""),
@@ -316,6 +315,10 @@ TEST(Checks, PassesAreLargerOnADevice) {
           if constexpr (std::is_same_v<Setup, RewardSetup>) return setup.reward.micro_batch_tokens;
           if constexpr (std::is_same_v<Setup, ClassificationSetup>)
             return setup.classification.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, GrpoSetup>) return setup.grpo.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, RlooSetup>) return setup.rloo.micro_batch_tokens;
+          if constexpr (std::is_same_v<Setup, ReinforceSetup>)
+            return setup.reinforce.micro_batch_tokens;
         },
         loaded.experiment.setup);
   };
