@@ -57,8 +57,6 @@ class PolicyLoop {
  private:
   struct Costs;
 
-  struct Costs;
-
   Metrics iterate();
   std::vector<JudgedAnswer> sample_and_judge(Costs& costs);
   std::vector<int64_t> next_rows() const;
