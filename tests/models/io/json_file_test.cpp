@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "models/json_fields.h"
 #include "tests/models/io/damage.h"
@@ -126,9 +126,9 @@ TEST(JsonFile, TimeGrowsWithTheSize) {
   for (int i = 0; i < 60'000; ++i) {
     text += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) + R"(":{"shape":[1,2],"o":{}})";
   }
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();  // of this process, whoever else is busy
   EXPECT_EQ(parse_json(text + "}", "origin").size(), 60'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  EXPECT_LT(std::clock() - start, 2 * CLOCKS_PER_SEC);
 }
 
 TEST(JsonFile, KeysInTheOrderWritten) {

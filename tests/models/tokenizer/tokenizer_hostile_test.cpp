@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "models/text/regex_split.h"
@@ -273,9 +273,9 @@ TEST(TokenizerHostile, SettingsOfBosAndEosAreObeyedOrAgreedOn) {
 class Quickly : public ::testing::Test {
  protected:
   ~Quickly() override {
-    EXPECT_LT(std::chrono::steady_clock::now() - start_, std::chrono::seconds(2));
+    EXPECT_LT(std::clock() - start_, 2 * CLOCKS_PER_SEC);
   }
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  const std::clock_t start_ = std::clock();  // of this process
 };
 using TokenizerHostileQuickly = Quickly;
 
