@@ -272,9 +272,7 @@ TEST(TokenizerHostile, SettingsOfBosAndEosAreObeyedOrAgreedOn) {
 
 class Quickly : public ::testing::Test {
  protected:
-  ~Quickly() override {
-    EXPECT_LT(std::clock() - start_, 2 * CLOCKS_PER_SEC);
-  }
+  ~Quickly() override { EXPECT_LT(std::clock() - start_, 2 * CLOCKS_PER_SEC); }
   const std::clock_t start_ = std::clock();  // of this process
 };
 using TokenizerHostileQuickly = Quickly;
