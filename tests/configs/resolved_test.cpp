@@ -61,8 +61,8 @@ lora:
 reference: {kind: model, path: ref}
 critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5}
 reward:
-  - {kind: model, weight: -0.1, path: smollm2, quantize: int8}
-  - {kind: function, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
+  - {kind: model, label: one, weight: -0.1, path: smollm2, quantize: int8}
+  - {kind: function, label: two, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
 data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7,
        continue_final_message: true, chat_template: t.jinja,
        chat_template_kwargs: {enable_thinking: false, "1": "true"}, special_tokens_in_text: recognise}
