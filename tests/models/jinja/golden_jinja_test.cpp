@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -124,7 +123,7 @@ TEST(GoldenJinja, UnknownNamesAreErrorsWithTheirLine) {
   EXPECT_EQ(error("{{ raise_exception('so ' ~ 1) }}"), "so 1");
 }
 
-// Whatever a template does, it ends soon.
+// Whatever a template does, it ends within two seconds of this process's time.
 TEST(GoldenJinja, HostileTemplatesEnd) {
   for (const char* source :
        {"{{ 'a' * 10**9 }}",
@@ -141,10 +140,9 @@ TEST(GoldenJinja, HostileTemplatesEnd) {
         "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
         "{{ ('a' * 100000).split('a') | join('b' * 100000) }}",
         "{% set x = 'ab' * 400000 %}{% for i in range(99999) %}{{ x.count('ba') }}{% endfor %}"}) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     EXPECT_NE(render(source, {}, 0).error, "") << source;
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(took.count(), 20) << source;
+    EXPECT_LT(std::clock() - start, 2 * CLOCKS_PER_SEC) << source;
   }
 }
 
