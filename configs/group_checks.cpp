@@ -37,6 +37,12 @@ void check_beta(const PolicyRecipe& recipe, const GroupConfig& config, Checker& 
   check_kl_target(recipe, kl_horizon_of(config), check);
 }
 
+void check_dynamic_sampling(const PolicyRecipe& recipe, const GroupConfig& config, Checker& check) {
+  check.require(config.max_num_gen_batches == 1 || config.num_generations > 1,
+                recipe.key("max_num_gen_batches"),
+                "needs groups: an answer alone always has the score of its group");
+}
+
 void check_truncation(const PolicyRecipe& recipe, const GroupConfig& config, Checker& check) {
   const RolloutConfig& rollout = recipe.setup.rollout;
   check.require(
@@ -55,11 +61,14 @@ void check_group_task(const PolicyRecipe& recipe, const GroupConfig& config, int
                       Problems& problems) {
   check_model_and_lora(recipe, check);
   check_reference(recipe.setup, check);
+  check_following(recipe, config.beta > 0, check);
+  check_corrections(recipe, check);
   check_groups(recipe, config, least, why, check);
   check_sizes(recipe, check);
   check_schedule(recipe, check);
   check_beta(recipe, config, check);
   check_truncation(recipe, config, check);
+  check_dynamic_sampling(recipe, config, check);
   check_policy_data(recipe, check);
   check_policy_devices(recipe.setup, /*own_critic=*/false,
                        fmt::format("with task: {}, which has no critic", recipe.section), check);
@@ -75,6 +84,11 @@ void check_grpo_loss(const GrpoConfig& config, Checker& check) {
                          cispo ? "with loss_type: cispo beside grpo.epsilon_high" : with);
   check.no_effect_unless(clips, "grpo.epsilon_high", with);
   check.no_effect_unless(clips && !cispo, "grpo.delta", with);
+  check.require(loss != GrpoLoss::vespo || !config.importance_sampling_correction ||
+                    config.importance_sampling_mode == CorrectionMode::token_truncate ||
+                    config.importance_sampling_mode == CorrectionMode::token_mask,
+                "grpo.importance_sampling_mode",
+                "loss_type: vespo takes corrections of tokens: token_truncate or token_mask");
   check.require(loss != GrpoLoss::luspo || config.importance_sampling_level == RatioLevel::sequence,
                 "grpo.importance_sampling_level",
                 "loss_type: luspo takes the ratio of a whole answer: sequence");
@@ -89,9 +103,24 @@ void check_grpo_loss(const GrpoConfig& config, Checker& check) {
        {"grpo.vespo_k_pos", "grpo.vespo_lambda_pos", "grpo.vespo_k_neg", "grpo.vespo_lambda_neg"}) {
     check.no_effect_unless(loss == GrpoLoss::vespo, name, with);
   }
-  check.no_effect_unless(config.beta > 0 && config.kl_in == KlPlace::loss,
+  const bool estimates = config.kl_estimator != KlEstimator::exact;
+  check.no_effect_unless(config.beta > 0 && config.kl_in == KlPlace::loss && estimates,
                          "grpo.use_bias_correction_kl",
-                         config.beta > 0 ? "with kl_in: reward" : "with beta: 0");
+                         config.beta == 0 ? "with beta: 0"
+                         : estimates      ? "with kl_in: reward"
+                                          : "with kl_estimator: exact");
+}
+
+const GroupConfig& config_of(const GrpoSetup& setup) { return setup.grpo; }
+const GroupConfig& config_of(const RlooSetup& setup) { return setup.rloo; }
+const GroupConfig& config_of(const ReinforceSetup& setup) { return setup.reinforce; }
+
+void add_warnings(const PolicyRecipe& recipe, const GroupConfig& config,
+                  std::vector<std::string>& lines) {
+  for (std::string& line : kl_warnings(recipe, config.kl_estimator, config.kl_in)) {
+    lines.push_back(std::move(line));
+  }
+  for (std::string& line : sampling_warnings(recipe)) lines.push_back(std::move(line));
 }
 
 const char* const kComparesAnswers = "an answer is compared with the others to its prompt";
@@ -109,6 +138,8 @@ void check(const RlooSetup& setup, const Written& written, Problems& problems) {
   Checker checker(written, problems);
   check_group_task(group_recipe(setup, setup.rloo, "rloo", "RLOO"), setup.rloo, 2, kComparesAnswers,
                    written, checker, problems);
+  check_dual_clip(group_recipe(setup, setup.rloo, "rloo", "RLOO"), setup.rloo.delta,
+                  setup.rloo.epsilon_high.value_or(setup.rloo.epsilon), checker);
   const auto& range = setup.rloo.reward_clip_range;
   checker.require(!range || (range->size() == 2 && range->at(0) < range->at(1)),
                   "rloo.reward_clip_range", "has to be two numbers, the smaller one first");
@@ -121,6 +152,8 @@ void check(const ReinforceSetup& setup, const Written& written, Problems& proble
   check_group_task(group_recipe(setup, config, "reinforce", "REINFORCE++"), config, group ? 2 : 1,
                    "baseline: group is the mean of the answers to one prompt", written, checker,
                    problems);
+  check_dual_clip(group_recipe(setup, config, "reinforce", "REINFORCE++"), config.delta,
+                  config.epsilon_high.value_or(config.epsilon), checker);
 }
 
 std::vector<std::string> warnings(const GrpoSetup& setup, const Written& written) {
@@ -132,21 +165,21 @@ std::vector<std::string> warnings(const GrpoSetup& setup, const Written& written
                     "token, and epsilon ({}) in its place makes all of them small; ScaleRL takes 5",
                     setup.grpo.epsilon));
   }
-  for (std::string& line : sampling_warnings(recipe)) lines.push_back(std::move(line));
+  add_warnings(recipe, config_of(setup), lines);
   return lines;
 }
 
 std::vector<std::string> warnings(const RlooSetup& setup, const Written& written) {
   const PolicyRecipe recipe = group_recipe(setup, setup.rloo, "rloo", "RLOO");
   std::vector<std::string> lines = policy_warnings(recipe, written);
-  for (std::string& line : sampling_warnings(recipe)) lines.push_back(std::move(line));
+  add_warnings(recipe, config_of(setup), lines);
   return lines;
 }
 
 std::vector<std::string> warnings(const ReinforceSetup& setup, const Written& written) {
   const PolicyRecipe recipe = group_recipe(setup, setup.reinforce, "reinforce", "REINFORCE++");
   std::vector<std::string> lines = policy_warnings(recipe, written);
-  for (std::string& line : sampling_warnings(recipe)) lines.push_back(std::move(line));
+  add_warnings(recipe, config_of(setup), lines);
   return lines;
 }
 

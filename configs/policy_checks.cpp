@@ -22,6 +22,19 @@ void check_model_and_lora(const PolicyRecipe& recipe, Checker& check) {
                             recipe.section));
 }
 
+void check_following(const PolicyRecipe& recipe, bool asked, Checker& check) {
+  const bool follows = recipe.setup.reference.kind == ReferenceKind::follow;
+  check.require(!follows || asked, "reference.kind",
+                fmt::format("follow holds a policy close that {}: 0 does not hold at all",
+                            recipe.key(recipe.kl_coef_key)));
+  check.require(!follows || !recipe.config.best_max_kl, recipe.key("best_max_kl"),
+                "is a distance from one reference; with reference.kind: follow there are many");
+  for (const char* name : {"mixup_alpha", "sync_steps"}) {
+    check.no_effect_unless(follows, std::string("reference.") + name,
+                           "without reference.kind: follow");
+  }
+}
+
 void check_reference(const PolicySetup& s, Checker& check) {
   const auto kind = s.reference.kind;
   check.require(kind != ReferenceKind::model || s.reference.path, "reference.kind",
@@ -30,6 +43,34 @@ void check_reference(const PolicySetup& s, Checker& check) {
                 "adapter needs reference.path (or lora.path)");
   check.no_effect_unless(kind == ReferenceKind::model || kind == ReferenceKind::adapter,
                          "reference.path", "without reference.kind: adapter or model");
+}
+
+void check_corrections(const PolicyRecipe& recipe, Checker& check) {
+  const PolicyConfig& config = recipe.config;
+  const bool corrects = config.importance_sampling_correction;
+  for (const char* name : {"importance_sampling_mode", "importance_sampling_clip_max",
+                           "importance_sampling_clip_min"}) {
+    check.no_effect_unless(corrects, recipe.key(name), "without importance_sampling_correction");
+  }
+  check.require(!corrects || config.recompute_logprobs.value_or(true),
+                recipe.key("importance_sampling_correction"),
+                "compares the sampler's log-probs with those that recompute_logprobs: false leaves "
+                "out");
+  const auto& least = config.importance_sampling_clip_min;
+  const auto& most = config.importance_sampling_clip_max;
+  check.require(!least || !most || *least < *most, recipe.key("importance_sampling_clip_min"),
+                "has to be below importance_sampling_clip_max");
+  const bool truncates = config.importance_sampling_mode == CorrectionMode::token_truncate ||
+                         config.importance_sampling_mode == CorrectionMode::sequence_truncate;
+  check.require(!corrects || !truncates || least || most, recipe.key("importance_sampling_mode"),
+                "truncates at bounds, and both are null");
+}
+
+void check_dual_clip(const PolicyRecipe& recipe, const std::optional<double>& delta,
+                     double epsilon_high, Checker& check) {
+  check.require(!delta || *delta > 1 + epsilon_high, recipe.key("delta"),
+                fmt::format("has to be above 1 + the upper clip ({}): below it the clip decides",
+                            epsilon_high));
 }
 
 void check_sizes(const PolicyRecipe& recipe, Checker& check) {
@@ -119,6 +160,15 @@ void check_run_and_rewards(const PolicyRecipe& recipe, const Written& written, C
     const size_t colon = problem.find(": ");
     problems.add(written, problem.substr(0, colon), problem.substr(colon + 2));
   }
+}
+
+std::vector<std::string> kl_warnings(const PolicyRecipe& recipe, KlEstimator estimator,
+                                     KlPlace place) {
+  if (place != KlPlace::loss || estimator != KlEstimator::k1 || recipe.kl_coef == 0) return {};
+  return {
+      fmt::format("{}: the gradient of k1 in the loss is 0 in expectation, whatever the distance; "
+                  "k2, k3 or exact pull towards the reference",
+                  recipe.key("kl_estimator"))};
 }
 
 std::vector<std::string> policy_warnings(const PolicyRecipe& recipe, const Written& written) {

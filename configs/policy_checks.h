@@ -7,6 +7,7 @@
 
 #include "configs/checker.h"
 #include "rl/policy/config.h"
+#include "rl/policy/kl.h"
 
 namespace leash {
 
@@ -25,6 +26,13 @@ struct PolicyRecipe {
 
 void check_model_and_lora(const PolicyRecipe& recipe, Checker& check);
 void check_reference(const PolicySetup& setup, Checker& check);
+// A reference that follows. `asked`: whether the policy is held to it while it trains.
+void check_following(const PolicyRecipe& recipe, bool asked, Checker& check);
+// Corrections for what sampling and training differ by.
+void check_corrections(const PolicyRecipe& recipe, Checker& check);
+// Dual clip: `epsilon_high` is the other bound in effect.
+void check_dual_clip(const PolicyRecipe& recipe, const std::optional<double>& delta,
+                     double epsilon_high, Checker& check);
 void check_sizes(const PolicyRecipe& recipe, Checker& check);
 void check_schedule(const PolicyRecipe& recipe, Checker& check);
 // `kl_horizon` is the one in effect.
@@ -37,6 +45,8 @@ void check_run_and_rewards(const PolicyRecipe& recipe, const Written& written, C
                            Problems& problems);
 
 // About dropout; and about how answers are drawn and counted.
+std::vector<std::string> kl_warnings(const PolicyRecipe& recipe, KlEstimator estimator,
+                                     KlPlace place);
 std::vector<std::string> policy_warnings(const PolicyRecipe& recipe, const Written& written);
 std::vector<std::string> sampling_warnings(const PolicyRecipe& recipe);
 

@@ -33,6 +33,25 @@ void check_critic(const CriticConfig& critic, Checker& check) {
                          "without critic.kind: shared");
 }
 
+void check_critic_training(const PpoSetup& setup, Checker& check) {
+  const CriticConfig& critic = setup.critic;
+  check.require(critic.optim != OptimizerKind::sgd && critic.optim != OptimizerKind::adafactor,
+                "critic.optim", "has to be adamw_torch, adamw_8bit or paged_adamw_8bit");
+  const SchedulerType schedule = critic.lr_scheduler_type.value_or(setup.ppo.lr_scheduler_type);
+  check.no_effect_unless(schedule != SchedulerType::constant, "critic.warmup_steps",
+                         "with lr_scheduler_type: constant");
+  check.require(
+      schedule != SchedulerType::warmup_stable_decay &&
+          schedule != SchedulerType::cosine_with_min_lr,
+      "critic.lr_scheduler_type",
+      fmt::format("{} needs numbers that only sft.lr_scheduler_kwargs has", enum_name(schedule)));
+  const int64_t iterations =
+      (setup.ppo.total_episodes + setup.ppo.batch_size - 1) / setup.ppo.batch_size;
+  check.require(critic.warmup_iterations == 0 || critic.warmup_iterations < iterations,
+                "critic.warmup_iterations",
+                fmt::format("leaves none of the {} iterations to the policy", iterations));
+}
+
 void check_adaptive_kl(const PpoConfig& ppo, const Written& written, Checker& check) {
   // Until 30 November 2026 target_kl was the target of the adaptive coefficient.
   const bool old_meaning = written.contains("ppo.target_kl") && ppo.target_kl &&
@@ -52,7 +71,12 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   const PolicyRecipe recipe = recipe_of(setup);
   check_model_and_lora(recipe, checker);
   check_reference(setup, checker);
+  check_following(recipe, setup.ppo.kl_coef > 0, checker);
+  check_corrections(recipe, checker);
+  check_dual_clip(recipe, setup.ppo.delta, setup.ppo.cliprange_high.value_or(setup.ppo.cliprange),
+                  checker);
   check_critic(setup.critic, checker);
+  check_critic_training(setup, checker);
   check_rate(learning_rate_of(setup.critic), "critic.learning_rate", checker);
   check_sizes(recipe, checker);
   check_schedule(recipe, checker);
@@ -72,6 +96,9 @@ std::vector<std::string> warnings(const PpoSetup& setup, const Written& written)
     lines.emplace_back(
         "ppo.vf_coef: the critic has an optimizer of its own, so this factor changes only what "
         "max_grad_norm clips; critic.learning_rate is what it learns by");
+  }
+  for (std::string& line : kl_warnings(recipe, setup.ppo.kl_estimator, setup.ppo.kl_in)) {
+    lines.push_back(std::move(line));
   }
   for (std::string& line : sampling_warnings(recipe)) lines.push_back(std::move(line));
   return lines;

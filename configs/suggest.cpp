@@ -17,10 +17,6 @@ constexpr std::string_view kBestModel =
     "the best snapshot is always the one with the lowest held-out loss (ppo: the highest held-out "
     "reward within ppo.best_max_kl)";
 
-constexpr std::string_view kFollows =
-    "a reference that follows the policy is not built yet: `reference` is the base, an adapter or "
-    "another model, and stands still";
-
 // Optimal string alignment: Levenshtein's distance with neighbours swapped as one slip.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
@@ -94,6 +90,8 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"ppo_epochs", "ppo.num_ppo_epochs"},
       {"rank", "lora.r"},
       {"repetition_penalty", "rollout.repetition_penalty"},
+      {"ref_model_mixup_alpha", "reference: {kind: follow, mixup_alpha: …}"},
+      {"ref_model_sync_steps", "reference: {kind: follow, sync_steps: …}"},
       {"report_to", "run.report_to"},
       {"response_length", "rollout.response_length"},
       {"reward_model_path", "reward: [{kind: model, path: …}]"},
@@ -105,13 +103,18 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"sft_model_path", "model.path, or lora.path for an adapter"},
       {"shuffle_dataset", "data.shuffle"},
       {"stop_token", "rollout.stop_token"},
+      {"sync_ref_model", "reference: {kind: follow}"},
       {"temperature", "rollout.temperature"},
       {"top_k", "rollout.top_k"},
       {"top_p", "rollout.top_p"},
       {"torch_dtype", "model.dtype"}};
   // Of the tasks without a critic, in their own section.
   static constexpr std::pair<std::string_view, std::string_view> kWithoutCritic[] = {
+      {"clip_ratio_c", "delta"},
       {"cliprange", "epsilon"},
+      {"dual_clip", "delta"},
+      {"dynamic_filtering", "max_num_gen_batches"},
+      {"filter_groups", "max_num_gen_batches"},
       {"generation_batch_size", "batch_size"},
       {"init_kl_coef", "beta"},
       {"kl_coef", "beta"},
@@ -120,16 +123,18 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"num_ppo_epochs", "num_iterations"},
       {"per_device_train_batch_size", "batch_size"},
       {"ppo_epochs", "num_iterations"},
-      {"steps_per_generation", "num_mini_batches"}};
+      {"steps_per_generation", "num_mini_batches"},
+      {"vllm_importance_sampling_cap", "importance_sampling_clip_max"},
+      {"vllm_importance_sampling_clip_max", "importance_sampling_clip_max"},
+      {"vllm_importance_sampling_clip_min", "importance_sampling_clip_min"},
+      {"vllm_importance_sampling_correction", "importance_sampling_correction"},
+      {"vllm_importance_sampling_mode", "importance_sampling_mode"}};
   // What is no setting here, in words.
   static constexpr std::pair<std::string_view, std::string_view> kInWords[] = {
       {"greater_is_better", kBestModel},
       {"metric_for_best_model", kBestModel},
-      {"ref_model_mixup_alpha", kFollows},
-      {"ref_model_sync_steps", kFollows},
       {"resume_from_checkpoint",
-       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"},
-      {"sync_ref_model", kFollows}};
+       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"}};
   if (const auto tasks = tasks_with(path)) return fmt::format("; it belongs to {}", *tasks);
   const std::string_view name = path.substr(path.rfind('.') + 1);
   const auto find = [name](const auto& table) {

@@ -87,6 +87,8 @@ bool evaluates(const TrainingConfig& config, const TrainingContext& context) {
 }
 
 void check_training(const TrainingConfig& config, const TrainingContext& context, Checker& check) {
+  check.no_effect_unless(false, "run.samples_per_step",
+                         "with a task that trains on given examples");
   check.no_effect_unless(context.shuffle, context.section + ".group_by_length",
                          "with data.shuffle: false");
   const bool draws = context.shuffle || (!context.has_eval_file && context.has_split);

@@ -17,6 +17,7 @@
 #include "models/lora/leaf_gradient.h"
 #include "models/random/random.h"
 #include "models/vocabulary/cross_entropy.h"
+#include "models/vocabulary/distribution_terms.h"
 #include "models/vocabulary/vocabulary.h"
 #include "models/vocabulary/vocabulary_chunks.h"
 #include "models/weights/gather_queue.h"
@@ -220,6 +221,16 @@ at::Tensor Decoder::exact_kl(const at::Tensor& hidden, const AdapterRows& adapte
                              const AdapterRows& reference_adapters, double temperature) const {
   return vocabulary_kl(hidden, state_->head, adapters, reference_hidden, reference.state_->head,
                        reference_adapters, temperature);
+}
+
+at::Tensor Decoder::distribution_terms(const at::Tensor& hidden, const AdapterRows& adapters,
+                                       const std::optional<ReferenceStates>& reference,
+                                       double temperature) const {
+  std::optional<ReferenceRows> rows;
+  if (reference) {
+    rows = {reference->hidden, reference->decoder.state_->head, reference->adapters};
+  }
+  return leash::distribution_terms(hidden, state_->head, adapters, rows, temperature);
 }
 
 }  // namespace leash

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -126,6 +127,18 @@ class Decoder {
   at::Tensor exact_kl(const at::Tensor& hidden, const AdapterRows& adapters,
                       const Decoder& reference, const at::Tensor& reference_hidden,
                       const AdapterRows& reference_adapters, double temperature = 1.0) const;
+
+  // Entropies, and with a reference exact KL, as differentiable terms of a loss; see
+  // models/vocabulary/distribution_terms.h. [1 or 2, rows]
+  struct ReferenceStates {
+    const Decoder& decoder;
+    at::Tensor hidden;  // [rows, hidden]
+    AdapterRows adapters = {};
+  };
+  at::Tensor distribution_terms(const at::Tensor& hidden /* [rows, hidden] */,
+                                const AdapterRows& adapters,
+                                const std::optional<ReferenceStates>& reference = std::nullopt,
+                                double temperature = 1.0) const;
 
   // A digest of all frozen weights, for the test that a run leaves them alone.
   std::string weights_digest() const;

@@ -15,11 +15,22 @@
 
 namespace leash {
 
+enum class PromptTruncation { error, drop, keep_start, keep_end };
+template <>
+struct EnumNames<PromptTruncation> {
+  static constexpr std::pair<PromptTruncation, std::string_view> values[] = {
+      {PromptTruncation::error, "error"},
+      {PromptTruncation::drop, "drop"},
+      {PromptTruncation::keep_start, "keep_start"},
+      {PromptTruncation::keep_end, "keep_end"}};
+};
+
 struct PromptDataConfig {
   std::filesystem::path train;
   std::optional<std::filesystem::path> eval;
   bool shuffle = true;
   int64_t max_prompt_length = 512;
+  PromptTruncation truncation_mode = PromptTruncation::error;
   bool continue_final_message = false;
   ChatConfig chat = {};
 };
@@ -32,7 +43,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("eval", c.eval, "held-out JSONL of the same form");
   visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
   visit("max_prompt_length", c.max_prompt_length,
-        "a longer prompt (in tokens) is an error that names its line", at_least(1));
+        "tokens of a prompt at most (fewer where the context leaves less room beside an answer)",
+        at_least(1));
+  visit("truncation_mode", c.truncation_mode,
+        "what becomes of a longer prompt: an error that names its line, or it is left out, or cut");
   visit("continue_final_message", c.continue_final_message,
         "a conversation that ends with the assistant is a prompt that goes on with that message; "
         "false: it is an error");

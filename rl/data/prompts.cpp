@@ -4,7 +4,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -12,6 +12,8 @@
 #include "models/random/random.h"
 #include "models/tokenizer/chat_template.h"
 #include "rl/data/chat_prompt.h"
+#include "rl/data/cut_text.h"
+#include "rl/data/data_warning.h"
 #include "rl/data/encode.h"
 #include "rl/data/jsonl.h"
 
@@ -19,6 +21,8 @@ namespace leash {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMostCutTokens = 1 << 20;
 
 PromptRecord chat_record(const std::vector<ChatMessage>& chat, ChatOptions options,
                          const Tokenizer& tokenizer, const PromptLimits& limits) {
@@ -58,6 +62,20 @@ PromptRecord record_of(const Json& json, const Tokenizer& tokenizer, const Promp
   return record;
 }
 
+// The ids of a longer prompt as limits.truncation leaves them, and its text.
+void cut(PromptRecord& record, const Tokenizer& tokenizer, const PromptLimits& limits) {
+  const bool keep_start = limits.truncation == PromptTruncation::keep_start;
+  if (record.messages.empty()) {
+    const auto mode = keep_start ? TruncationMode::keep_start : TruncationMode::keep_end;
+    record.ids = cut_text(tokenizer, record.text, {limits.longest(), mode}).ids;
+  } else if (keep_start) {
+    record.ids.resize(static_cast<size_t>(limits.longest()));
+  } else {
+    record.ids.erase(record.ids.begin(), record.ids.end() - limits.longest());
+  }
+  record.text = tokenizer.decode(record.ids, /*skip_special=*/record.messages.empty());
+}
+
 void check_length(const PromptRecord& record, const PromptLimits& limits) {
   const auto length = static_cast<int64_t>(record.ids.size());
   if (length == 0) throw FormatError("the prompt has no tokens");
@@ -78,17 +96,50 @@ void check_length(const PromptRecord& record, const PromptLimits& limits) {
 std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
                                        const Tokenizer& tokenizer, const PromptLimits& limits) {
   std::vector<PromptRecord> records;
-  const TextBound bound(
-      tokenizer, std::min(limits.max_prompt_length, limits.context - limits.min_answer_tokens));
+  const bool refuses = limits.truncation == PromptTruncation::error || limits.longest() < 1;
+  // What is cut has to be tokenized to its end.
+  const TextBound bound(tokenizer, refuses ? limits.longest() : kMostCutTokens);
+  int64_t longer = 0;
   for_each_json_line(file, {{"prompt", "messages", "tools", "chat_template_kwargs"}},
                      [&](const Json& json, int64_t line) {
                        PromptRecord record = record_of(json, tokenizer, limits, bound);
+                       if (!refuses && std::ssize(record.ids) > limits.longest()) {
+                         ++longer;
+                         if (limits.truncation == PromptTruncation::drop) return;
+                         cut(record, tokenizer, limits);
+                       }
                        check_length(record, limits);
                        record.line = line;
                        records.push_back(std::move(record));
                      });
-  if (records.empty()) throw FormatError(file.string() + ": holds no prompts");
+  if (records.empty()) {
+    throw FormatError(file.string() + (longer > 0 ? ": holds no prompts that are short enough"
+                                                  : ": holds no prompts"));
+  }
+  if (longer > 0) {
+    data_warning(fmt::format(
+        "{}: {} of {} prompts have more than {} tokens and are {}", file.string(), longer,
+        std::ssize(records) + (limits.truncation == PromptTruncation::drop ? longer : 0),
+        limits.longest(),
+        limits.truncation == PromptTruncation::drop ? "left out" : "cut to them"));
+  }
   return records;
+}
+
+std::string leaked_prompts(const std::vector<PromptRecord>& train,
+                           const std::vector<PromptRecord>& held_out) {
+  std::map<std::vector<int64_t>, int64_t> lines;
+  for (const PromptRecord& prompt : train) lines.emplace(prompt.ids, prompt.line);
+  int64_t leaked = 0;
+  std::string first;
+  for (const PromptRecord& prompt : held_out) {
+    const auto found = lines.find(prompt.ids);
+    if (found == lines.end()) continue;
+    if (++leaked == 1) first = fmt::format("line {} is line {} there", prompt.line, found->second);
+  }
+  if (leaked == 0) return "";
+  return fmt::format("{} of {} held-out prompts are in the training data as well ({})", leaked,
+                     held_out.size(), first);
 }
 
 PromptOrder::PromptOrder(int64_t num_prompts, bool shuffle, uint64_t seed)

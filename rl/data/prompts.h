@@ -1,6 +1,7 @@
 // Prompts from JSON lines, and the order in which a run takes them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
+#include "rl/data/data_config.h"
 
 namespace leash {
 
@@ -25,15 +27,25 @@ struct PromptLimits {
   int64_t context = 0;                  // of the model, prompt and answer together
   int64_t min_answer_tokens = 1;        // what a prompt has to leave free of it
   bool continue_final_message = false;  // of conversations that end with the assistant
+  PromptTruncation truncation = PromptTruncation::error;  // of longer prompts
+
+  int64_t longest() const { return std::min(max_prompt_length, context - min_answer_tokens); }
 };
 
 // Reads a JSONL file: each line is an object with `prompt` (raw text, which gets the tokenizer's
 // own special tokens) or `messages` (a list of {role, content} for the checkpoint's chat template,
 // with the generation prompt), which `prompt` may be as well. Other keys are ignored with a
 // warning. FormatError lists all bad lines (at most 20) as `file:line: …`; a file without prompts
-// is one as well.
+// is one as well. What becomes of prompts that are too long says limits.truncation; how many were
+// left out or cut says a warning. A cut text keeps the tokenizer's own special tokens; its `text`
+// is what is left of it, `messages` stay whole.
 std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
                                        const Tokenizer& tokenizer, const PromptLimits& limits);
+
+// Held-out prompts whose ids are those of a training prompt as well, as a sentence that names the
+// first of them; empty where there is none.
+std::string leaked_prompts(const std::vector<PromptRecord>& train,
+                           const std::vector<PromptRecord>& held_out);
 
 // The endless order of prompts: epoch after epoch, each a permutation that is a pure function of
 // (seed, epoch), or the file's order. Where a run stands is the number of prompts it has taken.

@@ -25,7 +25,6 @@ struct GrpoConfig : GroupConfig {
   GrpoLoss loss_type = GrpoLoss::dapo;
   RatioLevel importance_sampling_level = RatioLevel::token;
   ScaleRewards scale_rewards = ScaleRewards::group;
-  std::optional<double> delta = {};
   bool use_bias_correction_kl = true;
   double top_entropy_quantile = 1.0;
   double sapo_temperature_neg = 1.05;
@@ -48,8 +47,6 @@ void visit_fields(Config& c, Visitor&& visit) {
         "ratio of each token, or of a whole answer (sequence: GSPO)");
   visit("scale_rewards", c.scale_rewards,
         "advantages over the standard deviation of their group, of the batch, or as they are");
-  visit("delta", c.delta, "largest ratio where an advantage is negative: two-sided clipping",
-        above(0));
   visit("use_bias_correction_kl", c.use_bias_correction_kl,
         "kl_in: loss: a token's KL times its ratio (DeepSeek-V3.2)");
   visit("top_entropy_quantile", c.top_entropy_quantile,

@@ -56,7 +56,6 @@ PolicyTask policy_task(const GrpoSetup& setup) {
   surrogate.level = config.importance_sampling_level;
   surrogate.kind = surrogate_of(config.loss_type);
   surrogate.aggregation = aggregation_of(config.loss_type);
-  surrogate.delta = config.delta;
   surrogate.kl_bias_correction = config.use_bias_correction_kl;
   surrogate.sapo_temperature_neg = config.sapo_temperature_neg;
   surrogate.sapo_temperature_pos = config.sapo_temperature_pos;

@@ -93,10 +93,11 @@ void add_reference(const PpoSetup& setup, const PlanOptions& options, Roles& rol
       setup.lora.path ? ReferenceKind::adapter : ReferenceKind::adapter_off);
   if (kind == ReferenceKind::adapter_off) {
     resident.push_back({"reference", 0, "the base with the adapter off"});
-  } else if (kind == ReferenceKind::adapter) {
+  } else if (kind == ReferenceKind::adapter || kind == ReferenceKind::follow) {
     const int64_t numbers = setup.reference.path ? parameters_of_file(setup.reference.path->name)
                                                  : roles.policy.num_parameters();
-    resident.push_back({"reference: adapter", numbers * wide_bytes(dtype), "frozen"});
+    resident.push_back({"reference: adapter", numbers * wide_bytes(dtype),
+                        kind == ReferenceKind::follow ? "follows the policy" : "frozen"});
   } else {
     roles.reference_model = second_model(*setup.reference.path);
     resident.push_back(model_item("reference: model", *roles.reference_model,
@@ -125,7 +126,7 @@ void add_critic(const PpoSetup& setup, const PlanOptions& options, Roles& roles,
   if (roles.critic) roles.critic_shapes = roles.critic->shapes;
   roles.critic_shapes.push_back({1, trunk->config.hidden_size});
   add_trained(resident, "critic", all ? "copy of all weights, head" : "head and adapter",
-              roles.critic_shapes, OptimizerKind::adamw_torch, wide_bytes(dtype));
+              roles.critic_shapes, config.optim, wide_bytes(dtype));
 }
 
 void add_rewards(const PpoSetup& setup, const PlanOptions& options, Roles& roles,

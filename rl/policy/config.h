@@ -12,6 +12,7 @@
 #include "models/lora/lora.h"
 #include "rl/data/data_config.h"
 #include "rl/optim/schedule.h"
+#include "rl/policy/importance.h"
 #include "rl/reference/config.h"
 #include "rl/reward/config.h"
 #include "rl/run/devices_config.h"
@@ -70,6 +71,11 @@ struct PolicyConfig {
   double weight_decay = 0.0;
   double max_grad_norm = 1.0;  // TRL has the key (from TrainingArguments) but never clips
   std::optional<bool> recompute_logprobs = {};
+  bool importance_sampling_correction = false;  // TRL: true, where vLLM samples
+  CorrectionMode importance_sampling_mode = CorrectionMode::sequence_mask;
+  std::optional<double> importance_sampling_clip_max = 3.0;
+  std::optional<double> importance_sampling_clip_min = {};
+  double entropy_coef = 0.0;
   std::optional<double> missing_eos_penalty = {};
   int64_t eval_steps = 0;
   int64_t eval_samples = 1;
@@ -99,7 +105,22 @@ void visit_policy_fields(Config& c, Visitor&& visit) {
   visit("recompute_logprobs", c.recompute_logprobs,
         "compute the answers' log-probs under the policy again, as the reference's are computed, "
         "instead of taking the sampler's: KL and ratios are then free of what their rounding "
-        "differs by; costs a forward pass (null: where the model is in less than float32)");
+        "differs by; costs a forward pass (null: where the model is in less than float32, and with "
+        "importance_sampling_correction)");
+  visit("importance_sampling_correction", c.importance_sampling_correction,
+        "weigh the policy's loss by the ratio of the log-probs that were computed again to the "
+        "sampler's");
+  visit("importance_sampling_mode", c.importance_sampling_mode,
+        "ratios of tokens or of whole answers (their product); what is out of bounds is moved to "
+        "the bound (truncate) or counts 0 (mask)");
+  visit("importance_sampling_clip_max", c.importance_sampling_clip_max,
+        "largest ratio (null: none)", above(0));
+  visit("importance_sampling_clip_min", c.importance_sampling_clip_min, "least ratio (null: none)",
+        above(0));
+  visit("entropy_coef", c.entropy_coef,
+        "the policy's mean entropy per token, times this, is added to what is maximised; its "
+        "gradient is exact and costs two more products with the head",
+        at_least(0));
   visit("missing_eos_penalty", c.missing_eos_penalty,
         "taken from the score of an answer that did not end by itself", at_least(0));
   visit("eval_steps", c.eval_steps,

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -12,6 +13,8 @@
 #include "models/decoder/decoder.h"
 #include "models/decoder/heads.h"
 #include "models/fields.h"
+#include "rl/optim/optimizer.h"
+#include "rl/optim/schedule.h"
 
 namespace leash {
 
@@ -29,6 +32,15 @@ struct EnumNames<CriticKind> {
 inline bool has_own_trunk(CriticKind kind) {
   return kind == CriticKind::adapter || kind == CriticKind::separate;
 }
+
+// How a critic is trained, besides its loss.
+struct CriticTraining {
+  double learning_rate = 1e-3;
+  SchedulerType lr_scheduler_type = SchedulerType::linear;
+  std::optional<int64_t> warmup_steps = {};  // nullopt: as the policy
+  OptimizerKind optim = OptimizerKind::adamw_torch;
+  int64_t warmup_iterations = 0;  // at the start, while the policy stands still
+};
 
 struct Critic {
   CriticKind kind = CriticKind::shared;    // never none

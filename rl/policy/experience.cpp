@@ -9,6 +9,7 @@
 
 #include "rl/distributed/shares.h"
 #include "rl/policy/advantages.h"
+#include "rl/policy/importance.h"
 #include "rl/policy/kl.h"
 #include "rl/policy/rewards.h"
 
@@ -17,6 +18,14 @@ namespace {
 
 double per_answer(const at::Tensor& values, const at::Tensor& mask) {
   return values.mul(mask).sum(at::IntArrayRef{1}).mean().item<double>();
+}
+
+bool any_given(const std::vector<std::vector<double>>& rows) {
+  return std::ranges::any_of(rows, [](const std::vector<double>& row) { return !row.empty(); });
+}
+
+bool knows_kl(const Experience& experience) {
+  return experience.reference_logprobs.defined() || experience.exact_kl.defined();
 }
 
 }  // namespace
@@ -40,8 +49,8 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
 Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty) {
   Experience experience;
   std::vector<int64_t> lengths;
-  std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, entropies,
-      values;
+  std::vector<std::vector<double>> logprobs, sampled_logprobs, reference_logprobs, exact_kl,
+      entropies, values;
   std::vector<double> scores, parts;
   const at::Tensor ended = at::zeros({static_cast<int64_t>(judged.size())}, at::kBool);
   for (size_t i = 0; i < judged.size(); ++i) {
@@ -52,6 +61,8 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
     sampled_logprobs.push_back(answer.logprobs);
     entropies.push_back(answer.entropies);
     reference_logprobs.push_back(judged[i].reference_logprobs);
+    exact_kl.push_back(judged[i].exact_kl);
+    experience.prompts.push_back(judged[i].prompt);
     values.push_back(judged[i].values);
     scores.push_back(judged[i].score);
     parts.insert(parts.end(), judged[i].parts.begin(), judged[i].parts.end());
@@ -62,12 +73,10 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   experience.mask = row_mask(lengths);
   experience.logprobs = pad_rows(logprobs);
   experience.sampled_logprobs = pad_rows(sampled_logprobs);
-  const bool asked = std::ranges::any_of(
-      reference_logprobs, [](const std::vector<double>& row) { return !row.empty(); });
-  if (asked) experience.reference_logprobs = pad_rows(reference_logprobs);
+  if (any_given(reference_logprobs)) experience.reference_logprobs = pad_rows(reference_logprobs);
+  if (any_given(exact_kl)) experience.exact_kl = pad_rows(exact_kl);
   experience.entropies = pad_rows(entropies);
-  const bool no_critic = std::ranges::all_of(values, &std::vector<double>::empty);
-  experience.values = no_critic ? at::zeros_like(experience.logprobs) : pad_rows(values);
+  experience.values = any_given(values) ? pad_rows(values) : at::zeros_like(experience.logprobs);
   experience.scores = at::tensor(scores, at::kFloat);
   if (!parts.empty()) {
     experience.source_scores = at::tensor(parts, at::kDouble).view({std::ssize(judged), -1});
@@ -78,18 +87,24 @@ Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> miss
   return experience;
 }
 
+at::Tensor token_kl(const Experience& experience, KlEstimator estimator) {
+  if (!knows_kl(experience)) return at::zeros_like(experience.logprobs);
+  if (estimator == KlEstimator::exact) return experience.exact_kl;
+  return kl_estimate(experience.logprobs, experience.reference_logprobs, estimator);
+}
+
 Metrics answer_metrics(const Experience& experience, double kl_coef) {
   const double scores = experience.scores.mean().item<double>();
   double ended = 0;
   for (const Completion& answer : experience.answers) ended += ended_by_itself(answer) ? 1 : 0;
   const double tokens = experience.mask.sum().item<double>();
-  const bool knows_kl = experience.reference_logprobs.defined();
+  const bool asked = knows_kl(experience);
   const double kl = per_answer(experience.kl, experience.mask);
   Metrics metrics;
   const auto add = [&](const char* name, double value) { metrics.emplace_back(name, value); };
-  if (knows_kl) add("objective/kl", kl);
+  if (asked) add("objective/kl", kl);
   add("objective/entropy", per_answer(experience.logprobs.neg(), experience.mask));
-  if (knows_kl) {
+  if (asked) {
     const double non_score = -kl_coef * kl;
     add("objective/non_score_reward", non_score);
     add("objective/rlhf_reward", scores + non_score);
@@ -97,11 +112,28 @@ Metrics answer_metrics(const Experience& experience, double kl_coef) {
   add("objective/scores", scores);
   add("objective/scores_std",
       experience.batch() > 1 ? experience.scores.std().item<double>() : 0.0);
-  if (knows_kl) add("objective/kl_coef", kl_coef);
+  if (asked) add("objective/kl_coef", kl_coef);
   add("policy/entropy_sampling", masked_mean(experience.entropies, experience.mask).item<double>());
   add("val/num_eos_tokens", ended);
   add("val/response_length", tokens / static_cast<double>(experience.batch()));
   return metrics;
+}
+
+Metrics correct(Experience& experience, const PolicyConfig& config) {
+  if (!config.importance_sampling_correction) return {};
+  experience.corrections =
+      importance_corrections(experience.logprobs, experience.sampled_logprobs, experience.mask,
+                             {.mode = config.importance_sampling_mode,
+                              .clip_min = config.importance_sampling_clip_min,
+                              .clip_max = config.importance_sampling_clip_max});
+  const bool tokens = config.importance_sampling_mode == CorrectionMode::token_truncate ||
+                      config.importance_sampling_mode == CorrectionMode::token_mask;
+  const at::Tensor weights = tokens ? experience.corrections.masked_select(experience.mask)
+                                    : experience.corrections.select(1, 0);
+  const std::string name = "sampling/importance_sampling_ratio/";
+  return {{name + "min", weights.min().item<double>()},
+          {name + "mean", weights.mean().item<double>()},
+          {name + "max", weights.max().item<double>()}};
 }
 
 Metrics source_metrics(const Experience& experience, const std::vector<std::string>& labels) {

@@ -8,7 +8,9 @@
 
 #include "rl/data/prompts.h"
 #include "rl/distributed/communicator.h"
+#include "rl/policy/config.h"
 #include "rl/policy/judging.h"
+#include "rl/policy/kl.h"
 #include "rl/statistics/metrics.h"
 #include "rollout/experience.h"
 
@@ -27,9 +29,17 @@ std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<J
 // critic the values are 0.
 Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty);
 
+// KL of each token from the reference under this estimator; 0 where nobody asked the reference.
+// [batch, time]
+at::Tensor token_kl(const Experience& experience, KlEstimator estimator);
+
 // What the answers tell about the policy, under TRL's names; nothing of KL where the reference was
 // not asked.
 Metrics answer_metrics(const Experience& experience, double kl_coef);
+
+// With importance_sampling_correction the weights of what sampling and training differ by, and how
+// large the ratios' weights are: of tokens or of answers, as the mode says.
+Metrics correct(Experience& experience, const PolicyConfig& config);
 
 // rewards/<label>/mean and /std (n - 1) of each source.
 Metrics source_metrics(const Experience& experience, const std::vector<std::string>& labels);

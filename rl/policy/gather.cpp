@@ -15,7 +15,8 @@ Json to_json(const JudgedAnswer& judged) {
   return Json::array({answer.sample, answer.prompt_ids, answer.token_ids, answer.logprobs,
                       answer.behaviour_logprobs, answer.entropies, answer.values,
                       static_cast<int>(answer.stop), answer.text, judged.reference_logprobs,
-                      judged.values, judged.score, judged.policy_logprobs, judged.parts});
+                      judged.values, judged.score, judged.policy_logprobs, judged.parts,
+                      judged.exact_kl});
 }
 
 JudgedAnswer from_json(const Json& json) {
@@ -30,6 +31,7 @@ JudgedAnswer from_json(const Json& json) {
                      .text = json[8]},
           .policy_logprobs = json[12],
           .reference_logprobs = json[9],
+          .exact_kl = json[14],
           .values = json[10],
           .score = json[11],
           .parts = json[13]};

@@ -76,11 +76,29 @@ at::Tensor returns_to_go(const at::Tensor& rewards, const at::Tensor& mask, doub
   return gae(rewards, at::zeros_like(rewards), mask, gamma, /*lam=*/1.0).advantages;
 }
 
-double flat_group_share(const at::Tensor& rewards, int64_t group_size) {
-  return (group_stds(grouped(rewards, group_size)) <= kFlatStd)
-      .to(at::kDouble)
-      .mean()
-      .item<double>();
+FlatGroups flat_group_share(const at::Tensor& rewards, int64_t group_size) {
+  const std::vector<bool> flat = flat_groups(rewards, group_size);
+  const at::Tensor means = group_means(grouped(rewards, group_size)).reshape({-1});
+  const double least = rewards.min().item<double>(), most = rewards.max().item<double>();
+  const auto of = [&](double count) { return count / static_cast<double>(flat.size()); };
+  FlatGroups result;
+  for (size_t i = 0; i < flat.size(); ++i) {
+    if (!flat[i]) continue;
+    const double mean = means[static_cast<int64_t>(i)].item<double>();
+    const bool high = most - least > kFlatStd ? mean >= (least + most) / 2 : mean > 0;
+    (high ? result.high : result.low) += of(1);
+    result.share += of(1);
+  }
+  return result;
+}
+
+std::vector<bool> flat_groups(const at::Tensor& rewards, int64_t group_size) {
+  const at::Tensor stds = group_stds(grouped(rewards, group_size));
+  std::vector<bool> flat;
+  for (int64_t i = 0; i < stds.size(0); ++i) {
+    flat.push_back(stds[i][0].item<double>() <= kFlatStd);
+  }
+  return flat;
 }
 
 }  // namespace leash

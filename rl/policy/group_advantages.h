@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "models/fields.h"
 
@@ -46,7 +47,13 @@ at::Tensor returns_to_go(const at::Tensor& rewards /* [batch, time] */, const at
                          double gamma);
 
 // Share of groups whose rewards are all alike, which teach nothing; "alike" as torch.isclose(std,
-// 0).
-double flat_group_share(const at::Tensor& rewards, int64_t group_size);
+// 0). Of them `high` are those at or above the middle between the batch's least and largest reward,
+// `low` those below; where the whole batch is alike its sign decides, 0 being low.
+struct FlatGroups {
+  double share = 0, high = 0, low = 0;
+};
+FlatGroups flat_group_share(const at::Tensor& rewards, int64_t group_size);
+// Of each group, whether its rewards are all alike.
+std::vector<bool> flat_groups(const at::Tensor& rewards, int64_t group_size);
 
 }  // namespace leash

@@ -14,14 +14,6 @@
 
 namespace leash {
 
-// Where the price of KL is paid.
-enum class KlPlace { loss, reward };
-template <>
-struct EnumNames<KlPlace> {
-  static constexpr std::pair<KlPlace, std::string_view> values[] = {{KlPlace::loss, "loss"},
-                                                                    {KlPlace::reward, "reward"}};
-};
-
 struct GroupConfig : PolicyConfig {
   int64_t num_generations = 8;
   int64_t num_iterations = 1;
@@ -32,9 +24,11 @@ struct GroupConfig : PolicyConfig {
   std::optional<double> kl_horizon = {};
   double epsilon = 0.2;
   std::optional<double> epsilon_high = {};
+  std::optional<double> delta = {};
   bool mask_truncated_completions = false;
   int64_t overlong_buffer_len = 0;
   double overlong_penalty_factor = 1.0;
+  int64_t max_num_gen_batches = 1;
 };
 template <class Config, class Visitor>
 void visit_group_fields(Config& c, Visitor&& visit) {
@@ -47,7 +41,9 @@ void visit_group_fields(Config& c, Visitor&& visit) {
         "training)",
         at_least(0));
   visit("kl_in", c.kl_in, "where it is paid: loss (by token) or reward");
-  visit("kl_estimator", c.kl_estimator, "of a token's KL: k1, k2 or k3");
+  visit("kl_estimator", c.kl_estimator,
+        "of a token's KL: k1, k2 or k3 from log-probs, or exact over the vocabulary (a forward "
+        "pass of the policy more, and in the loss one of the reference for each pass)");
   visit("kl_target", c.kl_target, "adapt beta towards this objective/kl per answer (null: fixed)",
         above(0));
   visit("kl_horizon", c.kl_horizon,
@@ -58,6 +54,8 @@ void visit_group_fields(Config& c, Visitor&& visit) {
         "the same upwards (null: epsilon; DAPO takes 0.28; with loss_type: cispo the largest "
         "weight, for which ScaleRL takes 5)",
         above(0));
+  visit("delta", c.delta,
+        "largest ratio where an advantage is negative: two-sided clipping (dual clip)", above(0));
   visit("mask_truncated_completions", c.mask_truncated_completions,
         "leave answers that did not end by themselves out of the loss; their scores still count in "
         "their groups");
@@ -67,6 +65,11 @@ void visit_group_fields(Config& c, Visitor&& visit) {
         at_least(0));
   visit("overlong_penalty_factor", c.overlong_penalty_factor,
         "what an answer of rollout.response_length tokens loses", above(0));
+  visit("max_num_gen_batches", c.max_num_gen_batches,
+        "DAPO's dynamic sampling: groups whose scores are all alike are replaced by answers to the "
+        "next prompts, in at most so many rounds of sampling an iteration; what is missing then "
+        "stays as it is (1: never)",
+        at_least(1));
 }
 
 // kl_horizon, or the default for a run of this length.

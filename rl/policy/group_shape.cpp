@@ -2,7 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "rl/policy/experience.h"
 #include "rl/policy/group_advantages.h"
@@ -13,8 +12,11 @@ namespace {
 
 Metrics group_metrics(const Experience& experience, const GroupConfig& config, double beta) {
   Metrics metrics = answer_metrics(experience, beta);
-  metrics.emplace_back("frac_reward_zero_std",
-                       flat_group_share(experience.scores.to(at::kDouble), config.num_generations));
+  const FlatGroups flat =
+      flat_group_share(experience.scores.to(at::kDouble), config.num_generations);
+  metrics.emplace_back("frac_reward_zero_std", flat.share);
+  metrics.emplace_back("frac_reward_zero_std_all_high", flat.high);
+  metrics.emplace_back("frac_reward_zero_std_all_low", flat.low);
   return metrics;
 }
 
@@ -28,10 +30,15 @@ PolicyTask group_task(const PolicySetup& setup, const GroupConfig& config, const
   rules.surrogate.epsilon_high = config.epsilon_high.value_or(config.epsilon);
   rules.surrogate.kl_estimator = config.kl_estimator;
   rules.surrogate.kl_bias_correction = false;
+  rules.surrogate.delta = config.delta;
+  const bool exact = config.kl_estimator == KlEstimator::exact;
   return {.section = section,
           .group_size = config.num_generations,
+          .max_num_gen_batches = config.max_num_gen_batches,
           .rules = rules,
-          .judging = {.reference = config.beta > 0, .by_prompt = config.num_generations > 1},
+          .judging = {.reference = config.beta > 0 && !exact,
+                      .exact_kl = config.beta > 0 && exact,
+                      .by_prompt = config.num_generations > 1},
           .kl_coef_key = "beta",
           .kl_coef = config.beta,
           .kl_in_loss = config.beta > 0 && config.kl_in == KlPlace::loss,
@@ -49,10 +56,7 @@ void prepare(Experience& experience, const PolicySetup& setup, const GroupConfig
                            config.overlong_buffer_len, config.overlong_penalty_factor);
     experience.scores = experience.scores - penalties.to(experience.scores.scalar_type());
   }
-  experience.kl =
-      experience.reference_logprobs.defined()
-          ? kl_estimate(experience.logprobs, experience.reference_logprobs, config.kl_estimator)
-          : at::zeros_like(experience.logprobs);
+  experience.kl = token_kl(experience, config.kl_estimator);
   if (!config.mask_truncated_completions) return;
   experience.counted = experience.mask.clone();
   for (int64_t row = 0; row < experience.batch(); ++row) {

@@ -31,7 +31,8 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
 }  // namespace
 
 bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
-  return config.recompute_logprobs.value_or(dtype != at::kFloat && dtype != at::kDouble);
+  const bool narrow = dtype != at::kFloat && dtype != at::kDouble;
+  return config.recompute_logprobs.value_or(narrow || config.importance_sampling_correction);
 }
 
 // Some answers, on their way through the lanes.
@@ -45,7 +46,8 @@ class Judging::Group {
         scoring_{.temperature = setup.rollout.temperature,
                  .micro_batch_tokens = config.micro_batch_tokens,
                  .by_prompt = options.by_prompt},
-        asks_reference_(options.reference) {}
+        asks_reference_(options.reference),
+        asks_exact_kl_(options.exact_kl) {}
 
   // Not in the constructor: a lane that takes no more work throws, and only a whole group waits for
   // the lanes that have begun.
@@ -54,6 +56,12 @@ class Judging::Group {
       reference_ = lanes[Role::reference].run("reference log-probs", [this, &roles] {
         return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts_,
                            scoring_);
+      });
+    }
+    if (asks_exact_kl_) {
+      exact_kl_ = lanes[Role::actor].run("exact KL", [this, &roles] {
+        return exact_kl_texts(*roles.decoder, &roles.policy, *roles.reference.decoder,
+                              roles.reference.adapter_or_none(), texts_, scoring_);
       });
     }
     critic_ =
@@ -72,6 +80,7 @@ class Judging::Group {
 
   void wait() const {
     if (reference_) reference_->wait();
+    if (exact_kl_) exact_kl_->wait();
     if (critic_) critic_->wait();
     if (reward_) reward_->wait();
     if (policy_) policy_->wait();
@@ -80,6 +89,8 @@ class Judging::Group {
   void move_into(std::vector<JudgedAnswer>& judged) {
     std::vector<TextScores> references;
     if (reference_) references = reference_->get();
+    std::vector<std::vector<double>> exact_kl;
+    if (exact_kl_) exact_kl = exact_kl_->get();
     auto [values, states] = critic_.value().get();
     const auto scores = reward_.value().get();
     std::vector<TextScores> policies;
@@ -88,6 +99,7 @@ class Judging::Group {
       JudgedAnswer& one = judged.emplace_back();
       one.answer = std::move(answers_[i]);
       if (!references.empty()) one.reference_logprobs = std::move(references[i].logprobs);
+      if (!exact_kl.empty()) one.exact_kl = std::move(exact_kl[i]);
       if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
       // A shared critic's values are those of the states that the update will see.
       if (!policies.empty() && !policies[i].values.empty()) {
@@ -117,9 +129,10 @@ class Judging::Group {
   std::vector<ScoredText> texts_;
   std::vector<RewardSample> samples_;
   ScoringOptions scoring_;
-  bool asks_reference_;
+  bool asks_reference_, asks_exact_kl_;
   // Their tasks read the others.
   std::optional<LaneResult<std::vector<TextScores>>> reference_;
+  std::optional<LaneResult<std::vector<std::vector<double>>>> exact_kl_;
   std::optional<LaneResult<CriticSays>> critic_;
   std::optional<LaneResult<RewardScores>> reward_;
   std::optional<LaneResult<std::vector<TextScores>>> policy_;

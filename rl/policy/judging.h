@@ -11,7 +11,7 @@
 namespace leash {
 
 // Whether the policy's log-probs are computed again after sampling, see
-// PolicyConfig::recompute_logprobs.
+// PolicyConfig::recompute_logprobs; a correction for what the two differ by needs both.
 bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype);
 
 // An answer and what every role says about it.
@@ -19,7 +19,9 @@ struct JudgedAnswer {
   Completion answer;                       // its sample is its row in the iteration's batch
   std::vector<double> policy_logprobs;     // nats, per token, computed again; empty: the sampler's
   std::vector<double> reference_logprobs;  // nats, per token; empty: not asked
+  std::vector<double> exact_kl{};          // nats, per token, over the vocabulary; likewise
   std::vector<double> values;              // of the state before each token; empty: no critic
+  int64_t prompt = -1;                     // its index in the training file, where that is known
   double score = 0;                        // from the reward sources
   std::vector<double> parts{};             // of each of them, before its weight
   at::Tensor
@@ -27,7 +29,8 @@ struct JudgedAnswer {
 };
 
 struct JudgingOptions {
-  bool reference = true;   // its log-probs; without them KL is unknown
+  bool reference = true;   // its log-probs; without them (and exact KL) KL is unknown
+  bool exact_kl = false;   // KL from the reference over the whole vocabulary
   bool by_prompt = false;  // answers to one prompt stand together, and share it in every pass
 };
 

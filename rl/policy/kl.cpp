@@ -22,6 +22,8 @@ at::Tensor kl_estimate(const at::Tensor& logprobs, const at::Tensor& reference_l
     case KlEstimator::k3:
       // expm1: for small ratios the difference would otherwise be all rounding.
       return at::expm1(-log_ratio) + log_ratio;
+    case KlEstimator::exact:
+      TORCH_CHECK(false, "exact KL is of whole distributions, not of drawn tokens");
   }
   TORCH_CHECK(false, "unknown KL estimator");
 }

@@ -5,17 +5,22 @@
 #include <algorithm>
 
 #include "models/errors.h"
+#include "models/io/safetensors.h"
 #include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
 #include "rl/distributed/data_parallel.h"
 #include "rl/optim/finite.h"
 #include "rl/optim/schedule.h"
 #include "rl/policy/best.h"
+#include "rl/policy/critic_files.h"
+#include "rl/policy/dynamic_sampling.h"
 #include "rl/policy/experience.h"
 #include "rl/policy/judging.h"
 #include "rl/policy/memory.h"
+#include "rl/policy/train_samples.h"
 #include "rl/run/memory_usage.h"
 #include "rl/run/run_log.h"
+#include "rl/run/snapshot_parts.h"
 #include "rl/training/probe.h"
 
 namespace leash {
@@ -53,6 +58,8 @@ struct PolicyLoop::Costs {
   PhaseClock clock = {};
   double gathered_before = 0;
   double sampling = 0, scoring = 0, update = 0;  // seconds
+  int64_t prompts = 0, rounds = 0;               // asked, and in how many rounds of sampling
+  int64_t tokens = 0;                            // sampled
 };
 
 PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, PolicyTask task,
@@ -64,13 +71,16 @@ PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, Pol
       communicator_(context.communicator),
       console_(context.console),
       roles_(std::move(roles)),
-      optimizers_(config_, roles_),
+      optimizers_(config_, roles_, task_.critic.value_or(CriticTraining{}).optim),
       lanes_(lanes_of(setup_), timeline_file(setup_, folder_, communicator_), communicator_.rank(),
              setup_.devices.streams()),
       prompts_(read_policy_prompts(setup_.data.train, setup_, roles_)),
       state_({.kl_coef = task_.kl_coef}),
       snapshots_(folder_, setup_.run.save_total_limit, communicator_.leads()) {
   if (setup_.data.eval) held_out_ = read_policy_prompts(*setup_.data.eval, setup_, roles_);
+  if (const std::string leaked = leaked_prompts(prompts_, held_out_); !leaked.empty()) {
+    console_.message("warning: " + leaked);
+  }
   if (folder_.snapshot()) {
     state_ = read_policy_snapshot(folder_.snapshot()->path, roles_, optimizers_,
                                   context.allow_inexact, console_);
@@ -102,7 +112,7 @@ RunOutcome PolicyLoop::train(const std::function<bool()>& interrupted) {
   bool stops = any_rank(communicator_, interrupted());
   while (state_.step < num_steps() && !stops) {
     const Metrics metrics = snapshots_.naming([&] {
-      Metrics measured = iterate();
+      Metrics measured = iterate(log);
       if (evaluates_after(state_.step)) evaluate_and_log(log, measured);
       return measured;
     });
@@ -117,7 +127,10 @@ RunOutcome PolicyLoop::train(const std::function<bool()>& interrupted) {
   console_.finish();
   const bool finished = state_.step >= num_steps();
   if (finished) snapshots_.naming([this] { return probe(); });
-  if (finished && communicator_.leads()) export_adapter();
+  if (finished && communicator_.leads()) {
+    export_adapter();
+    export_critic();
+  }
   return {.end = finished ? RunEnd::finished : RunEnd::interrupted,
           .step = state_.step,
           .last_snapshot = snapshots_.newest(),
@@ -128,19 +141,20 @@ RunOutcome PolicyLoop::train(const std::function<bool()>& interrupted) {
 }
 
 // One iteration (Schulman et al. 2017, algorithm 1, for language models as in Ziegler et al. 2019).
-Metrics PolicyLoop::iterate() {
+Metrics PolicyLoop::iterate(RunLog& log) {
   Costs costs{.gathered_before = gathered_megabytes(communicator_)};
-  const auto judged = sample_and_judge(costs);
-  Experience experience = assemble(gather(communicator_, judged), config_.missing_eos_penalty);
+  Experience experience = assemble(sample_and_judge(costs), config_.missing_eos_penalty);
   if (all_finite({experience.logprobs, experience.values})) snapshots_.proven(state_.best_step);
 
   // 3. Shape: rewards, advantages, returns.
+  Metrics corrected = correct(experience, config_);
   task_.shape(experience, state_.kl_coef);
   Metrics metrics = task_.metrics(experience, state_.kl_coef);
+  metrics.insert(metrics.end(), corrected.begin(), corrected.end());
   for (auto& metric : source_metrics(experience, roles_.reward->labels())) {
     metrics.push_back(std::move(metric));
   }
-  costs.scoring = costs.clock.lap();
+  costs.scoring += costs.clock.lap();
 
   // 4. Update: epochs of shuffled minibatches, each split between the ranks; only LoRA and the
   // critic change.
@@ -149,26 +163,53 @@ Metrics PolicyLoop::iterate() {
   costs.update = costs.clock.lap();
 
   // 5. Advance the clockwork: the data cursor and the price of KL.
-  advance(experience);
+  advance(experience, costs);
+  for (const SampleRecord& sample : train_samples(experience, prompts_, roles_.reward->labels(),
+                                                  state_.step, setup_.run.samples_per_step)) {
+    log.sample(sample);
+  }
 
   // 6. Report.
   metrics.insert(metrics.end(), updated.begin(), updated.end());
   metrics.emplace_back("lr", rates.policy);
-  if (task_.critic_learning_rate) metrics.emplace_back("critic/lr", rates.critic);
+  if (task_.critic) metrics.emplace_back("critic/lr", rates.critic);
   metrics.emplace_back("episode", static_cast<double>(state_.episodes));
   report(costs, experience, epochs_done(updated, task_.rules), metrics);
   return metrics;
 }
 
-// 1. Sample: the next prompts, split between the ranks, answered by the policy. A shared critic
-// reads its values from the same states.
-// 2. Judge: reference log-probs, critic values and scores, each on its own lane, begun while others
-// are sampled where answers are judged in groups. From here on every rank knows the whole batch.
+// Steps 1 and 2, again for other prompts while groups without signal are to be replaced. From here
+// on every rank knows the whole batch.
 std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
+  const int64_t wanted = config_.batch_size / task_.group_size;
+  std::vector<int64_t> rows;  // the prompt of each answer that was asked for
+  std::vector<JudgedAnswer> all;
+  for (int64_t missing = wanted; missing > 0 && costs.rounds < task_.max_num_gen_batches;
+       missing = wanted - num_groups_with_signal(all, task_.group_size)) {
+    const size_t begin = rows.size();
+    const auto next = next_rows(costs.prompts, missing);
+    rows.insert(rows.end(), next.begin(), next.end());
+    costs.prompts += missing;
+    ++costs.rounds;
+    for (JudgedAnswer& judged : gather(communicator_, sample_round(rows, begin, costs))) {
+      judged.prompt = rows[judged.answer.sample];
+      costs.tokens += std::ssize(judged.answer.token_ids);
+      all.push_back(std::move(judged));
+    }
+    if (task_.max_num_gen_batches == 1) return all;
+  }
+  return choose_groups(std::move(all), task_.group_size, wanted);
+}
+
+// 1. Sample: the prompts of rows from `begin` on, split between the ranks, answered by the policy.
+// A shared critic reads its values from the same states.
+// 2. Judge: reference log-probs, critic values and scores, each on its own lane, begun while others
+// are sampled where answers are judged in groups.
+std::vector<JudgedAnswer> PolicyLoop::sample_round(const std::vector<int64_t>& rows, size_t begin,
+                                                   Costs& costs) {
   console_.phase("sampling");
-  const std::vector<int64_t> rows = next_rows();
   std::vector<Prompt> batch;
-  for (size_t i = 0; i < rows.size(); ++i) {
+  for (size_t i = begin; i < rows.size(); ++i) {
     batch.push_back({.ids = prompts_[rows[i]].ids, .sample = static_cast<uint64_t>(i)});
   }
   batch = own_prompts(batch, setup_.rollout.response_length, communicator_, task_.group_size);
@@ -188,23 +229,23 @@ std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
              });
            })
       .get();
-  costs.sampling = costs.clock.lap();
+  costs.sampling += costs.clock.lap();
 
   console_.phase("scoring");
   auto judged = explaining_memory(
       "scoring", [this] { return memory_uses(roles_); }, lower(PolicyPhase::scoring),
       [&] { return judging.finish(); });
   scope.finish();
+  costs.scoring += costs.clock.lap();
   return judged;
 }
 
 // The prompt of each row: a prompt stands once for each of its answers.
-std::vector<int64_t> PolicyLoop::next_rows() const {
+std::vector<int64_t> PolicyLoop::next_rows(int64_t asked, int64_t groups) const {
   const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
                           static_cast<uint64_t>(setup_.run.seed));
   std::vector<int64_t> rows;
-  for (const int64_t prompt :
-       order.next(state_.prompts_consumed, config_.batch_size / task_.group_size)) {
+  for (const int64_t prompt : order.next(state_.prompts_consumed + asked, groups)) {
     rows.insert(rows.end(), static_cast<size_t>(task_.group_size), prompt);
   }
   return rows;
@@ -214,6 +255,7 @@ Metrics PolicyLoop::update_policy(Experience& experience, const LearningRates& r
   console_.phase("updating");
   UpdateRules rules = task_.rules;
   if (task_.kl_in_loss) rules.surrogate.kl_coef = state_.kl_coef;
+  rules.policy_stands_still = task_.critic && state_.step < task_.critic->warmup_iterations;
   return lanes_[Role::actor]
       .run("update",
            [&] {
@@ -227,10 +269,11 @@ Metrics PolicyLoop::update_policy(Experience& experience, const LearningRates& r
       .get();
 }
 
-void PolicyLoop::advance(const Experience& experience) {
+void PolicyLoop::advance(const Experience& experience, const Costs& costs) {
   ++state_.step;
-  state_.prompts_consumed += config_.batch_size / task_.group_size;
-  state_.episodes += config_.batch_size;
+  state_.prompts_consumed += costs.prompts;
+  state_.episodes += costs.prompts * task_.group_size;
+  follow(roles_.reference, roles_.policy, state_.step);
   if (!task_.kl_target) return;
   AdaptiveKl adaptive{
       .coefficient = state_.kl_coef, .target = *task_.kl_target, .horizon = task_.kl_horizon};
@@ -244,13 +287,20 @@ void PolicyLoop::report(const Costs& costs, const Experience& experience, double
                         Metrics& metrics) const {
   const double seconds = costs.sampling + costs.scoring + costs.update;
   const double tokens = experience.mask.sum().item<double>();
+  const auto sampled = static_cast<double>(costs.tokens);
+  if (task_.max_num_gen_batches > 1) {
+    metrics.emplace_back("sampling/num_gen_batches", static_cast<double>(costs.rounds));
+    metrics.emplace_back(
+        "sampling/groups_left_out",
+        static_cast<double>(costs.prompts - config_.batch_size / task_.group_size));
+  }
   for (const auto& [name, value] :
        Metrics{{"perf/seconds", seconds},
                {"perf/seconds_sampling", costs.sampling},
                {"perf/seconds_scoring", costs.scoring},
                {"perf/seconds_update", costs.update},
-               {"perf/sampling_tokens_per_second", tokens / costs.sampling},
-               {"perf/scoring_tokens_per_second", tokens / costs.scoring},
+               {"perf/sampling_tokens_per_second", sampled / costs.sampling},
+               {"perf/scoring_tokens_per_second", sampled / costs.scoring},
                {"perf/update_tokens_per_second", tokens * epochs / costs.update},
                {"perf/eps", static_cast<double>(experience.batch()) / seconds}}) {
     metrics.emplace_back(name, value);
@@ -324,6 +374,17 @@ void PolicyLoop::export_adapter() {
                base_metadata(roles_.decoder->identity()));
 }
 
+// The critic of the same step as `critic/`, where a later run's may start.
+void PolicyLoop::export_critic() {
+  if (!roles_.critic) return;
+  const int64_t best = exported_step();
+  if (best != state_.step) {
+    const auto file = snapshot_of(folder_.path(), best).path / "critic.safetensors";
+    copy_into(critic_tensors(*roles_.critic), read_safetensors(file), file.string());
+  }
+  save_critic(folder_.path() / "critic", *roles_.critic, roles_.critic->decoder->identity().path);
+}
+
 std::string PolicyLoop::compare_with_start() const {
   // A run that was resumed with held-out prompts that it did not have before has no start.
   if (!has_evaluation(folder_.path(), 0)) return "";
@@ -364,8 +425,13 @@ LearningRates PolicyLoop::learning_rates(int64_t step) const {
                           .warmup_ratio = config_.warmup_ratio,
                           .total_steps = num_steps()};
   LearningRates rates{.policy = learning_rate_at(schedule, step)};
-  if (task_.critic_learning_rate) {
-    schedule.learning_rate = *task_.critic_learning_rate;
+  if (task_.critic) {
+    schedule.type = task_.critic->lr_scheduler_type;
+    schedule.learning_rate = task_.critic->learning_rate;
+    if (task_.critic->warmup_steps) {
+      schedule.warmup_steps = *task_.critic->warmup_steps;
+      schedule.warmup_ratio = 0;
+    }
     rates.critic = learning_rate_at(schedule, step);
   }
   return rates;

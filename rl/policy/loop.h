@@ -25,8 +25,9 @@ namespace leash {
 
 // What a task says to the loop.
 struct PolicyTask {
-  std::string section;     // its name and that of its section ("ppo")
-  int64_t group_size = 1;  // answers per prompt
+  std::string section;              // its name and that of its section ("ppo")
+  int64_t group_size = 1;           // answers per prompt
+  int64_t max_num_gen_batches = 1;  // rounds of sampling, where groups without signal are replaced
   UpdateRules rules = {};
   JudgingOptions judging = {};
   std::string kl_coef_key = "kl_coef";
@@ -34,7 +35,7 @@ struct PolicyTask {
   bool kl_in_loss = false;               // it is paid by token in the loss, not in the reward
   std::optional<double> kl_target = {};  // adapt it towards this KL per answer
   double kl_horizon = 1;                 // episodes
-  std::optional<double> critic_learning_rate = {};
+  std::optional<CriticTraining> critic = {};
   // Step 3: advantages (and what else the update reads) from the judgements.
   std::function<void(Experience& experience, double kl_coef)> shape = {};
   // What the answers tell, under the task's names.
@@ -57,11 +58,13 @@ class PolicyLoop {
  private:
   struct Costs;
 
-  Metrics iterate();
+  Metrics iterate(class RunLog& log);
   std::vector<JudgedAnswer> sample_and_judge(Costs& costs);
-  std::vector<int64_t> next_rows() const;
+  std::vector<JudgedAnswer> sample_round(const std::vector<int64_t>& rows, size_t begin,
+                                         Costs& costs);
+  std::vector<int64_t> next_rows(int64_t asked, int64_t groups) const;
   Metrics update_policy(Experience& experience, const LearningRates& rates);
-  void advance(const Experience& experience);
+  void advance(const Experience& experience, const Costs& costs);
   void report(const Costs& costs, const Experience& experience, double epochs,
               Metrics& metrics) const;
   std::function<std::vector<std::string>()> lower(PolicyPhase phase) const;
@@ -69,6 +72,7 @@ class PolicyLoop {
   void evaluate_and_log(class RunLog& log, Metrics& metrics);
   Snapshot save();
   void export_adapter();
+  void export_critic();
   std::string compare_with_start() const;
 
   int64_t num_steps() const;

@@ -5,6 +5,7 @@
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/clamp_max.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/log.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/ones_like.h>
@@ -107,9 +108,13 @@ TokenLosses sapo_losses(const at::Tensor& ratio, const at::Tensor& advantage,
 }
 
 TokenLosses vespo_losses(const at::Tensor& log_ratio, const at::Tensor& advantage,
-                         const at::Tensor& logprobs, const Answers& answers,
-                         const SurrogateRules& rules) {
-  const at::Tensor token = at::clamp(log_ratio.detach(), -kLargestLogWeight, kLargestLogWeight);
+                         const at::Tensor& logprobs, const at::Tensor& corrections,
+                         const Answers& answers, const SurrogateRules& rules) {
+  at::Tensor token = at::clamp(log_ratio.detach(), -kLargestLogWeight, kLargestLogWeight);
+  // VESPO's weight takes the correction up, as TRL's get_gamma_weights.
+  if (corrections.defined()) {
+    token = token + at::clamp(at::log(corrections), kLeastLogWeight, kLargestLogWeight);
+  }
   const at::Tensor log_w =
       answers.spread(at::clamp(answers.sum(token), kLeastLogWeight, kLargestLogWeight));
   const at::Tensor ones = at::ones_like(advantage), positive = advantage >= 0;
@@ -140,10 +145,20 @@ at::Tensor ratio_of(const at::Tensor& log_ratio, const std::optional<Answers>& a
   TORCH_CHECK(false, "unknown level of ratios");
 }
 
+// What is added of KL, before its coefficient. Exact KL needs no ratio: it is a mean over the
+// policy itself already, in states that the old one came to.
+at::Tensor kl_in_loss(const AnswerTokens& batch, const at::Tensor& logprobs,
+                      const at::Tensor& ratio, const SurrogateRules& rules) {
+  if (rules.kl_estimator == KlEstimator::exact) return at::where(batch.mask, batch.exact_kl, 0.0);
+  const at::Tensor reference = at::where(batch.mask, batch.reference_logprobs, 0.0);
+  const at::Tensor kl = kl_estimate(logprobs, reference, rules.kl_estimator);
+  return rules.kl_bias_correction ? kl * ratio : kl;
+}
+
 }  // namespace
 
-SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& rules,
-                             double divisor) {
+SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& rules, double divisor,
+                             double acting) {
   const at::Tensor& mask = batch.mask;
   check_inputs(mask, divisor, {batch.logprobs, batch.old_logprobs, batch.advantages});
   std::optional<Answers> answers;
@@ -153,6 +168,8 @@ SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& ru
   const at::Tensor advantage = at::where(mask, batch.advantages, 0.0);
   const at::Tensor logprobs = at::where(mask, batch.logprobs, 0.0);
   const at::Tensor ratio = ratio_of(log_ratio, answers, rules.level);
+  const at::Tensor corrections =
+      batch.corrections.defined() ? at::where(mask, batch.corrections, 1.0) : at::Tensor();
   TokenLosses token;
   switch (rules.kind) {
     case SurrogateKind::clipped:
@@ -165,16 +182,15 @@ SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& ru
       token = sapo_losses(ratio, advantage, rules);
       break;
     case SurrogateKind::vespo:
-      token = vespo_losses(log_ratio, advantage, logprobs, *answers, rules);
+      token = vespo_losses(log_ratio, advantage, logprobs, corrections, *answers, rules);
       break;
   }
   at::Tensor losses =
       batch.acts.defined() ? at::where(batch.acts, token.losses, 0.0) : token.losses;
+  if (corrections.defined() && rules.kind != SurrogateKind::vespo) losses = losses * corrections;
   at::Tensor kl = at::zeros_like(log_ratio);
   if (rules.kl_coef != 0) {
-    const at::Tensor reference = at::where(mask, batch.reference_logprobs, 0.0);
-    kl = kl_estimate(logprobs, reference, rules.kl_estimator);
-    if (rules.kl_bias_correction) kl = kl * ratio;
+    kl = kl_in_loss(batch, logprobs, ratio, rules);
     losses = losses + kl * rules.kl_coef;
   }
   if (rules.aggregation == Aggregation::answers) {
@@ -182,6 +198,11 @@ SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& ru
   }
   SurrogateLoss result;
   result.loss = at::where(mask, losses, 0.0).sum() / divisor;
+  if (rules.entropy_coef != 0) {
+    const at::Tensor here = batch.acts.defined() ? mask & batch.acts : mask;
+    result.loss =
+        result.loss - at::where(here, batch.entropies, 0.0).sum() * (rules.entropy_coef / acting);
+  }
   const auto totals = sums({token.clipped & (advantage < 0), token.clipped & (advantage > 0),
                             log_ratio * log_ratio * 0.5, at::where(mask, ratio, 0.0),
                             at::where(mask, ratio * ratio, 0.0), at::where(mask, kl, 0.0)});
@@ -217,17 +238,21 @@ at::Tensor high_entropy_mask(const at::Tensor& entropies, const at::Tensor& mask
 }
 
 ValueLoss value_loss(const at::Tensor& values, const at::Tensor& old_values,
-                     const at::Tensor& returns, const at::Tensor& mask, double cliprange_value,
-                     double num_tokens) {
+                     const at::Tensor& returns, const at::Tensor& mask,
+                     std::optional<double> cliprange_value, double num_tokens) {
   check_inputs(mask, num_tokens, {values, old_values, returns});
   const at::Tensor value = at::where(mask, values, 0.0);
   const at::Tensor old_value = at::where(mask, old_values, 0.0);
   const at::Tensor target = at::where(mask, returns, 0.0);
-  const at::Tensor near =
-      at::clamp(value, old_value - cliprange_value, old_value + cliprange_value);
   const at::Tensor plain = (value - target).square();
-  const at::Tensor clipped = (near - target).square();
   ValueLoss result;
+  if (!cliprange_value) {
+    result.loss = plain.sum() / (2.0 * num_tokens);
+    return result;
+  }
+  const at::Tensor near =
+      at::clamp(value, old_value - *cliprange_value, old_value + *cliprange_value);
+  const at::Tensor clipped = (near - target).square();
   result.loss = at::maximum(plain, clipped).sum() / (2.0 * num_tokens);
   result.clipped = sums({clipped > plain}).front();
   return result;

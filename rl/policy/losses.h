@@ -29,10 +29,11 @@ struct EnumNames<RatioLevel> {
 
 // How a token's loss follows from ratio ρ and advantage A.
 enum class SurrogateKind {
-  clipped,  // max(-A min(ρ, δ), -A clip(ρ, 1-ε, 1+ε_high)): PPO's eq. 7, clip-higher, dual clip
-  cispo,    // -A min(ρ, ε_high) log π, the weight without gradient (MiniMax-M1 2025, eq. 4)
-  sapo,     // -A 4/τ sigmoid(τ (ρ - 1)), τ by the sign of A (SAPO 2025)
-  vespo     // -A φ(w) log π, w the product of an answer's ratios, φ a gamma weight (VESPO 2026)
+  clipped,  // max(-A min(ρ, δ), -A clip(ρ, 1-ε, 1+ε_high)): PPO's eq. 7, clip-higher, and with δ
+            // above 1+ε_high dual clip (Ye et al. 2020, eq. 5)
+  cispo,  // -A min(ρ, ε_high) log π, the weight without gradient (MiniMax-M1 2025, eq. 4)
+  sapo,   // -A 4/τ sigmoid(τ (ρ - 1)), τ by the sign of A (SAPO 2025)
+  vespo   // -A φ(w) log π, w the product of an answer's ratios, φ a gamma weight (VESPO 2026)
 };
 
 // What the sum of token losses is divided by.
@@ -55,6 +56,7 @@ struct SurrogateRules {
   double kl_coef = 0;  // of the estimate that is added to a token's loss (0: none)
   KlEstimator kl_estimator = KlEstimator::k3;
   bool kl_bias_correction = true;  // the estimate times ρ
+  double entropy_coef = 0;         // of the mean entropy, which is subtracted from the loss
 };
 
 // Some answers' tokens, one answer after another.
@@ -64,7 +66,10 @@ struct AnswerTokens {
   at::Tensor advantages;
   at::Tensor mask;                     // bool, tokens that count
   at::Tensor acts = {};                // bool, where the surrogate acts (undefined: everywhere)
-  at::Tensor reference_logprobs = {};  // undefined: none, and no KL in the loss
+  at::Tensor reference_logprobs = {};  // undefined: none, and no estimated KL in the loss
+  at::Tensor entropies = {};           // differentiable, where rules.entropy_coef is not 0
+  at::Tensor exact_kl = {};            // differentiable, with KlEstimator::exact
+  at::Tensor corrections = {};         // factors of the surrogate (undefined: 1)
   std::vector<int64_t> lengths = {};   // tokens of each answer; where a rule looks at whole ones
 };
 
@@ -75,10 +80,12 @@ struct SurrogateLoss {
                                              // and A > 0
   double approx_kl = 0;                      // (log ρ)² / 2 of tokens, TRL's policy/approxkl_avg
   double ratio_sum = 0, ratio_squares = 0;
-  double kl = 0;  // estimates that were added, without their coefficient
+  double kl = 0;  // of what was added, without its coefficient
 };
-SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& rules,
-                             double divisor);
+// `acting`: tokens of the whole minibatch on which the surrogate acts: the entropy bonus is their
+// mean whatever the aggregation, as TRL's.
+SurrogateLoss surrogate_loss(const AnswerTokens& batch, const SurrogateRules& rules, double divisor,
+                             double acting = 1);
 
 // What a divisor depends on.
 struct MinibatchSize {
@@ -97,11 +104,11 @@ at::Tensor high_entropy_mask(const at::Tensor& entropies, const at::Tensor& mask
 
 struct ValueLoss {
   at::Tensor loss;  // scalar, differentiable: sum of max((V-R)², (clip(V, V_old ± ε) - R)²) / 2 /
-                    // num_tokens
+                    // num_tokens; without ε of (V-R)² / 2
   double clipped = 0;  // tokens where the clipped term was the larger
 };
 ValueLoss value_loss(const at::Tensor& values, const at::Tensor& old_values,
-                     const at::Tensor& returns, const at::Tensor& mask, double cliprange_value,
-                     double num_tokens);
+                     const at::Tensor& returns, const at::Tensor& mask,
+                     std::optional<double> cliprange_value, double num_tokens);
 
 }  // namespace leash

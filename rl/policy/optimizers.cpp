@@ -19,9 +19,14 @@ AdamWConfig adamw(const PolicyConfig& config) {
 
 }  // namespace
 
-PolicyOptimizers::PolicyOptimizers(const PolicyConfig& config, const PolicyRoles& roles)
+PolicyOptimizers::PolicyOptimizers(const PolicyConfig& config, const PolicyRoles& roles,
+                                   OptimizerKind critic_kind)
     : policy(roles.policy.parameters(), adamw(config)),
-      critic(critic_parameters(roles), adamw(config)) {}
+      critic(critic_parameters(roles), {.kind = critic_kind,
+                                        .beta1 = config.adam_beta1,
+                                        .beta2 = config.adam_beta2,
+                                        .epsilon = config.adam_epsilon,
+                                        .weight_decay = config.weight_decay}) {}
 
 std::vector<at::Tensor> trained_parameters(const PolicyRoles& roles) {
   std::vector<at::Tensor> parameters = roles.policy.parameters();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rl/optim/adamw.h"
+#include "rl/optim/optimizer.h"
 #include "rl/policy/config.h"
 #include "rl/policy/roles.h"
 
@@ -14,9 +15,10 @@ namespace leash {
 
 struct PolicyOptimizers {
   AdamW policy;
-  AdamW critic;  // of no tensors where there is no critic
+  Optimizer critic;  // of no tensors where there is no critic
 
-  PolicyOptimizers(const PolicyConfig& config, const PolicyRoles& roles);
+  PolicyOptimizers(const PolicyConfig& config, const PolicyRoles& roles,
+                   OptimizerKind critic_kind = OptimizerKind::adamw_torch);
 };
 
 // Those of the policy and of the critic.

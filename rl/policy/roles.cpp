@@ -46,7 +46,8 @@ PolicyRoles load_policy_roles(const PolicySetup& setup, const PolicyConfig& conf
                                    {.model = {*decoder, roles.tokenizer},
                                     .adapter = roles.policy,
                                     .lora = setup.lora,
-                                    .quantize = setup.model.quantize},
+                                    .quantize = setup.model.quantize,
+                                    .can_be_followed = true},
                                    setup.devices.of(Role::reference), bases, gathers);
   roles.critic = make_critic(roles, bases);
   const at::Device reward_device = setup.devices.of(Role::reward);
@@ -71,7 +72,8 @@ PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles) {
           .context = std::min({policy, roles.reference.decoder->config().max_positions, critic,
                                roles.reward->context().value_or(policy)}),
           .min_answer_tokens = setup.rollout.response_length,
-          .continue_final_message = setup.data.continue_final_message};
+          .continue_final_message = setup.data.continue_final_message,
+          .truncation = setup.data.truncation_mode};
 }
 
 std::vector<PromptRecord> read_policy_prompts(const std::filesystem::path& file,

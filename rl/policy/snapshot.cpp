@@ -8,10 +8,13 @@
 #include "models/io/safetensors.h"
 #include "models/lora/base_identity.h"
 #include "models/lora/peft_adapter.h"
+#include "rl/policy/critic_files.h"
 #include "rl/run/snapshot_parts.h"
 
 namespace leash {
 namespace {
+
+constexpr const char* kReferenceFile = "reference.safetensors";
 
 // Optimizer states under "policy." and "critic.", as one list for one file.
 NamedTensors with_prefix(const std::string& prefix, const NamedTensors& tensors) {
@@ -28,14 +31,6 @@ NamedTensors without_prefix(const std::string& prefix, const NamedTensors& tenso
   return named;
 }
 
-// The critic's tensors under names of their own: its adapter's keys, and "head".
-NamedTensors critic_tensors(const Critic& critic) {
-  NamedTensors tensors;
-  if (critic.adapter) tensors = critic.adapter->named_tensors();
-  tensors.emplace_back("head", critic.head.weight);
-  return tensors;
-}
-
 }  // namespace
 
 void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
@@ -44,6 +39,9 @@ void write_policy_snapshot(const std::filesystem::path& folder, const PolicyStat
                base_metadata(roles.decoder->identity()));
   if (roles.critic) {
     write_safetensors(folder / "critic.safetensors", critic_tensors(*roles.critic));
+  }
+  if (roles.reference.follows) {
+    write_safetensors(folder / kReferenceFile, roles.reference.adapter->named_tensors());
   }
   NamedTensors moments = with_prefix("policy.", optimizers.policy.state());
   for (auto& entry : with_prefix("critic.", optimizers.critic.state()))
@@ -62,6 +60,9 @@ void write_policy_snapshot(const std::filesystem::path& folder, const PolicyStat
 
 void read_policy(const std::filesystem::path& folder, PolicyRoles& roles) {
   read_adapter_into(folder, roles.policy);
+  if (!roles.reference.follows) return;
+  copy_into(roles.reference.adapter->named_tensors(), read_safetensors(folder / kReferenceFile),
+            (folder / kReferenceFile).string());
 }
 
 PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRoles& roles,

@@ -22,7 +22,7 @@ struct PolicyState {
 
 // adapter_model.safetensors and adapter_config.json (the policy, in PEFT's format, at the top so
 // that other programs find it), critic.safetensors where there is one (head and adapter),
-// optimizer.safetensors, state.json.
+// reference.safetensors where it follows the policy, optimizer.safetensors, state.json.
 void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
                            const PolicyRoles& roles, const PolicyOptimizers& optimizers);
 
@@ -32,7 +32,7 @@ PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRole
                                  PolicyOptimizers& optimizers, bool allow_inexact,
                                  Console& console);
 
-// Only the policy's adapter, for evaluation.
+// Only the policy's adapter, and the reference's where it follows, for evaluation.
 void read_policy(const std::filesystem::path& folder, PolicyRoles& roles);
 
 }  // namespace leash

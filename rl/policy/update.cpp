@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <optional>
 #include <span>
 
 #include "models/decoder/packed_texts.h"
@@ -43,6 +44,7 @@ struct Minibatch {
   const PolicyRoles& roles;
   double divisor = 1;     // of the policy's loss
   double num_tokens = 1;  // of the critic's loss
+  double acting = 1;      // tokens on which the policy's loss acts
   at::Tensor acts = {};   // [batch, time] bool, see AnswerTokens; undefined: everywhere
 };
 
@@ -142,15 +144,43 @@ at::Tensor critic_values(const MicroBatch& batch, std::span<const int64_t> rows,
       .squeeze(1);
 }
 
+// Entropies and exact KL, where a loss has them; [1 or 2, answer tokens], else undefined.
+at::Tensor whole_distribution_terms(const MicroBatch& batch, const at::Tensor& predicting,
+                                    const Minibatch& minibatch) {
+  const SurrogateRules& surrogate = minibatch.rules.surrogate;
+  const PolicyRoles& roles = minibatch.roles;
+  const bool exact = surrogate.kl_coef != 0 && surrogate.kl_estimator == KlEstimator::exact;
+  if (!exact && surrogate.entropy_coef == 0) return {};
+  if (!exact) {
+    return roles.decoder->distribution_terms(predicting, roles.policy, std::nullopt,
+                                             minibatch.rules.temperature);
+  }
+  const Reference& reference = roles.reference;
+  at::Tensor states;
+  {
+    const at::NoGradGuard no_grad;
+    const at::Tensor hidden =
+        reference.decoder->forward(batch.tokens(), reference.adapter_or_none());
+    states = hidden.index_select(0, on_device(batch.answers.rows, hidden.device()));
+  }
+  return roles.decoder->distribution_terms(
+      predicting, roles.policy,
+      Decoder::ReferenceStates{*reference.decoder, states, reference.adapter_or_none()},
+      minibatch.rules.temperature);
+}
+
 UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows,
                            const Minibatch& minibatch) {
-  const auto& [rules, roles, divisor, num_tokens, acts] = minibatch;
+  const auto& [rules, roles, divisor, num_tokens, acting, acts] = minibatch;
   const MicroBatch batch = pack_rows(experience, rows, rules.minibatches.group_size > 1);
   // Values of the batch's answer tokens, on the device where a loss is computed.
   const auto pick = [&](const at::Tensor& values, const at::Tensor& like) {
     if (!values.defined()) return values;
     return on_device(values.view({-1}).index_select(0, batch.picked), like.device());
   };
+  // A policy that stands still needs no graph, but for a critic that reads it with one.
+  const bool reads = roles.critic && roles.critic->backprop_to_policy;
+  const c10::AutoGradMode graph(!rules.policy_stands_still || reads);
   const at::Tensor hidden = roles.decoder->forward(batch.tokens(), roles.policy,
                                                    {.recompute_blocks = rules.recompute_blocks});
   const at::Tensor predicting =
@@ -159,6 +189,7 @@ UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows
                                                   rules.temperature, roles.policy);
   const at::Tensor& logprobs = scores.logprobs;
   const at::Tensor mask = pick(counted(experience), logprobs);
+  const at::Tensor terms = whole_distribution_terms(batch, predicting, minibatch);
   const SurrogateLoss policy =
       surrogate_loss({.logprobs = logprobs,
                       .old_logprobs = pick(experience.logprobs, logprobs),
@@ -166,10 +197,14 @@ UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows
                       .mask = mask,
                       .acts = pick(acts, logprobs),
                       .reference_logprobs = pick(experience.reference_logprobs, logprobs),
+                      .entropies = terms.defined() ? terms[0] : at::Tensor(),
+                      .exact_kl = terms.defined() && terms.size(0) > 1 ? terms[1] : at::Tensor(),
+                      .corrections = pick(experience.corrections, logprobs),
                       .lengths = batch.lengths},
-                     rules.surrogate, divisor);
+                     rules.surrogate, divisor, acting);
+  const c10::AutoGradMode with_grad(true);
   ValueLoss value;
-  at::Tensor loss = policy.loss;
+  at::Tensor loss = rules.policy_stands_still ? at::zeros_like(policy.loss) : policy.loss;
   if (roles.critic && rules.value) {
     const at::Tensor values = critic_values(batch, rows, predicting, minibatch, experience);
     value = value_loss(values, pick(experience.values, values), pick(experience.returns, values),
@@ -177,7 +212,7 @@ UpdateSums run_micro_batch(Experience& experience, std::span<const int64_t> rows
     // A critic elsewhere sends its one number.
     loss = loss.add(value.loss.to(loss.device()), rules.value->coef);
   }
-  torch::autograd::backward({loss}, {});
+  if (loss.requires_grad()) torch::autograd::backward({loss}, {});
 
   const at::Tensor gap = at::where(
       mask, logprobs.detach().sub(pick(experience.sampled_logprobs, logprobs)).abs(), 0.0);
@@ -210,10 +245,12 @@ Minibatch minibatch_of(const Experience& experience, const std::vector<int64_t>&
                     .iteration_tokens = counts.sum().item<double>(),
                     .num_mini_batches = static_cast<double>(rules.minibatches.num_mini_batches),
                     .longest = static_cast<double>(rules.longest_answer)});
+  minibatch.acting = std::max(tokens, 1.0);
   if (rules.top_entropy_quantile < 1) {
     at::Tensor here = at::zeros_like(experience.mask);
     here.index_copy_(0, index, counted(experience).index_select(0, index));
     minibatch.acts = high_entropy_mask(experience.entropies, here, rules.top_entropy_quantile);
+    minibatch.acting = std::max(minibatch.acts.sum().item<double>(), 1.0);
   }
   return minibatch;
 }
@@ -274,7 +311,8 @@ UpdateRules update_rules(const PolicySetup& setup, const PolicyConfig& config) {
       .seed = static_cast<uint64_t>(setup.run.seed),
       .temperature = setup.rollout.temperature,
       .recompute_blocks = setup.model.gradient_checkpointing,
-      .max_grad_norm = config.max_grad_norm};
+      .max_grad_norm = config.max_grad_norm,
+      .surrogate = {.entropy_coef = config.entropy_coef}};
 }
 
 void UpdateSums::add(const UpdateSums& other) {
@@ -330,7 +368,7 @@ Metrics update(Experience& experience, int64_t step, const LearningRates& rates,
       sums.policy_grad_norm = clip_grad_norm(optimizers.policy.parameters(), rules.max_grad_norm);
       sums.critic_grad_norm = clip_grad_norm(optimizers.critic.parameters(), rules.max_grad_norm);
       require_finite(sums, step, epoch, index);
-      optimizers.policy.step(rates.policy);
+      if (!rules.policy_stands_still) optimizers.policy.step(rates.policy);
       optimizers.critic.step(rates.critic);
       require_finite_update(optimizers.policy.parameters(), "policy's", step, rates.policy);
       require_finite_update(optimizers.critic.parameters(), "critic's", step, rates.critic);

@@ -17,7 +17,7 @@ namespace leash {
 
 // The critic's loss, where a task has one.
 struct ValueRules {
-  double cliprange = 0.2;
+  std::optional<double> cliprange = 0.2;
   double coef = 0.1;
 };
 
@@ -35,6 +35,7 @@ struct UpdateRules {
   double top_entropy_quantile = 1.0;
   SurrogateRules surrogate = {};
   std::optional<ValueRules> value = {};
+  bool policy_stands_still = false;  // the critic's warm-up: its loss alone
 };
 
 // What every task's rules say alike.

@@ -4,7 +4,9 @@
 
 #include "models/decoder/start_adapter.h"
 #include "models/errors.h"
+#include "models/io/checkpoint.h"
 #include "models/io/fingerprint.h"
+#include "rl/policy/critic_files.h"
 #include "rl/reference/second_model.h"
 
 namespace leash {
@@ -33,6 +35,20 @@ Adapter critic_adapter(const LoraConfig& lora, const Decoder& decoder, uint64_t 
         "critic.kind: shared, or critic.train: head or all, need none",
         error.what()));
   }
+}
+
+// A sequence-classification checkpoint has a head of its own, which says how good a text is.
+void start_at_score(const std::string& path, Critic& critic) {
+  const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
+  if (!checkpoint.tensors->contains("score.weight")) return;
+  const LinearHead head = LinearHead::load(checkpoint);
+  if (head.weight.size(0) != 1) {
+    throw FormatError(fmt::format(
+        "critic.path: score.weight of {} has {} outputs, a critic has one: take a checkpoint with "
+        "one, or one of a language model",
+        checkpoint.path.string(), head.weight.size(0)));
+  }
+  critic.head.weight = trainable_leaf(head.weight.to(critic.decoder->device()));
 }
 
 }  // namespace
@@ -70,6 +86,11 @@ std::optional<Critic> make_critic(const PpoSetup& setup, const PolicyRoles& role
   critic.head =
       LinearHead::zeros(critic.decoder->config().hidden_size).to(critic.decoder->device());
   critic.head.weight = trainable_leaf(critic.head.weight);
+  if (config.start) {
+    start_critic(*config.start, critic);
+  } else if (config.kind == CriticKind::separate) {
+    start_at_score(config.path.value_or(setup.model.path), critic);
+  }
   return critic;
 }
 

@@ -11,7 +11,8 @@
 
 namespace leash {
 
-// Its head starts at zero, its adapter as a fresh one of the policy's configuration. nullopt for
+// It starts where critic.start says; else its head at zero (or, with a checkpoint of its own, at
+// that one's score.weight), its adapter as a fresh one of the policy's configuration. nullopt for
 // critic.kind none. ConfigError, FormatError.
 std::optional<Critic> make_critic(const PpoSetup& setup, const PolicyRoles& roles, Bases& bases,
                                   const std::shared_ptr<GatherQueue>& gathers);

@@ -249,6 +249,7 @@ std::string draw_answers(const std::vector<SampleRecord>& samples,
   };
   std::map<std::pair<int64_t, std::string>, Pair> pairs;
   for (const SampleRecord& sample : samples) {
+    if (!sample.split.empty()) continue;  // asked once, of the training prompts
     Pair& pair = pairs[{sample.index, sample.decoding}];
     if (pair.before == nullptr || sample.step < pair.before->step) pair.before = &sample;
     const bool chosen = pair.after != nullptr && pair.after->step == exported;

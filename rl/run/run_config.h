@@ -46,6 +46,7 @@ struct RunConfig {
   int64_t save_steps = 10;
   int64_t save_total_limit = 3;
   std::vector<ReportTo> report_to;
+  int64_t samples_per_step = 8;
   std::vector<ExportKind> exports;
   int64_t grace_seconds = 25;
   int64_t threads = 0;
@@ -69,6 +70,10 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("save_steps", c.save_steps, "a snapshot every so many steps (0: only the last)",
         at_least(0));
   visit("save_total_limit", c.save_total_limit, "snapshots kept, besides the best (0: all)",
+        at_least(0));
+  visit("samples_per_step", c.samples_per_step,
+        "training answers of each iteration that are kept in samples.jsonl, the first ones of its "
+        "batch (0: none; tasks that sample answers)",
         at_least(0));
   visit("report_to", c.report_to, "further places for metrics: tensorboard");
   visit(

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kFiles[] = {".lock",       "metrics.jsonl", "samples.jsonl",
                                        "report.html", "resolved.yaml", "profile.json"};
-constexpr std::string_view kFolders[] = {"adapter", "evaluations", "export", "snapshots"};
+constexpr std::string_view kFolders[] = {"adapter", "critic", "evaluations", "export", "snapshots"};
 
 bool is_file_of_run(const std::string& name) {
   return std::ranges::find(kFiles, name) != std::end(kFiles) || name.starts_with(kEventsPrefix) ||
@@ -111,7 +111,8 @@ void remove_unfinished_files(const fs::path& folder) {
   const std::regex adapter(R"([a-z_]+\.(json|safetensors))");
   for (const auto& [place, names] : {std::pair{folder, own},
                                      {folder / "evaluations", evaluation},
-                                     {folder / "adapter", adapter}}) {
+                                     {folder / "adapter", adapter},
+                                     {folder / "critic", adapter}}) {
     for (const fs::directory_entry& entry : entries_of(place)) {
       const std::string name = entry.path().filename().string();
       std::smatch parts;

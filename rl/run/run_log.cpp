@@ -96,6 +96,20 @@ std::string sample_line(const SampleRecord& sample) {
   const auto or_null = [](std::optional<double> value) {
     return value ? ordered_json(*value) : ordered_json();
   };
+  if (!sample.split.empty()) {
+    ordered_json scores = ordered_json::object();
+    for (const auto& [label, score] : sample.scores) scores[label] = score;
+    return json_line({{"step", sample.step},
+                      {"split", sample.split},
+                      {"index", sample.index},
+                      {"prompt", sample.prompt},
+                      {"answer", sample.answer},
+                      {"score", or_null(sample.score)},
+                      {"scores", scores},
+                      {"kl", or_null(sample.kl)},
+                      {"advantage", or_null(sample.advantage)},
+                      {"stop", sample.stop}});
+  }
   return json_line({{"step", sample.step},
                     {"index", sample.index},
                     {"decoding", sample.decoding},
@@ -124,13 +138,22 @@ std::vector<MetricsRow> read_metrics(const std::filesystem::path& file) {
 std::vector<SampleRecord> read_samples(const std::filesystem::path& file) {
   std::vector<SampleRecord> samples;
   for_each_line(file, [&](const ordered_json& json) {
+    std::vector<std::pair<std::string, double>> scores;
+    if (json.contains("scores")) {
+      for (const auto& [label, score] : json["scores"].items()) {
+        scores.emplace_back(label, score.get<double>());
+      }
+    }
     samples.push_back({.step = json["step"].get<int64_t>(),
                        .index = json.value("index", int64_t{0}),
                        .decoding = json.value("decoding", ""),
+                       .split = json.value("split", ""),
                        .prompt = json.value("prompt", ""),
                        .answer = json.value("answer", ""),
                        .score = number_or_null(json, "score"),
+                       .scores = std::move(scores),
                        .kl = number_or_null(json, "kl"),
+                       .advantage = number_or_null(json, "advantage"),
                        .stop = json.value("stop", "")});
   });
   return samples;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/io/posix_file.h"
@@ -17,17 +18,20 @@
 
 namespace leash {
 
-// One answer to a held-out prompt, a line of samples.jsonl. The report puts the first and the last
-// answer to the same prompt (`index`, `decoding`) side by side.
+// One answer, a line of samples.jsonl. The report puts the first and the last answer to the same
+// held-out prompt (`index`, `decoding`) side by side.
 struct SampleRecord {
   int64_t step = 0;                  // 0: before training
-  int64_t index = 0;                 // of the prompt in data.eval
+  int64_t index = 0;                 // of the prompt in data.eval, or of `split`'s file
   std::string decoding = "sampled";  // or "greedy"
+  std::string split{};               // "train"; empty: held out
   std::string prompt{};
   std::string answer{};
   std::optional<double> score{};
-  std::optional<double> kl{};  // nats, exact, of the whole answer
-  std::string stop{};          // why it ended
+  std::vector<std::pair<std::string, double>> scores{};  // of each source, before its weight
+  std::optional<double> kl{};  // nats, of the whole answer; exact where it is held out
+  std::optional<double> advantage{};
+  std::string stop{};  // why it ended
 };
 
 struct RunLogOptions {
