@@ -44,6 +44,8 @@ def question(prompt):
 def rows_of(run, seed):
     by_step = {}
     for sample in lines_of(run / "ppo/samples.jsonl"):
+        if sample.get("split") == "train":
+            continue
         by_step.setdefault((sample["decoding"], sample["step"]), []).append(sample)
     start = {}
     for (decoding, step), samples in sorted(by_step.items()):

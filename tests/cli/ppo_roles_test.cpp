@@ -8,8 +8,10 @@
 
 #include "configs/experiment.h"
 #include "models/errors.h"
+#include "models/io/safetensors.h"
 #include "models/lora/peft_adapter.h"
 #include "models/random/random.h"
+#include "rl/policy/critic_files.h"
 #include "rl/policy/roles.h"
 #include "rl/ppo/critic.h"
 #include "rl/ppo/update.h"
@@ -85,6 +87,97 @@ TEST(PpoRoles, AReferenceIsWhatTheRecipeSays) {
     }
     EXPECT_GT(largest_kl(roles), 1e-2);
   }
+}
+
+TEST(PpoRoles, AReferenceThatFollowsTakesItsPartOfThePolicy) {
+  const RunWorkspace work;
+  PolicyRoles roles = load_ppo_roles(
+      setup_of(work, {"reference={kind: follow, mixup_alpha: 0.25, sync_steps: 3}"}));
+  ASSERT_TRUE(roles.reference.follows);
+  EXPECT_TRUE(roles.reference.adapter->parameters().empty()) << "frozen";
+  EXPECT_LT(largest_kl(roles), 1e-5);
+  const Adapter before = roles.reference.adapter->clone();
+  disturb(roles.policy.parameters(), 0.1);
+  for (const int64_t step : {1, 2}) follow(roles.reference, roles.policy, step);
+  const double far = largest_kl(roles);
+  EXPECT_GT(far, 1e-2);
+  follow(roles.reference, roles.policy, 3);
+  const auto mixed = roles.reference.adapter->named_tensors();
+  const auto policy = roles.policy.named_tensors(), old = before.named_tensors();
+  for (size_t i = 0; i < mixed.size(); ++i) {
+    EXPECT_TRUE(all_close(mixed[i].second,
+                          policy[i].second.detach() * 0.25 + old[i].second.detach() * 0.75, 1e-6))
+        << mixed[i].first;
+  }
+  EXPECT_LT(largest_kl(roles), far);
+  roles.reference.follows->mixup_alpha = 1;
+  follow(roles.reference, roles.policy, 6);
+  EXPECT_LT(largest_kl(roles), 1e-5) << "the policy itself";
+}
+
+double value_difference(const Critic& a, const Critic& b) {
+  const std::vector<ScoredText> texts = {{ids_of("alpha beta"), 1}, {ids_of("gamma"), 2}};
+  const auto values = [&](const Critic& critic) {
+    return value_texts(*critic.decoder, critic.adapter ? &*critic.adapter : nullptr, critic.head,
+                       texts);
+  };
+  const auto left = values(a), right = values(b);
+  double largest = 0;
+  for (size_t i = 0; i < left.size(); ++i) {
+    for (size_t j = 0; j < left[i].size(); ++j) {
+      largest = std::max(largest, std::abs(left[i][j] - right[i][j]));
+    }
+  }
+  return largest;
+}
+
+TEST(PpoRoles, ACriticStartsWhereAnotherOneEnded) {
+  const RunWorkspace work;
+  for (const char* kind : {"kind: shared", "kind: adapter", "kind: separate, train: head",
+                           "kind: separate, train: lora", "kind: separate, train: all"}) {
+    SCOPED_TRACE(kind);
+    const std::string critic = std::string("critic={") + kind;
+    const PolicyRoles earlier = load_ppo_roles(setup_of(work, {critic + "}"}));
+    disturb(earlier.critic->parameters(), 0.1);
+    const auto folder = work / "critic";
+    std::filesystem::remove_all(folder);
+    save_critic(folder, *earlier.critic, "base");
+    const PolicyRoles fresh = load_ppo_roles(setup_of(work, {critic + "}"}));
+    EXPECT_GT(value_difference(*earlier.critic, *fresh.critic), 1e-2);
+    // Another seed, so that nothing agrees by itself.
+    const PolicyRoles later = load_ppo_roles(
+        setup_of(work, {critic + ", start: " + folder.string() + "}", "run.seed=99"}));
+    EXPECT_LT(value_difference(*earlier.critic, *later.critic), 1e-6);
+    EXPECT_EQ(later.critic->parameters().size(), earlier.critic->parameters().size());
+    for (const at::Tensor& parameter : later.critic->parameters()) {
+      EXPECT_TRUE(parameter.requires_grad() && parameter.is_leaf());
+    }
+    const bool shared = std::string(kind) == "kind: shared";
+    const std::string other = shared ? "critic={kind: adapter" : "critic={kind: shared";
+    EXPECT_THROW(load_ppo_roles(setup_of(work, {other + ", start: " + folder.string() + "}"})),
+                 ConfigError);
+  }
+  EXPECT_THROW(load_ppo_roles(setup_of(work, {"critic.start=" + (work / "model").string()})),
+               FormatError);
+}
+
+// A sequence-classification checkpoint's head says how good a text is: V begins there.
+TEST(PpoRoles, ACriticStartsAtScoreOfItsCheckpoint) {
+  const RunWorkspace work;
+  const TinyOptions options{.vocab_size = kTinyVocabulary, .max_positions = 128, .seed = 8};
+  write_tiny_folder(work / "judge", options);
+  const auto file = work / "judge" / "model.safetensors";
+  NamedTensors tensors = read_safetensors(file);
+  const int64_t hidden = options.hidden_size;
+  const at::Tensor head = normal_tensor({5, Purpose::noise}, {1, hidden}, 0, 0.1);
+  tensors.emplace_back("score.weight", head);
+  write_safetensors(file, tensors);
+  const std::string critic = "critic={kind: separate, path: " + (work / "judge").string();
+  const PolicyRoles roles = load_ppo_roles(setup_of(work, {critic + ", train: head}"}));
+  EXPECT_TRUE(all_close(roles.critic->head.weight.detach(), head, 0));
+  tensors.back().second = normal_tensor({5, Purpose::noise}, {2, hidden}, 0, 0.1);
+  write_safetensors(file, tensors);
+  EXPECT_THROW(load_ppo_roles(setup_of(work, {critic + "}"})), FormatError);
 }
 
 // What the critic said while sampling is what it says in the first minibatch: V = V_old, so that

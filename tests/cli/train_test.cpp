@@ -85,6 +85,39 @@ TEST(Train, EveryPhaseHasItsSecondsAndTokensPerSecond) {
 
 // A run that goes on from an adapter is held to that adapter, or to the base when the recipe says
 // so.
+// The first answers of each iteration, and beside them the held-out lines as ever.
+TEST(Train, TrainingAnswersAreKept) {
+  const RunWorkspace work;
+  expect_done(work.train("run", {"--set", "run.samples_per_step=3"}));
+  expect_done(work.train("none", {"--set", "run.samples_per_step=0"}));
+  const auto prompts = json_lines(read_text(work / "prompts.jsonl"));
+  std::string held_out;
+  std::map<int64_t, std::vector<Json>> by_step;
+  for (const std::string& line : lines_of(read_text(work / "run/samples.jsonl"))) {
+    const Json sample = Json::parse(line);
+    if (!sample.contains("split")) {
+      held_out += line + "\n";
+      continue;
+    }
+    EXPECT_EQ(sample["split"], "train");
+    EXPECT_EQ(sample["prompt"], prompts.at(sample["index"].get<size_t>())["prompt"]);
+    const double sum = sample["scores"]["length"].get<double>() +
+                       0.5 * sample["scores"]["distinct_bigrams"].get<double>();
+    EXPECT_NEAR(sample["score"].get<double>(), sum, 1e-5);
+    EXPECT_TRUE(sample["advantage"].is_number() && sample["kl"].is_number());
+    by_step[sample["step"]].push_back(sample);
+  }
+  EXPECT_EQ(held_out, read_text(work / "none/samples.jsonl"));
+  ASSERT_EQ(by_step.size(), 6u);
+  std::set<std::string> asked;
+  for (const auto& [step, samples] : by_step) {
+    EXPECT_EQ(samples.size(), 3u) << step;
+    for (const Json& sample : samples) asked.insert(sample["prompt"].get<std::string>());
+  }
+  EXPECT_NEAR(by_step[1][0]["kl"].get<double>(), 0, 1e-4);
+  EXPECT_GT(asked.size(), 3u);
+}
+
 TEST(Train, KlStartsAtZeroFromAnAdapterAndNotFromTheBase) {
   const RunWorkspace work;
   write_tiny_adapter(work / "warm", work.model(), /*seed=*/3, /*scale=*/0.1);

@@ -119,6 +119,17 @@ TEST(Checks, CriticSettingsBelongToTheirKind) {
        "r.yaml:4: critic.backprop_to_policy: has no effect without critic.kind: shared"},
       {"critic: {kind: separate, path: c, train: all}", ""},
       {"critic: {backprop_to_policy: true, learning_rate: 1}", ""},
+      {"critic: {start: c, warmup_iterations: 2, warmup_steps: 3, optim: adamw_8bit}", ""},
+      {"critic: {optim: sgd}",
+       "r.yaml:4: critic.optim: has to be adamw_torch, adamw_8bit or paged_adamw_8bit"},
+      {"critic: {lr_scheduler_type: constant, warmup_steps: 3}",
+       "r.yaml:4: critic.warmup_steps: has no effect with lr_scheduler_type: constant"},
+      {"critic: {warmup_iterations: 20}",
+       "r.yaml:4: critic.warmup_iterations: leaves none of the 20 iterations to the policy"},
+      {"ppo: {cliprange_value: null, whiten_advantages: false, kl_in: loss, kl_estimator: exact}",
+       ""},
+      {"ppo: {cliprange: 0.3, delta: 1.2}",
+       "r.yaml:4: ppo.delta: has to be above 1 + the upper clip (0.3): below it the clip decides"},
   });
 }
 

@@ -101,6 +101,24 @@ TEST(GroupRecipes, RulesNameWhatDoesNotFit) {
            {"grpo", "run.save_strategy=epoch", "an iteration of GRPO may cross epochs"},
            {"rloo", "rloo.reward_clip_range=[1, 0]",
             "has to be two numbers, the smaller one first"},
+           {"reinforce", "reinforce.max_num_gen_batches=2", "needs groups"},
+           {"rloo", "rloo.delta=1.1", "rloo.delta: has to be above 1 + the upper clip (0.2)"},
+           {"grpo", "grpo={beta: 0.1, kl_estimator: exact, use_bias_correction_kl: false}",
+            "has no effect with kl_estimator: exact"},
+           {"grpo", "reference.kind=follow", "reference.kind: follow holds a policy close"},
+           {"grpo", "reference.sync_steps=4", "has no effect without reference.kind: follow"},
+           {"rloo", "reference={kind: follow, path: a}", "reference.path: has no effect"},
+           {"rloo", "reference={kind: follow, mixup_alpha: 1.5}",
+            "reference.mixup_alpha: has to be"},
+           {"grpo", "grpo.importance_sampling_mode=token_mask",
+            "has no effect without importance_sampling_correction"},
+           {"grpo", "grpo={importance_sampling_correction: true, recompute_logprobs: false}",
+            "recompute_logprobs: false leaves out"},
+           {"grpo", "grpo={importance_sampling_correction: true, importance_sampling_clip_min: 4}",
+            "has to be below importance_sampling_clip_max"},
+           {"grpo", "grpo={importance_sampling_correction: true, loss_type: vespo}",
+            "loss_type: vespo takes corrections of tokens"},
+           {"grpo", "data.truncation_mode=cut", "has to be one of error, drop, keep_start"},
            {"rloo", "rloo.reward_clip_range=[1]",
             "has to be two numbers, the smaller one first"}}) {
     EXPECT_THAT(error_of(least_of(c.task), {c.setting}), HasSubstr(c.problem)) << c.setting;
@@ -122,10 +140,25 @@ TEST(GroupRecipes, KeysOfTrlThatLiveElsewhereArePointedAt) {
            {"steps_per_generation=2", "grpo.num_mini_batches"},
            {"kl_coef=0.1", "grpo.beta"},
            {"num_ppo_epochs=2", "grpo.num_iterations"},
+           {"dual_clip=3", "grpo.delta"},
+           {"filter_groups=true", "grpo.max_num_gen_batches"},
+           {"vllm_importance_sampling_mode=token_mask", "grpo.importance_sampling_mode"},
+           {"sync_ref_model=true", "reference: {kind: follow}"},
+           {"ref_model_mixup_alpha=0.6", "reference: {kind: follow, mixup_alpha: …}"},
+           {"ref_model_sync_steps=64", "reference: {kind: follow, sync_steps: …}"},
            {"cliprange=0.2", "grpo.epsilon"}}) {
     EXPECT_THAT(error_of(least_of("grpo"), {"grpo." + key}),
                 HasSubstr("it is `" + place + "` here"));
   }
+}
+
+TEST(GroupRecipes, WarnOfAPriceThatPullsNowhere) {
+  const auto warnings = [](const testing::Lines& overrides) {
+    return parse_experiment(least_of("grpo"), "r.yaml", "/", overrides).warnings;
+  };
+  EXPECT_THAT(warnings({"grpo={beta: 0.1, kl_estimator: k1}"}),
+              ElementsAre(HasSubstr("the gradient of k1 in the loss is 0 in expectation")));
+  EXPECT_THAT(warnings({"grpo={beta: 0.1, kl_estimator: exact}"}), IsEmpty());
 }
 
 TEST(GroupRecipes, WarnOfWeightsThatAreAllSmall) {

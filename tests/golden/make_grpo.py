@@ -45,6 +45,7 @@ SHIFT = normal(8, LONGEST) * 0.4
 REFERENCE = OLD + normal(8, LONGEST) * 0.3
 ENTROPIES = normal(8, LONGEST).abs() + 0.05
 ADVANTAGES = normal(8)
+SAMPLED = OLD + 0.8 * SHIFT * torch.tensor([1.0, -1.0] * 4).unsqueeze(1)
 
 
 class Alone:
@@ -80,10 +81,16 @@ def stand_in(case, logprobs):
         loss_type=case.get("loss_type", "dapo"),
         epsilon_low=case.get("epsilon", 0.2),
         epsilon_high=case.get("epsilon", 0.2) if high is None else high,
-        use_vllm=False,
+        use_vllm=case.get("correction") is not None,
+        vllm_importance_sampling_correction=True,
+        vllm_importance_sampling_mode=case.get("correction"),
+        vllm_importance_sampling_clip_max=case.get("clip_max"),
+        vllm_importance_sampling_clip_min=case.get("clip_min"),
+        entropy_coef=case.get("entropy_coef", 0.0),
+        use_adaptive_entropy=False,
         max_completion_length=LONGEST,
         current_gradient_accumulation_steps=1,
-        _entropy_bonus_enabled=False,
+        _entropy_bonus_enabled="entropy_coef" in case,
         _metrics=defaultdict(lambda: defaultdict(list)),
         args=SimpleNamespace(
             delta=case.get("delta"), use_bias_correction_kl=case.get("use_bias_correction_kl", True),
@@ -91,7 +98,8 @@ def stand_in(case, logprobs):
             vespo_lambda_neg=2.0, steps_per_generation=case.get("num_mini_batches", 1)),
         get_gamma_weights=grpo.GRPOTrainer.get_gamma_weights,
     )
-    trainer._get_per_token_logps_and_entropies = lambda *a, **k: (logprobs, ENTROPIES[: len(logprobs)], None)
+    trainer.entropies = ENTROPIES[: len(logprobs)].clone().requires_grad_("entropy_coef" in case)
+    trainer._get_per_token_logps_and_entropies = lambda *a, **k: (logprobs, trainer.entropies, None)
     trainer.get_high_entropy_mask = lambda *a: grpo.GRPOTrainer.get_high_entropy_mask(trainer, *a)
     return trainer
 
@@ -114,6 +122,61 @@ def loss_case(case):
     loss.backward()
     metrics = {name: values[0] for name, values in trainer._metrics["train"].items() if not math.isnan(values[0])}
     return {"settings": case, "loss": loss.item(), "gradient": lists(logprobs.grad), "metrics": metrics}
+
+
+def corrections(case):
+    """TRL's weights for what sampling and training differ by, from the statements of the method."""
+    scope = run(CORRECTIONS, stand_in(case, OLD), old_per_token_logps=OLD, sampling_per_token_logps=SAMPLED,
+                completion_mask=MASK, tool_mask=None, math=math)
+    ratio = scope["vllm_importance_sampling_ratio"]
+    return ratio.expand(8, LONGEST) if ratio.shape[1] == 1 else ratio
+
+
+def corrected_case(case):
+    """The loss with such weights and with the entropy bonus."""
+    logprobs = (OLD + SHIFT).clone().requires_grad_(True)
+    inputs = {
+        "prompt_ids": torch.zeros(8, 1, dtype=torch.long), "prompt_mask": torch.ones(8, 1),
+        "completion_ids": torch.zeros(8, LONGEST, dtype=torch.long), "completion_mask": MASK,
+        "advantages": ADVANTAGES, "old_per_token_logps": OLD, "ref_per_token_logps": REFERENCE,
+        "num_items_in_batch": MASK.sum(),
+    }
+    out = {"settings": case}
+    if "correction" in case:
+        inputs["importance_sampling_ratio"] = corrections(case)
+        out["weights"] = lists(inputs["importance_sampling_ratio"] * MASK)
+    trainer = stand_in(case, logprobs)
+    loss = grpo.GRPOTrainer._compute_loss(trainer, None, inputs)
+    loss.backward()
+    entropies = trainer.entropies.grad
+    return {**out, "loss": loss.item(), "gradient": lists(logprobs.grad),
+            "entropy_gradient": lists(entropies if entropies is not None else torch.zeros_like(ENTROPIES))}
+
+
+def corrected_cases():
+    cases = [{"correction": mode, "clip_max": high, "clip_min": low, "loss_type": kind}
+             for mode in ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+             for high, low, kind in [(1.2, None, "dapo"), (1.3, 0.8, "grpo"), (None, 0.9, "cispo")]]
+    cases += [{"correction": "token_mask", "clip_max": 1.2, "loss_type": "vespo"},
+              {"correction": "token_truncate", "clip_max": 1.2, "clip_min": 0.9, "loss_type": "vespo", "beta": 0.1},
+              {"entropy_coef": 0.3, "loss_type": "dapo"}, {"entropy_coef": 0.3, "loss_type": "grpo", "beta": 0.2},
+              {"entropy_coef": 0.1, "loss_type": "dr_grpo", "top_entropy_quantile": 0.4, "correction": "sequence_mask",
+               "clip_max": 3.0}]
+    return [corrected_case(case) for case in cases]
+
+
+def dual_clip_case(c, low, high):
+    """Dual clip (Ye et al. 2020, eq. 5) as verl's compute_policy_loss_vanilla has it, token means."""
+    logprobs = (OLD + 3 * SHIFT).clone().requires_grad_(True)
+    ratio = torch.exp(logprobs - OLD)
+    advantages = ADVANTAGES.unsqueeze(1)
+    once = torch.maximum(-advantages * ratio, -advantages * torch.clamp(ratio, 1 - low, 1 + high))
+    twice = torch.minimum(-advantages * c, once)
+    losses = torch.where(advantages < 0, twice, once)
+    loss = (losses * MASK).sum() / MASK.sum()
+    loss.backward()
+    return {"delta": c, "epsilon": low, "epsilon_high": high, "loss": loss.item(), "logprobs": lists(OLD + 3 * SHIFT),
+            "gradient": lists(logprobs.grad)}
 
 
 def loss_cases():
@@ -156,6 +219,9 @@ GRPO_ADVANTAGES = block(grpo.GRPOTrainer._generate_and_score_completions, "rewar
                         'elif self.multi_objective_aggregation == "normalize_then_sum"')
 RLOO_ADVANTAGES = block(rloo.RLOOTrainer._generate_and_score_completions, "if self.reward_clip_range:",
                         "# Slice to keep only")
+CORRECTIONS = block(grpo.GRPOTrainer._generate_and_score_completions,
+                    "if self.use_vllm and self.vllm_importance_sampling_correction:",
+                    "# Compute the per-token log probabilities for the reference model")
 REWARDS = torch.tensor([1.0, 0.0, 0.25, 3.0, 0.1, 0.1, 0.1, 0.1]).float().double()
 
 
@@ -212,6 +278,8 @@ def main():
         "old": lists(OLD), "logprobs": lists(OLD + SHIFT), "reference": lists(REFERENCE), "entropies": lists(ENTROPIES),
         "advantages": lists(ADVANTAGES), "rewards": lists(REWARDS),
         "losses": loss_cases(),
+        "sampled": lists(SAMPLED), "corrected_losses": corrected_cases(),
+        "dual_clip": [dual_clip_case(1.6, 0.2, 0.28), dual_clip_case(3.0, 0.2, 0.2)],
         "rloo_losses": [rloo_loss_case({}), rloo_loss_case({"epsilon": 0.1, "epsilon_high": 0.4})],
         "advantage_cases": advantage_cases() + [
             reinforce_case(baseline, beta, gamma, whiten)

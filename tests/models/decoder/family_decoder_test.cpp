@@ -156,6 +156,45 @@ TEST(FamilyDecoder, CrossEntropyIsThatOfItsLogProbs) {
   }
 }
 
+// Entropies and KL as parts of a loss: values, and the gradients of states and of an adapted head,
+// against LibTorch's autograd through whole rows of logits.
+TEST(FamilyDecoder, DistributionTermsAreThoseOfWholeRows) {
+  for (const auto& [name, checkpoint] : tiny_families()) {
+    SCOPED_TRACE(name);
+    const auto decoder = Decoder::load(checkpoint);
+    const Adapter adapter = full_adapter(*decoder);
+    const PackedTokens tokens = pack(some_texts());
+    const at::Tensor hidden = decoder->forward(tokens, adapter).detach().requires_grad_(true);
+    const at::Tensor other = decoder->forward(tokens).detach();
+    const at::Tensor weights = normal_tensor({3, Purpose::noise}, {2, hidden.size(0)}, 0.0, 1.0);
+    const at::Tensor fused = decoder->distribution_terms(
+        hidden, adapter, Decoder::ReferenceStates{*decoder, other, {}}, 0.7);
+    const at::Tensor log_p =
+        decoder->logits(hidden, adapter).to(at::kDouble).div(0.7).log_softmax(-1);
+    const at::Tensor log_q =
+        decoder->logits(other).detach().to(at::kDouble).div(0.7).log_softmax(-1);
+    const at::Tensor entropies = log_p.exp().mul(log_p).sum(-1).neg();
+    const at::Tensor kl = log_p.exp().mul(log_p.sub(log_q)).sum(-1);
+    EXPECT_TRUE(all_close(fused[0], entropies, 1e-5, 1e-6));
+    EXPECT_TRUE(all_close(fused[1], kl, 1e-4, 1e-6));
+    EXPECT_TRUE(all_close(decoder->distribution_terms(hidden, adapter, std::nullopt, 0.7)[0],
+                          fused[0], 0, 0));
+    std::vector<at::Tensor> leaves = adapter.parameters();
+    leaves.insert(leaves.begin(), hidden);
+    const auto gradients = [&](const at::Tensor& loss) {
+      return torch::autograd::grad({loss}, leaves, {}, /*retain_graph=*/std::nullopt,
+                                   /*create_graph=*/false, /*allow_unused=*/true);
+    };
+    const auto a = gradients(fused.mul(weights).sum());
+    const auto b = gradients(entropies.mul(weights[0]).sum() + kl.mul(weights[1]).sum());
+    for (size_t i = 0; i < leaves.size(); ++i) {
+      ASSERT_EQ(a[i].defined(), b[i].defined()) << i;
+      if (!a[i].defined()) continue;
+      EXPECT_TRUE(all_close(a[i], b[i].to(a[i].scalar_type()), 1e-3, 1e-5)) << i;
+    }
+  }
+}
+
 TEST(FamilyDecoder, PacksAndPrefixesAndRangesChangeNothing) {
   const c10::AutoGradMode no_grad(false);
   for (const auto& [name, checkpoint] : tiny_families()) {

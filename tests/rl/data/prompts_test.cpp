@@ -121,6 +121,54 @@ TEST_F(Prompts, ATextThatIsTooLongByFarIsNotTokenized) {
       HasSubstr("p.jsonl:1: 10,000,000 bytes of text"));
 }
 
+// Ten bytes are ten tokens.
+TEST_F(Prompts, LongerOnesAreRefusedLeftOutOrCut) {
+  const std::string text =
+      "{\"prompt\": \"abcdefghij\"}\n{\"prompt\": \"klm\"}\n{\"prompt\": \"nopqrs\"}\n";
+  PromptLimits limits{.max_prompt_length = 4, .context = 100};
+  EXPECT_THAT(error(text, "", limits), HasSubstr("p.jsonl:1: the prompt has 10 tokens"));
+  const auto texts = [&](PromptTruncation mode) {
+    limits.truncation = mode;
+    std::vector<std::string> found;
+    for (const PromptRecord& record : read(text, "", limits)) {
+      EXPECT_EQ(record.ids, tokenizer().encode(record.text));
+      found.push_back(record.text);
+    }
+    return found;
+  };
+  EXPECT_THAT(texts(PromptTruncation::drop), ElementsAre("klm"));
+  EXPECT_THAT(texts(PromptTruncation::keep_start), ElementsAre("abcd", "klm", "nopq"));
+  EXPECT_THAT(texts(PromptTruncation::keep_end), ElementsAre("ghij", "klm", "pqrs"));
+  limits = {.max_prompt_length = 512,
+            .context = 20,
+            .min_answer_tokens = 15,
+            .truncation = PromptTruncation::keep_end};  // the context is what is short
+  EXPECT_EQ(read(text, "", limits).at(0).text, "fghij");
+  limits.truncation = PromptTruncation::drop;
+  limits.max_prompt_length = 2;
+  EXPECT_THAT(error(text, "", limits), HasSubstr("holds no prompts that are short enough"));
+}
+
+TEST_F(Prompts, ACutConversationKeepsItsMessages) {
+  const std::string line = "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}";
+  const auto whole = read(line, kChatMl, {.max_prompt_length = 90, .context = 100}).at(0);
+  const PromptLimits limits{
+      .max_prompt_length = 20, .context = 100, .truncation = PromptTruncation::keep_end};
+  const auto cut = read(line, kChatMl, limits).at(0);
+  ASSERT_EQ(cut.ids.size(), 20u);
+  EXPECT_TRUE(std::equal(cut.ids.begin(), cut.ids.end(), whole.ids.end() - 20));
+  EXPECT_TRUE(whole.text.ends_with(cut.text)) << cut.text;
+  EXPECT_EQ(cut.messages.at(0).content, "hi");
+}
+
+TEST_F(Prompts, HeldOutOnesThatAreTrainedOnAreNamed) {
+  const auto train = read("{\"prompt\": \"a\"}\n{\"prompt\": \"b\"}\n{\"prompt\": \"c\"}\n");
+  const auto held_out = read("{\"prompt\": \"x\"}\n{\"prompt\": \"c\"}\n");
+  EXPECT_EQ(leaked_prompts(train, held_out),
+            "1 of 2 held-out prompts are in the training data as well (line 2 is line 3 there)");
+  EXPECT_EQ(leaked_prompts(train, read("{\"prompt\": \"ab\"}\n")), "");
+}
+
 TEST_F(Prompts, EveryBadLineIsNamed) {
   const std::string what = error(
       "{\"prompt\": 3}\n{\"prompt\": \"fine\"}\nnot json\n[1]\n{}\n{\"prompt\": \"a\", "

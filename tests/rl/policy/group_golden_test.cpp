@@ -9,6 +9,7 @@
 
 #include "rl/grpo/task.h"
 #include "rl/policy/group_shape.h"
+#include "rl/policy/importance.h"
 #include "rl/reinforce/task.h"
 #include "rl/rloo/task.h"
 #include "tests/rl/json_tensors.h"
@@ -157,6 +158,88 @@ TEST_P(GroupLoss, AndItsGradientAreTrls) {
   }
 }
 
+// Weights for what sampling and training differ by, and the entropy bonus.
+TEST(GoldenTrlCorrections, WeightsLossesAndGradients) {
+  const at::Tensor mask = trl_mask();
+  ASSERT_EQ(trl_golden()["corrected_losses"].size(), 17u);
+  for (const Json& test : trl_golden()["corrected_losses"]) {
+    const Json& settings = test["settings"];
+    SCOPED_TRACE(settings.dump());
+    const GrpoSetup setup = trl_setup(settings);
+    UpdateRules rules = policy_task(setup).rules;
+    rules.surrogate.kl_coef = setup.grpo.beta;
+    rules.surrogate.entropy_coef = settings.value("entropy_coef", 0.0);
+    at::Tensor corrections, acts = mask;
+    if (settings.contains("correction")) {
+      const auto bound = [&](const char* key) -> std::optional<double> {
+        if (!settings.contains(key) || settings[key].is_null()) return std::nullopt;
+        return settings[key].get<double>();
+      };
+      corrections = importance_corrections(
+          to_tensor(trl_golden()["old"]), to_tensor(trl_golden()["sampled"]), mask,
+          {.mode = enum_named<CorrectionMode>(settings["correction"]),
+           .clip_min = bound("clip_min"),
+           .clip_max = bound("clip_max")});
+      EXPECT_TRUE(all_close(corrections * mask, to_tensor(test["weights"]), 1e-12, 1e-14));
+      corrections = picked(corrections, mask);
+    }
+    if (rules.top_entropy_quantile < 1) {
+      acts =
+          high_entropy_mask(to_tensor(trl_golden()["entropies"]), mask, rules.top_entropy_quantile);
+    }
+    const double tokens = mask.sum().item<double>();
+    const at::Tensor logprobs = leaf(to_tensor(trl_golden()["logprobs"]));
+    const at::Tensor entropies = leaf(to_tensor(trl_golden()["entropies"]));
+    const at::Tensor advantages =
+        to_tensor(trl_golden()["advantages"]).unsqueeze(1).expand_as(mask);
+    const SurrogateLoss result =
+        surrogate_loss({.logprobs = picked(logprobs, mask),
+                        .old_logprobs = picked(to_tensor(trl_golden()["old"]), mask),
+                        .advantages = picked(advantages, mask),
+                        .mask = picked(mask, mask),
+                        .acts = picked(acts, mask),
+                        .reference_logprobs = picked(to_tensor(trl_golden()["reference"]), mask),
+                        .entropies = picked(entropies, mask),
+                        .corrections = corrections,
+                        .lengths = trl_lengths()},
+                       rules.surrogate,
+                       loss_divisor(rules.surrogate.aggregation,
+                                    {.answers = 8,
+                                     .tokens = tokens,
+                                     .iteration_tokens = tokens,
+                                     .longest = static_cast<double>(rules.longest_answer)}),
+                       acts.sum().item<double>());
+    result.loss.backward();
+    EXPECT_NEAR(result.loss.item<double>(), test["loss"].get<double>(), 1e-12);
+    EXPECT_TRUE(all_close(logprobs.grad(), to_tensor(test["gradient"]), 1e-11, 1e-13));
+    if (rules.surrogate.entropy_coef != 0) {
+      EXPECT_TRUE(all_close(entropies.grad(), to_tensor(test["entropy_gradient"]), 1e-11, 1e-13));
+    }
+  }
+}
+
+// TRL's `delta` above 1 + epsilon_high is verl's dual clip.
+TEST(GoldenVerlDualClip, LossAndItsGradient) {
+  const at::Tensor mask = trl_mask();
+  for (const Json& test : trl_golden()["dual_clip"]) {
+    const SurrogateRules rules{.epsilon = test["epsilon"],
+                               .epsilon_high = test["epsilon_high"],
+                               .delta = test["delta"].get<double>()};
+    const at::Tensor logprobs = leaf(to_tensor(test["logprobs"]));
+    const at::Tensor advantages =
+        to_tensor(trl_golden()["advantages"]).unsqueeze(1).expand_as(mask);
+    const SurrogateLoss result =
+        surrogate_loss({.logprobs = picked(logprobs, mask),
+                        .old_logprobs = picked(to_tensor(trl_golden()["old"]), mask),
+                        .advantages = picked(advantages, mask),
+                        .mask = picked(mask, mask)},
+                       rules, mask.sum().item<double>());
+    result.loss.backward();
+    EXPECT_NEAR(result.loss.item<double>(), test["loss"].get<double>(), 1e-12);
+    EXPECT_TRUE(all_close(logprobs.grad(), to_tensor(test["gradient"]), 1e-11, 1e-13));
+  }
+}
+
 TEST(GoldenTrlRloo, LossAndItsGradient) {
   for (const Json& test : trl_golden()["rloo_losses"]) {
     RlooSetup setup;
@@ -202,7 +285,7 @@ TEST(GoldenTrlGroups, AdvantagesOfEveryTask) {
       setup.grpo.scale_rewards = enum_named<ScaleRewards>(test["scale_rewards"]);
       EXPECT_TRUE(all_close(shaped(setup, 0).advantages, by_token(), 1e-12, 1e-14));
       if (setup.grpo.scale_rewards != ScaleRewards::batch) {
-        EXPECT_EQ(flat_group_share(trl_experience().scores, 4), test["flat"].get<double>());
+        EXPECT_EQ(flat_group_share(trl_experience().scores, 4).share, test["flat"].get<double>());
       }
       ++found;
     } else if (test["task"] == "rloo") {

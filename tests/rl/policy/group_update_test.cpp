@@ -10,6 +10,8 @@
 #include "models/random/random.h"
 #include "rl/grpo/task.h"
 #include "rl/policy/minibatches.h"
+#include "rl/ppo/shape.h"
+#include "rl/ppo/update.h"
 #include "rl/reinforce/task.h"
 #include "rl/rloo/task.h"
 #include "tests/support/files.h"
@@ -71,6 +73,8 @@ Experience grouped_experience() {
   result.logprobs = uniform_noise(shape, 1).mul(0.5).sub(4.5);
   result.sampled_logprobs = result.logprobs;
   result.reference_logprobs = result.logprobs.add(uniform_noise(shape, 2).mul(0.3));
+  result.exact_kl = uniform_noise(shape, 5).abs();
+  result.corrections = uniform_noise(shape, 6).mul(0.5).add(1);
   result.entropies = uniform_noise(shape, 3).abs();
   result.values = at::zeros_like(result.logprobs);
   result.scores = uniform_noise({kGroups * kGroupSize}, 4);
@@ -104,6 +108,16 @@ const std::vector<LossCase>& loss_cases() {
         setup->grpo.delta = 3.0;
         all.push_back({std::string(name) + "_" + std::string(level_name), policy_task(*setup)});
       }
+      // What reads whole distributions, in every aggregation.
+      auto* setup = new GrpoSetup;
+      size(setup->grpo);
+      setup->rollout.response_length = kLongestAnswer;
+      setup->grpo.loss_type = loss;
+      setup->grpo.importance_sampling_level = RatioLevel::sequence;
+      setup->grpo.kl_estimator = KlEstimator::exact;
+      setup->grpo.entropy_coef = 0.2;
+      setup->grpo.top_entropy_quantile = 0.7;
+      all.push_back({std::string(name) + "_exact_kl_and_entropy", policy_task(*setup)});
     }
     auto* rloo = new RlooSetup;
     size(rloo->rloo);
@@ -112,7 +126,22 @@ const std::vector<LossCase>& loss_cases() {
     size(reinforce->reinforce);
     reinforce->reinforce.kl_in = KlPlace::loss;
     reinforce->reinforce.kl_estimator = KlEstimator::k2;
+    reinforce->reinforce.delta = 1.5;
     all.push_back({"reinforce", policy_task(*reinforce)});
+    auto* ppo = new PpoSetup;
+    ppo->ppo.batch_size = kGroups * kGroupSize;
+    ppo->ppo.kl_estimator = KlEstimator::exact;
+    ppo->ppo.kl_in = KlPlace::loss;
+    ppo->ppo.entropy_coef = 0.1;
+    ppo->ppo.cliprange_high = 0.3;
+    ppo->ppo.delta = 2.0;
+    ppo->ppo.whiten_advantages = false;
+    all.push_back({"ppo",
+                   {.rules = ppo_update_rules(*ppo),
+                    .kl_in_loss = true,
+                    .shape = [ppo](Experience& experience, double kl_coef) {
+                      shape(experience, ppo->ppo, kl_coef);
+                    }}});
     return all;
   }();
   return cases;

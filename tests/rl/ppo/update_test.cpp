@@ -250,6 +250,37 @@ TEST_F(PpoUpdate, WithoutACriticThePolicyLearnsAlone) {
   EXPECT_GT(named.at("policy/grad_norm"), 0);
 }
 
+// The critic's warm-up: it learns what it would learn, of whatever kind it is.
+TEST_F(PpoUpdate, ThePolicyStandsStillWhileTheCriticWarmsUp) {
+  for (const bool own : {false, true}) {
+    if (own) {
+      roles->critic->kind = CriticKind::adapter;
+      roles->critic->adapter = tiny_adapter(*roles->decoder, /*seed=*/11).to(at::kDouble);
+    }
+    const Adapter start = roles->policy.clone();
+    Experience known = experience(prefix);
+    const std::vector<int64_t> rows = {0, 1, 2};
+    const auto expected = gradients(rows);
+    for (at::Tensor leaf : trained_parameters(*roles)) leaf.mutable_grad().reset();
+    UpdateRules rules = ppo_update_rules(setup);
+    rules.policy_stands_still = true;
+    (void)accumulate_gradients(known, rows, rules, *roles, *single_communicator());
+    const auto critic = roles->critic->parameters();
+    const auto first = static_cast<int64_t>(roles->policy.parameters().size());
+    for (size_t i = 0; i < critic.size(); ++i) {
+      EXPECT_TRUE(all_close(critic[i].grad(), expected[first + static_cast<int64_t>(i)], 1e-12, 0));
+    }
+    PolicyOptimizers optimizers(setup.ppo, *roles);
+    const at::Tensor head = roles->critic->head.weight.detach().clone();
+    (void)update(known, 1, {.policy = 1e-2, .critic = 1e-2}, rules, {*roles, optimizers, *alone_});
+    for (size_t i = 0; i < start.parameters().size(); ++i) {
+      EXPECT_TRUE(
+          all_close(roles->policy.parameters()[i].detach(), start.parameters()[i].detach(), 0, 0));
+    }
+    EXPECT_FALSE(all_close(roles->critic->head.weight.detach(), head, 0, 1e-9));
+  }
+}
+
 TEST_F(PpoUpdate, MicroBatchesChangeNothing) {
   const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
   for (const int64_t shared : {0, 9}) {
@@ -474,6 +505,8 @@ TEST_F(PpoUpdate, SettingsReachWhomTheyAreFor) {
       {"temperature", [](PpoSetup& s) { s.rollout.temperature = 1.3; }, true, false},
       {"cliprange", [](PpoSetup& s) { s.ppo.cliprange = 0.9; }, true, false},
       {"cliprange_value", [](PpoSetup& s) { s.ppo.cliprange_value = 0.01; }, false, true},
+      {"cliprange_high", [](PpoSetup& s) { s.ppo.cliprange_high = 0.9; }, true, false},
+      {"entropy_coef", [](PpoSetup& s) { s.ppo.entropy_coef = 0.9; }, true, false},
       {"vf_coef", [](PpoSetup& s) { s.ppo.vf_coef = 0.9; }, false, true},
       {"max_grad_norm", [](PpoSetup& s) { s.ppo.max_grad_norm = 1e-3; }, true, true},
       {"weight_decay", [](PpoSetup& s) { s.ppo.weight_decay = 0.5; }, true, true},

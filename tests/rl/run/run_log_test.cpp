@@ -116,6 +116,30 @@ TEST(RunLog, SamplesReadBack) {
   EXPECT_EQ(samples[1].kl, 0.5);
 }
 
+TEST(RunLog, TrainingAnswersHaveLinesOfTheirOwn) {
+  ScratchFolder folder;
+  Console silent(-1, false);
+  RunLog log(folder.path(), {}, silent);
+  log.sample({.step = 3,
+              .index = 1,
+              .split = "train",
+              .prompt = "p",
+              .answer = "a",
+              .score = 0.5,
+              .scores = {{"right", 1}, {"short", -1}},
+              .advantage = 0.25,
+              .stop = "eos"});
+  EXPECT_EQ(read_text(folder / "samples.jsonl"),
+            "{\"step\":3,\"split\":\"train\",\"index\":1,\"prompt\":\"p\",\"answer\":\"a\","
+            "\"score\":0.5,\"scores\":{\"right\":1.0,\"short\":-1.0},\"kl\":null,"
+            "\"advantage\":0.25,\"stop\":\"eos\"}\n");
+  const SampleRecord back = read_samples(folder / "samples.jsonl").at(0);
+  EXPECT_EQ(back.split, "train");
+  EXPECT_EQ(back.scores.at(1).first, "short");
+  EXPECT_EQ(back.scores.at(1).second, -1);
+  EXPECT_EQ(back.advantage, 0.25);
+}
+
 TEST(ReadMetrics, DamageNamesTheLine) {
   ScratchFolder folder;
   EXPECT_TRUE(read_metrics(folder / "none").empty());
