@@ -67,6 +67,9 @@ std::vector<Row> run_score(const Options& options);
 // and what of the critic trains.
 std::vector<Row> run_ppo(const Options& options, const std::string& work);
 std::vector<Row> run_update(const Options& options);
+// Forward and backward of 8 answers of 64 tokens to a prompt of 200: whole texts against a prompt
+// that stands once.
+std::vector<Row> run_groups(const Options& options);
 // texts: "8x256" or "ragged".
 std::vector<Row> run_supervised(const Options& options, const std::string& texts,
                                 bool checkpointing);

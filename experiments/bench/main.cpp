@@ -39,6 +39,7 @@ const std::map<std::string, Case>& cases() {
       {"ppo-separate-lora", [](const Options& o) { return run_ppo(o, "separate-lora"); }},
       {"ppo-separate-head", [](const Options& o) { return run_ppo(o, "separate-head"); }},
       {"update", run_update},
+      {"groups", run_groups},
       {"supervised", [](const Options& o) { return run_supervised(o, "8x256", false); }},
       {"supervised-checkpointed",
        [](const Options& o) { return run_supervised(o, "8x256", true); }},

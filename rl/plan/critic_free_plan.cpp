@@ -15,6 +15,7 @@ Plan plan_without_critic(const Setup& setup, const ModelFacts& model, const Plan
   static_cast<PolicySetup&>(like) = setup;
   static_cast<PolicyConfig&>(like.ppo) = config;
   like.ppo.num_ppo_epochs = config.num_iterations;
+  if (config.beta > 0) like.ppo.kl_estimator = config.kl_estimator;
   like.critic.kind = CriticKind::none;
   Plan plan = plan_of(like, model, options);
   plan.task = TaskTraits<Setup>::name;

@@ -189,7 +189,8 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
       {"reference lane",
        std::max(pass(reference), head_scratch_bytes(reference, dtype, rows, sizes.answer_part(rows),
                                                     /*gradients=*/false))}};
-  if (recomputes_logprobs(setup.ppo, dtype)) {
+  const bool exact = setup.ppo.kl_estimator == KlEstimator::exact;
+  if (recomputes_logprobs(setup.ppo, dtype) || exact) {
     lanes.push_back(
         {"actor lane", std::max(pass(roles.base),
                                 head_scratch_bytes(roles.base, dtype, rows, sizes.answer_part(rows),

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "rl/data/prompts.h"
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {
@@ -116,6 +117,37 @@ TEST(Train, TrainingAnswersAreKept) {
   }
   EXPECT_NEAR(by_step[1][0]["kl"].get<double>(), 0, 1e-4);
   EXPECT_GT(asked.size(), 3u);
+}
+
+// The bound on dynamic sampling: where no answer ever has the word, every round is in vain, and the
+// data cursor says what it cost.
+TEST(Train, SamplingForASignalEndsAtItsBound) {
+  const RunWorkspace work;
+  write_text(
+      work.recipe(),
+      "task: grpo\nmodel: {path: model}\n"
+      "reward: [{kind: function, name: distinct_words, words: [zzzzz]}]\n"
+      "data: {train: prompts.jsonl}\nrollout: {response_length: 8}\n"
+      "grpo: {total_episodes: 12, batch_size: 6, num_generations: 3, max_num_gen_batches: 3}\n"
+      "lanes: {threads_per_lane: 1}\nrun: {seed: 5, save_steps: 1, threads: 1}\n");
+  expect_done(work.train("run"));
+  const auto rows = json_lines(read_text(work / "run/metrics.jsonl"));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1]["sampling/num_gen_batches"], 3);
+  EXPECT_EQ(rows[1]["sampling/groups_left_out"], 4);
+  EXPECT_EQ(rows[1]["episode"], 2 * 3 * 6);
+  EXPECT_EQ(rows[1]["frac_reward_zero_std"], 1);
+  EXPECT_EQ(rows[1]["frac_reward_zero_std_all_low"], 1);
+  const Json state = Json::parse(read_text(work / "run/snapshots/step-2/state.json"));
+  EXPECT_EQ(state["prompts_consumed"], 2 * 3 * 2);
+  // The second iteration goes on behind all that the first one asked.
+  std::vector<int64_t> asked;
+  for (const Json& sample : json_lines(read_text(work / "run/samples.jsonl"))) {
+    asked.push_back(sample["index"].get<int64_t>());
+  }
+  const PromptOrder order(7, /*shuffle=*/true, 5);
+  EXPECT_EQ(asked.front(), order.next(0, 1).front());
+  EXPECT_EQ(asked.at(6), order.next(6, 1).front());
 }
 
 TEST(Train, KlStartsAtZeroFromAnAdapterAndNotFromTheBase) {

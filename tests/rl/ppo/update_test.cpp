@@ -125,7 +125,7 @@ class PpoUpdate : public ::testing::Test {
   WrittenOut written_out(const std::vector<int64_t>& rows) const {
     const Experience known = experience(prefix);
     WrittenOut sums;
-    const double clip = setup.ppo.cliprange, clip_value = setup.ppo.cliprange_value;
+    const double clip = setup.ppo.cliprange, clip_value = *setup.ppo.cliprange_value;
     for (const int64_t row : rows) {
       std::vector<int64_t> text = known.answers[row].prompt_ids;
       const auto prompt = static_cast<int64_t>(text.size());
@@ -398,8 +398,8 @@ TEST_F(PpoUpdate, MakesEpochsTimesMinibatchesSteps) {
   update(known, 1, {.policy = 1e-3, .critic = 1e-3}, ppo_update_rules(setup),
          {*roles, optimizers, *alone_});
   int64_t counted = 0;
-  for (const AdamW* optimizer : {&optimizers.policy, &optimizers.critic}) {
-    for (const auto& [name, tensor] : optimizer->state()) {
+  for (const OptimizerState& state : {optimizers.policy.state(), optimizers.critic.state()}) {
+    for (const auto& [name, tensor] : state) {
       if (!name.ends_with(".step")) continue;
       EXPECT_EQ(tensor.item<double>(), 12) << name;
       ++counted;
