@@ -40,10 +40,10 @@ void check_critic_training(const PpoSetup& setup, Checker& check) {
   const SchedulerType schedule = critic.lr_scheduler_type.value_or(setup.ppo.lr_scheduler_type);
   check.no_effect_unless(schedule != SchedulerType::constant, "critic.warmup_steps",
                          "with lr_scheduler_type: constant");
+  const bool known = schedule != SchedulerType::warmup_stable_decay &&
+                     schedule != SchedulerType::cosine_with_min_lr;
   check.require(
-      schedule != SchedulerType::warmup_stable_decay &&
-          schedule != SchedulerType::cosine_with_min_lr,
-      "critic.lr_scheduler_type",
+      known || !critic.lr_scheduler_type, "critic.lr_scheduler_type",
       fmt::format("{} needs numbers that only sft.lr_scheduler_kwargs has", enum_name(schedule)));
   const int64_t iterations =
       (setup.ppo.total_episodes + setup.ppo.batch_size - 1) / setup.ppo.batch_size;

@@ -59,11 +59,12 @@ lora:
   alpha_pattern: {y: 1e-5, "": 3e-324}
   init_lora_weights: gaussian
 reference: {kind: model, path: ref}
-critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5}
+critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5, start: st,
+         lr_scheduler_type: constant_with_warmup, warmup_steps: 1, optim: adamw_8bit, warmup_iterations: 1}
 reward:
   - {kind: model, label: one, weight: -0.1, path: smollm2, quantize: int8}
   - {kind: function, label: two, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
-data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7,
+data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7, truncation_mode: drop,
        continue_final_message: true, chat_template: t.jinja,
        chat_template_kwargs: {enable_thinking: false, "1": "true"}, special_tokens_in_text: recognise}
 rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty: 1.7, response_length: 9,
@@ -71,12 +72,14 @@ rollout: {temperature: 0.1, top_k: 1, top_p: 0.2, min_p: 0.3, repetition_penalty
 ppo: {total_episodes: 12, batch_size: 6, num_mini_batches: 3, num_ppo_epochs: 5, micro_batch_tokens: 77,
       learning_rate: 1.1e-5, lr_scheduler_type: inverse_sqrt, warmup_steps: 2, adam_beta1: 0.5, adam_beta2: 0.7,
       adam_epsilon: 1e-300, weight_decay: 0.01, max_grad_norm: 0.3, kl_coef: 0.07, kl_estimator: k3,
+      importance_sampling_correction: true, importance_sampling_mode: token_mask, importance_sampling_clip_max: 2.5,
+      importance_sampling_clip_min: 0.4, entropy_coef: 0.2, kl_in: loss, cliprange_high: 0.35, delta: 5, whiten_advantages: false,
       recompute_logprobs: true, kl_target: 6.1, target_kl: 0.3,
       kl_horizon: 33, cliprange: 0.3, cliprange_value: 0.4, vf_coef: 0.2, gamma: 0.99, lam: 0.9, whiten_rewards: true,
       missing_eos_penalty: 0.6, eval_steps: 2, eval_samples: 3, best_max_kl: 7.7}
 devices: {policy: cpu, reference: cpu, critic: cpu, reward: cpu}
 lanes: {concurrent: false, threads_per_lane: 3, timeline: true}
-run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5,
+run: {output_dir: o, seed: 9223372036854775807, logging_steps: 3, save_steps: 4, save_total_limit: 5, samples_per_step: 3,
       report_to: [tensorboard], grace_seconds: 6, threads: 2, ddp_backend: nccl, ddp_timeout: 60, ddp_meeting_timeout: 30,
       fsdp: full_shard, gather_for_generation: false, export: [gguf-adapter]}
 )";
