@@ -128,7 +128,7 @@ TEST(Train, SamplingForASignalEndsAtItsBound) {
       "task: grpo\nmodel: {path: model}\n"
       "reward: [{kind: function, name: distinct_words, words: [zzzzz]}]\n"
       "data: {train: prompts.jsonl}\nrollout: {response_length: 8}\n"
-      "grpo: {total_episodes: 12, batch_size: 6, num_generations: 3, max_num_gen_batches: 3}\n"
+      "grpo: {total_episodes: 36, batch_size: 6, num_generations: 3, max_num_gen_batches: 3}\n"
       "lanes: {threads_per_lane: 1}\nrun: {seed: 5, save_steps: 1, threads: 1}\n");
   expect_done(work.train("run"));
   const auto rows = json_lines(read_text(work / "run/metrics.jsonl"));
