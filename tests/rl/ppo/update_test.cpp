@@ -505,7 +505,7 @@ TEST_F(PpoUpdate, SettingsReachWhomTheyAreFor) {
       {"temperature", [](PpoSetup& s) { s.rollout.temperature = 1.3; }, true, false},
       {"cliprange", [](PpoSetup& s) { s.ppo.cliprange = 0.9; }, true, false},
       {"cliprange_value", [](PpoSetup& s) { s.ppo.cliprange_value = 0.01; }, false, true},
-      {"cliprange_high", [](PpoSetup& s) { s.ppo.cliprange_high = 1e-3; }, true, false},
+      {"cliprange_high", [](PpoSetup& s) { s.ppo.cliprange_high = 100; }, true, false},
       {"entropy_coef", [](PpoSetup& s) { s.ppo.entropy_coef = 0.9; }, true, false},
       {"vf_coef", [](PpoSetup& s) { s.ppo.vf_coef = 0.9; }, false, true},
       {"max_grad_norm", [](PpoSetup& s) { s.ppo.max_grad_norm = 1e-3; }, true, true},
