@@ -91,6 +91,31 @@ void KvCache::copy_prefix(int64_t from, int64_t to, int64_t rows) {
   }
 }
 
+void KvCache::truncate(int64_t slot, int64_t rows) {
+  TORCH_CHECK(rows >= 0 && rows <= taken_slot(slot).length, "slot ", slot, " does not hold ", rows,
+              " rows");
+  taken_slot(slot).length = rows;
+}
+
+void KvCache::widen(int64_t capacity) {
+  TORCH_CHECK(capacity >= capacity_, "a cache of ", capacity_, " rows does not shrink to ",
+              capacity);
+  int64_t held = 0;
+  for (const Slot& slot : slots_) held = std::max(held, slot.length);
+  // Aside, so that a lack of memory changes nothing.
+  std::vector<Layer> wider;
+  for (const Layer& layer : layers_) {
+    std::vector<int64_t> shape = layer.keys.sizes().vec();
+    shape[2] = capacity;
+    wider.push_back(
+        {at::zeros(shape, layer.keys.options()), at::zeros(shape, layer.keys.options())});
+    wider.back().keys.narrow(2, 0, held).copy_(layer.keys.narrow(2, 0, held));
+    wider.back().values.narrow(2, 0, held).copy_(layer.values.narrow(2, 0, held));
+  }
+  layers_ = std::move(wider);
+  capacity_ = capacity;
+}
+
 void KvCache::select(std::vector<int64_t> slots) {
   past_.clear();
   for (const int64_t slot : slots) past_.push_back(taken_slot(slot).length);

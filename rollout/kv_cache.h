@@ -28,6 +28,10 @@ class KvCache final : public AttentionCache {
   void release(int64_t slot);
   // Gives slot `to` the first `rows` rows of slot `from`: answers to one prompt share its prefill.
   void copy_prefix(int64_t from, int64_t to, int64_t rows);
+  // The slot holds its first `rows` rows alone.
+  void truncate(int64_t slot, int64_t rows);
+  // Room for `capacity` rows (no fewer than before) in every slot, which keeps what it holds.
+  void widen(int64_t capacity);
 
   void select(std::vector<int64_t> slots);
   CachedLayer append(int64_t layer, const at::Tensor& keys, const at::Tensor& values,
