@@ -174,7 +174,8 @@ TEST_F(Serving, AShortPromptDoesNotWaitForALongOne) {
   config.prefill_tokens = 4;
   ServingEngine engine(decoder, std::nullopt, config);
   ServingRequest slow = request(1, 60, nullptr), quick = request(2, 3, nullptr);
-  slow.generation.max_new_tokens = quick.generation.max_new_tokens = 1;
+  slow.generation.max_new_tokens = 1;
+  quick.generation.max_new_tokens = 5;
   const auto both = engine.submit({slow, quick});
   std::vector<size_t> order;
   while (!both->done()) {
