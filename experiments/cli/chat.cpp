@@ -23,10 +23,16 @@ namespace {
 
 namespace po = boost::program_options;
 
+// What people expect of a chat.
+constexpr SamplingConfig kChatSampling{.temperature = 0.7, .top_p = 0.9};
+
 constexpr CommandHelp kChatHelp{
     "chat", "--model MODEL [--adapter DIR] [options]",
     "Talk with a model. /reset forgets the conversation, /exit (or Ctrl-D) ends. When the\n"
-    "conversation outgrows the model's context, its oldest turns are left out.",
+    "conversation outgrows the model's context, its oldest turns are left out. Where no option "
+    "says\n"
+    "how to draw, the checkpoint's generation_config.json does, else temperature 0.7 and top-p "
+    "0.9.",
     "  leash chat --model smollm2\n"
     "  leash chat --model smollm2 --adapter runs/a/adapter --system \"Answer in one word.\""};
 
@@ -113,6 +119,7 @@ int chat(const Arguments& args) {
   problems.check();
   const LoadedModel model = load_model(*values);
   const std::optional<Adapter> adapter = load_adapter_option(*values, model);
+  settle_sampling(*values, model.checkpoint, kChatSampling, config.sampling);
   config.eos_token_ids = model.eos_token_ids();
 
   Conversation conversation(model, adapter ? &*adapter : nullptr, config,

@@ -28,7 +28,8 @@ constexpr CommandHelp kGenerateHelp{
     "\"content\"}, …]} or {\"token_ids\": […]}. With --json a line for each, in order:\n"
     "{\"prompt_ids\", \"token_ids\", \"text\", \"logprobs\", \"stop\"}; log-probs are nats at "
     "temperature 1,\n"
-    "and token_ids include the token that ended the answer.",
+    "and token_ids include the token that ended the answer. Where no option says how to draw, the\n"
+    "checkpoint's generation_config.json does, else temperature 1.",
     "  leash generate --model smollm2 --prompt \"The capital of France is\" --greedy\n"
     "  leash generate --model smollm2 --chat --prompt \"Tell me a joke.\" --temperature 0.7 --seed "
     "3\n"
@@ -138,6 +139,7 @@ int generate(const Arguments& args) {
   const LoadedModel model = load_model(*values);
   const std::optional<Adapter> adapter = load_adapter_option(*values, model);
   const Adapter* adapter_or_none = adapter ? &*adapter : nullptr;
+  settle_sampling(*values, model.checkpoint, SamplingConfig{}, config.sampling);
   config.eos_token_ids = model.eos_token_ids();
   std::vector<Prompt> prompts;
   for (Input& input : read_prompts(*values, model)) {

@@ -2,11 +2,9 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <string_view>
-#include <utility>
 
 #include "models/printable.h"
 
@@ -25,36 +23,12 @@ std::string for_output(std::string_view text) {
   return printable_lines(shown, shown.size());
 }
 
-AnswerStream::AnswerStream(const Tokenizer& tokenizer, std::vector<int64_t> eos_token_ids,
-                           std::vector<std::string> stop_texts)
-    : decoder_(tokenizer, /*skip_special=*/true),
-      eos_token_ids_(std::move(eos_token_ids)),
-      stop_texts_(std::move(stop_texts)) {}
-
-size_t AnswerStream::held_back() const {
-  size_t longest = 0;
-  for (const std::string& stop : stop_texts_) {
-    if (const size_t at = text_.find(stop); at != std::string::npos) {
-      longest = std::max(longest, text_.size() - at);  // complete: finish() knows where it ends
-    }
-    for (size_t n = std::min(stop.size(), text_.size()); n > longest; --n) {
-      if (text_.ends_with(std::string_view(stop).substr(0, n))) longest = n;
-    }
-  }
-  return longest;
-}
-
 void AnswerStream::push(int64_t token) {
-  if (std::ranges::count(eos_token_ids_, token) != 0) return;
-  text_ += decoder_.push(token);
-  const size_t end = std::max(printed_, text_.size() - std::min(text_.size(), held_back()));
-  std::cout << for_output(std::string_view(text_).substr(printed_, end - printed_)) << std::flush;
-  printed_ = end;
+  std::cout << for_output(pieces_.push(token)) << std::flush;
 }
 
 void AnswerStream::finish(const std::string& text) {
-  if (text.size() > printed_) std::cout << for_output(std::string_view(text).substr(printed_));
-  std::cout << '\n' << std::flush;
+  std::cout << for_output(pieces_.finish(text)) << '\n' << std::flush;
 }
 
 }  // namespace leash::cli

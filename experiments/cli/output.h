@@ -5,8 +5,10 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "experiments/cli/answer_pieces.h"
 #include "models/tokenizer/tokenizer.h"
 
 namespace leash::cli {
@@ -19,25 +21,18 @@ std::string for_output(std::string_view text);
 
 void print_json_line(const nlohmann::ordered_json& value);
 
-// Prints an answer while it is drawn. Text that may turn out to be a prefix of a stop text is
-// held back.
+// Prints an answer while it is drawn.
 class AnswerStream {
  public:
   AnswerStream(const Tokenizer& tokenizer, std::vector<int64_t> eos_token_ids,
-               std::vector<std::string> stop_texts);
+               std::vector<std::string> stop_texts)
+      : pieces_(tokenizer, std::move(eos_token_ids), std::move(stop_texts)) {}
   void push(int64_t token);
   // Prints what is missing from the complete answer, and a newline.
   void finish(const std::string& text);
 
  private:
-  // How many bytes at the end of text_ may belong to a stop text.
-  size_t held_back() const;
-
-  StreamDecoder decoder_;
-  std::vector<int64_t> eos_token_ids_;
-  std::vector<std::string> stop_texts_;
-  std::string text_;
-  size_t printed_ = 0;
+  AnswerPieces pieces_;
 };
 
 }  // namespace leash::cli

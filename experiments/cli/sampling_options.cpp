@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <iostream>
 #include <string>
 #include <vector>
 
+#include "experiments/cli/sampling_defaults.h"
 #include "models/limits.h"
 
 namespace leash::cli {
@@ -46,7 +48,7 @@ void check_greedy(const po::variables_map& values, OptionProblems& problems) {
 void add_sampling_options(po::options_description& options, int64_t max_new_tokens) {
   auto add = options.add_options();
   add("greedy", po::bool_switch(), "take the most probable token each time");
-  add("temperature", po::value<double>()->value_name("T"), "sample from softmax(logits / T) (1)");
+  add("temperature", po::value<double>()->value_name("T"), "sample from softmax(logits / T)");
   add("top-k", po::value<int64_t>()->value_name("K"), "only the K most probable tokens (0: off)");
   add("top-p", po::value<double>()->value_name("P"),
       "only the most probable tokens that hold P of the mass (1: off)");
@@ -93,6 +95,24 @@ GenerationConfig read_sampling_options(const po::variables_map& values, OptionPr
     problems.require(!text.empty(), "--stop must not be empty");
   }
   return config;
+}
+
+void settle_sampling(const po::variables_map& values, const Checkpoint& checkpoint,
+                     const SamplingConfig& otherwise, SamplingConfig& config) {
+  const bool greedy = values["greedy"].as<bool>();
+  if (!greedy) {
+    const SamplingConfig defaults = sampling_defaults(checkpoint, otherwise);
+    const SamplingConfig asked = config;
+    config = defaults;
+    if (values.count("temperature") != 0) config.temperature = asked.temperature;
+    if (values.count("top-k") != 0) config.top_k = asked.top_k;
+    if (values.count("top-p") != 0) config.top_p = asked.top_p;
+    if (values.count("min-p") != 0) config.min_p = asked.min_p;
+    if (values.count("repetition-penalty") != 0) {
+      config.repetition_penalty = asked.repetition_penalty;
+    }
+  }
+  std::cerr << "sampling: " << sampling_text(config) << std::endl;
 }
 
 }  // namespace leash::cli
