@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "configs/suggest.h"
+#include "experiments/cli/command_table.h"
 #include "experiments/cli/commands.h"
 #include "experiments/cli/version.h"
 #include "models/device/out_of_memory.h"
@@ -18,16 +19,12 @@
 namespace leash::cli {
 namespace {
 
-struct Command {
-  std::string_view name;
-  int (*run)(const Arguments&);
-  std::string_view summary;
-};
-
 constexpr Command kCommands[] = {
+    {"init", init, "a recipe of your own, with data and a reward program, to start from"},
     {"train", train, "train from one YAML recipe"},
     {"generate", generate, "complete prompts, with the log-prob of every token"},
     {"chat", chat, "talk with a model on the terminal"},
+    {"serve", serve, "answer OpenAI's clients over HTTP, base and adapters by name"},
     {"score", score, "log-probs and entropies of given texts"},
     {"evaluate", evaluate, "held-out reward, KL and perplexity of a run"},
     {"kl-report", kl_report, "exact KL(policy || reference) per position and per text"},
@@ -36,6 +33,9 @@ constexpr Command kCommands[] = {
     {"render", render, "conversations through a chat template"},
     {"config", config, "show or check a recipe; print the table of all settings"},
     {"plan", plan, "memory and communication of a recipe, before anything is allocated"},
+    {"doctor", doctor, "what this machine is, and what is missing"},
+    {"completion", completion, "completions for bash or zsh"},
+    {"man", man, "this manual, for man(1)"},
 };
 
 std::string overview() {
@@ -113,6 +113,8 @@ void end_on_interrupt() {
 }
 
 }  // namespace
+
+std::span<const Command> all_commands() { return kCommands; }
 
 int run_app(const std::vector<std::string>& args) {
   std::ios::sync_with_stdio(false);

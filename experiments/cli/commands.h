@@ -19,6 +19,11 @@ int kl_report(const Arguments& args);
 int evaluate(const Arguments& args);
 int config(const Arguments& args);
 int plan(const Arguments& args);
+int serve(const Arguments& args);
+int doctor(const Arguments& args);
+int init(const Arguments& args);
+int completion(const Arguments& args);
+int man(const Arguments& args);
 int export_command(const Arguments& args);
 
 }  // namespace leash::cli

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "configs/suggest.h"
+#include "experiments/cli/command_table.h"
 #include "models/errors.h"
 
 namespace leash::cli {
@@ -42,6 +43,20 @@ std::vector<std::string> option_names(const po::options_description& options) {
   return names;
 }
 
+CommandText* described = nullptr;  // what parse_options fills in the place of parsing
+
+void fill(CommandText& text, const CommandHelp& help, const po::options_description& options) {
+  text = {.usage = std::string(help.usage),
+          .summary = std::string(help.summary),
+          .examples = std::string(help.examples)};
+  for (const auto& option : options.options()) {
+    const bool takes = option->semantic()->max_tokens() > 0;
+    text.options.push_back({.name = "--" + option->long_name(),
+                            .argument = takes ? option->format_parameter() : "",
+                            .help = option->description()});
+  }
+}
+
 [[noreturn]] void fail(const CommandHelp& help, const std::string& problem) {
   throw ConfigError(fmt::format("{} (see `leash {} --help`)", problem, help.name));
 }
@@ -54,6 +69,10 @@ std::optional<po::variables_map> parse_options(const CommandHelp& help,
                                                const Arguments& args) {
   namespace style = po::command_line_style;
   options.add_options()("help,h", "this text");
+  if (described != nullptr) {
+    fill(*described, help, options);
+    return std::nullopt;
+  }
   const po::options_description all = with_positional(options, positional);
   po::positional_options_description places;
   for (const std::string& name : positional) places.add(name.c_str(), 1);
@@ -80,6 +99,14 @@ std::optional<po::variables_map> parse_options(const CommandHelp& help,
     return std::nullopt;
   }
   return values;
+}
+
+CommandText describe(const Command& command) {
+  CommandText text;
+  described = &text;
+  command.run({});  // every command begins with parse_options
+  described = nullptr;
+  return text;
 }
 
 void OptionProblems::check() const {

@@ -31,6 +31,8 @@ std::string gpus() {
 
 }  // namespace
 
+std::string semantic_version() { return LEASH_VERSION; }
+
 std::string version_text() {
   return fmt::format(
       "leash {} (git {}, {})\n"

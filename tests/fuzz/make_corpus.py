@@ -298,6 +298,19 @@ def make_snapshots():
     put("manifest", "short", compact({"step": 3, "files": {"state.json": {"bytes": 4, "crc32c": "00000000"}}}))
 
 
+def make_requests():
+    put("requests", "completion", compact({"model": "m", "prompt": "Hi", "max_tokens": 3, "temperature": 0.5, "top_p": 0.9, "n": 2,
+                                           "stop": ["a", "b"], "seed": 4, "logprobs": 1, "echo": True, "stream": True,
+                                           "stream_options": {"include_usage": True}, "logit_bias": {}, "best_of": 2}))
+    put("requests", "ids", compact({"prompt": [[1, 2], [3]], "max_tokens": 0, "top_k": -1, "min_p": 0.1, "ignore_eos": True,
+                                    "repetition_penalty": 1.1, "presence_penalty": 0, "suffix": None, "user": "u"}))
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    put("requests", "chat", compact({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [
+        {"type": "text", "text": "t"}]}, {"role": "assistant", "tool_calls": []}], "tools": [tool], "tool_choice": "auto",
+        "max_completion_tokens": 5, "logprobs": True, "top_logprobs": 2, "response_format": {"type": "text"},
+        "chat_template_kwargs": {"enable_thinking": False}}))
+
+
 def crc32c(data):
     value = 0xFFFFFFFF
     for byte in data:
@@ -309,5 +322,5 @@ def crc32c(data):
 
 if __name__ == "__main__":
     for make in (make_safetensors, make_tokenizers, make_gguf, make_configs, make_adapters, make_data, make_recipes,
-                 make_snapshots):
+                 make_snapshots, make_requests):
         make()
