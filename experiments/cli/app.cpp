@@ -28,6 +28,7 @@ constexpr Command kCommands[] = {
     {"score", score, "log-probs and entropies of given texts"},
     {"evaluate", evaluate, "held-out reward, KL and perplexity of a run"},
     {"kl-report", kl_report, "exact KL(policy || reference) per position and per text"},
+    {"label", label_command, "people judge pairs of answers, in a browser or on a terminal"},
     {"export", export_command, "a model or adapter for transformers, llama.cpp, Ollama or PEFT"},
     {"tokenize", tokenize, "token ids of lines on standard input"},
     {"render", render, "conversations through a chat template"},

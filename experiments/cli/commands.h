@@ -24,6 +24,7 @@ int doctor(const Arguments& args);
 int init(const Arguments& args);
 int completion(const Arguments& args);
 int man(const Arguments& args);
+int label_command(const Arguments& args);
 int export_command(const Arguments& args);
 
 }  // namespace leash::cli

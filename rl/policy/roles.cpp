@@ -89,9 +89,8 @@ std::vector<PromptRecord> read_policy_prompts(const std::filesystem::path& file,
   return prompts;
 }
 
-GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,
-                                   int64_t step) {
-  const RolloutConfig& rollout = setup.rollout;
+GenerationConfig sampling_of(const RolloutConfig& rollout, const Decoder& decoder,
+                             const Tokenizer& tokenizer) {
   GenerationConfig config;
   config.sampling = {.temperature = rollout.temperature,
                      .top_k = rollout.top_k,
@@ -102,17 +101,15 @@ GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& 
   config.min_new_tokens = rollout.min_new_tokens;
   config.stop_texts = rollout.stop_texts;
   config.max_batch = rollout.max_batch;
-  config.seed = static_cast<uint64_t>(setup.run.seed);
-  config.step = static_cast<uint64_t>(step);
   if (rollout.stop_token == "eos") {
-    config.eos_token_ids = roles.eos_token_ids();
+    config.eos_token_ids = eos_token_ids(decoder.config(), tokenizer);
     if (config.eos_token_ids.empty()) {
       throw ConfigError(
           "rollout.stop_token: neither the checkpoint nor its tokenizer names an EOS token; name "
           "one, or null for answers that always have response_length tokens");
     }
   } else if (rollout.stop_token) {
-    const auto ids = roles.tokenizer.encode(*rollout.stop_token);
+    const auto ids = tokenizer.encode(*rollout.stop_token);
     if (ids.size() != 1) {
       throw ConfigError(fmt::format(
           "rollout.stop_token: '{}' is {} tokens, not one; use rollout.stop_texts for it",
@@ -120,6 +117,14 @@ GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& 
     }
     config.stop_token_ids = ids;
   }
+  return config;
+}
+
+GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,
+                                   int64_t step) {
+  GenerationConfig config = sampling_of(setup.rollout, *roles.decoder, roles.tokenizer);
+  config.seed = static_cast<uint64_t>(setup.run.seed);
+  config.step = static_cast<uint64_t>(step);
   return config;
 }
 

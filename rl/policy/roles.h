@@ -48,6 +48,9 @@ PolicyRoles load_policy_roles(const PolicySetup& setup, const PolicyConfig& conf
                               const std::shared_ptr<GatherQueue>& gathers,
                               const MakeCritic& make_critic);
 
+// How answers are sampled, but for seed and step. ConfigError where stop_token is not one token.
+GenerationConfig sampling_of(const RolloutConfig& rollout, const Decoder& decoder,
+                             const Tokenizer& tokenizer);
 // How answers are sampled in iteration `step`. ConfigError where stop_token is not one token.
 GenerationConfig generation_config(const PolicySetup& setup, const PolicyRoles& roles,
                                    int64_t step);
