@@ -48,8 +48,8 @@ constexpr std::string_view kBody = R"HTML(
     <button type="button" id="finish">Finish</button>
   </section>
   <div id="choices" role="group" aria-label="Your judgement" hidden>
-    <button type="button" data-verdict="left" aria-keyshortcuts="ArrowLeft 1"><span aria-hidden="true">←</span> Left is better</button>
-    <button type="button" data-verdict="right" aria-keyshortcuts="ArrowRight 2">Right is better <span aria-hidden="true">→</span></button>
+    <button type="button" data-verdict="left" aria-keyshortcuts="ArrowLeft 1"><span aria-hidden="true">← </span>Left is better</button>
+    <button type="button" data-verdict="right" aria-keyshortcuts="ArrowRight 2">Right is better<span aria-hidden="true"> →</span></button>
     <button type="button" data-verdict="tie" aria-keyshortcuts="T 3">Tie</button>
     <button type="button" data-verdict="both_bad" aria-keyshortcuts="B 4">Both bad</button>
     <button type="button" data-verdict="skip" aria-keyshortcuts="S">Skip</button>

@@ -9,7 +9,7 @@ using ::testing::StartsWith;
 
 const Lines kCommands = {"train",     "generate", "chat",   "score",      "evaluate",
                          "kl-report", "tokenize", "render", "config",     "plan",
-                         "serve",     "init",     "doctor", "completion", "man"};
+                         "serve",     "init",     "doctor", "completion", "man", "label"};
 
 TEST(Commands, VersionHasBuildFacts) {
   const Ended ended = run_leash({"--version"});

@@ -57,6 +57,28 @@ def make_safetensors():
                                          {"x": "a.safetensors", "y": "a.safetensors", "z": "b.safetensors"}}))
 
 
+# ---- what people say of pairs
+
+def make_labels():
+    pairs = [{"pair": "5fa3406575819687", "prompt": "What is 2+2?", "answers": [
+                 {"content": "Five.   Three   spaces"}, {"content": "It is <b>4</b>.\n\n\tTab & <script>alert(1)</script>"}]},
+             {"pair": "5c037353d48446e8", "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Name a fruit."}],
+              "answers": [{"content": [{"role": "assistant", "content": "A carrot \u001b[31mred"}]},
+                          {"content": [{"role": "assistant", "content": "Apple"}]}]}]
+    lines = "".join(json.dumps(pair, separators=(",", ":"), ensure_ascii=False) + "\n" for pair in pairs)
+    judge = {"event": "judge", "user": "anna", "pair": pairs[0]["pair"], "verdict": "left", "left": 1, "comment": "c", "time": "2026-12-01T03:00:00.000Z"}
+    other = dict(judge, pair=pairs[1]["pair"], verdict="both_bad", left=0)
+    undo = {"event": "undo", "user": "anna", "pair": other["pair"], "time": "2026-12-01T03:00:01.000Z"}
+    log = "".join(compact(event) + "\n" for event in (judge, other, undo, dict(other, verdict="tie"), dict(judge, user="ben", verdict="skip")))
+    row = {"prompt": "What is 2+2?", "chosen": pairs[0]["answers"][0]["content"], "rejected": pairs[0]["answers"][1]["content"], "tie": True,
+           "judgement": {"user": "anna", "time": "2026-12-01T03:25:08.576Z", "comment": "c", "pair": pairs[0]["pair"], "chosen_shown": "left",
+                         "chosen_source": {"adapter": "base", "stop": "eos"}}}
+    given = {"prompt": "p", "answers": ["a", "b", "c"]}
+    put("labels", "body", compact({"pair": pairs[0]["pair"], "verdict": "tie", "comment": "x"}), lines, log, compact(row) + "\n", compact(given) + "\n")
+    put("labels", "undo", compact({"pair": pairs[0]["pair"]}), lines, log, "", compact({"prompt": "p", "chosen": "a", "rejected": "b"}))
+    put("labels", "torn", "{}", lines, log[:-20], compact(row), "")
+
+
 # ---- tokenizers
 
 def byte_alphabet():
@@ -322,5 +344,9 @@ def crc32c(data):
 
 if __name__ == "__main__":
     for make in (make_safetensors, make_tokenizers, make_gguf, make_configs, make_adapters, make_data, make_recipes,
+<<<<<<< HEAD
                  make_snapshots, make_requests):
+=======
+                 make_snapshots, make_labels):
+>>>>>>> 840443a (Labelling in a real browser, its docs, fuzz target and mutants)
         make()

@@ -1,5 +1,7 @@
 // Pairs, the log, and the preferences that follow from both.
-#include <limits>
+#include <sys/resource.h>
+
+#include <csignal>
 #include <system_error>
 
 #include "experiments/label/merge.h"
@@ -188,6 +190,30 @@ TEST(LabelFolder, DamageNamesFileAndLine) {
   write_text(file, text);
   EXPECT_THAT(format_error([&] { LabelFolder folder(scratch / "labels"); }),
               HasSubstr("pairs.jsonl:1: `pair` is"));
+}
+
+// A disk that takes no more: what could not be saved is not said, and nothing is torn.
+TEST(LabelFolder, AFullDiskSavesNothingHalfway) {
+  const ScratchFolder scratch;
+  const std::vector<LabelPair> pairs = numbered_pairs(2);
+  LabelFolder folder(scratch / "labels");
+  folder.add(pairs);
+  folder.add(judged("anna", pairs[0].id, Verdict::left));
+  const auto log = scratch / "labels/judgements.jsonl";
+  const std::string before = read_text(log);
+  rlimit limit = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &limit), 0);
+  const rlimit full = {before.size() + 20, limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &full), 0);
+  EXPECT_THROW(folder.add(judged("anna", pairs[1].id, Verdict::tie)), std::system_error);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_EQ(read_text(log), before);
+  EXPECT_FALSE(folder.judgements().has("anna", pairs[1].id));
+  folder.add(judged("anna", pairs[1].id, Verdict::tie));
+  EXPECT_EQ(rows_of(log).size(), 2u);
+  EXPECT_EQ(rows_of(folder.preferences_file()).size(), 2u);
 }
 
 TEST(LabelFolder, IsHeldByOneProcess) {
