@@ -156,12 +156,16 @@ int serve_pages(LabelSession& session, const LabelOptions& options, uint64_t see
   std::cout << std::flush;
   std::cerr << "Each address is one person's own: whoever has it judges in their name. Ctrl-C "
                "ends; every judgement is on disk.\n";
+  bool failed = false;
   while (!session.over() && !g_label_ended) {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (failed || session.failure().empty()) continue;
+    failed = true;  // what is there can still be judged
+    std::cerr << "leash: error: sampling failed: " << printable_lines(session.failure()) << "\n";
   }
   session.stop();
   server.stop();
-  return g_label_ended ? kInterrupted : kDone;
+  return g_label_ended ? kInterrupted : failed ? kRunFailed : kDone;
 }
 
 int with_people(LabelSession& session, const LabelOptions& options, const LabelRecipe& recipe,

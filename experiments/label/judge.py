@@ -5,7 +5,8 @@
     python experiments/label/judge.py ADDRESS [--noise 0.1] [--seed 1] [--most N] [--finish]
 
 The rule is that of experiments/chain/rule.py (0 to 3 points); of two answers with equal points the judge says tie. `--noise P` turns that
-part of the preferences round, drawn by seed and pair. Prints what it said as JSON.
+part of the preferences round, drawn by seed and pair. `--rounds FOLDER --every N` waits after every N judgements for the reward model of
+`--next uncertain --retrain N`, as a person's reading gives it time. Prints what it said as JSON.
 """
 import argparse
 import hashlib
@@ -46,7 +47,12 @@ def verdict_of(pair, seed, noise):
     return "left" if (left > right) != turned(seed, pair["id"], noise) else "right"
 
 
-def judge(address, seed=1, noise=0.0, most=None, finish=False):
+def wait_for_round(folder, number):
+    while not (pathlib.Path(folder) / f"round-{number}.ranked.json").exists():
+        time.sleep(0.2)
+
+
+def judge(address, seed=1, noise=0.0, most=None, finish=False, rounds=None, every=None):
     client, said = Client(address), {"left": 0, "right": 0, "tie": 0}
     view = client.call("/api/next")
     while most is None or sum(said.values()) < most:
@@ -59,6 +65,10 @@ def judge(address, seed=1, noise=0.0, most=None, finish=False):
         verdict = verdict_of(view["pair"], seed, noise)
         view = client.call("/api/judge", {"pair": view["pair"]["id"], "verdict": verdict})
         said[verdict] += 1
+        done = sum(said.values())
+        if rounds and done % every == 0 and view["offer"] != "done" and done != most:
+            wait_for_round(rounds, done // every)
+            view = client.call("/api/next")
     if view["offer"] == "failed":
         raise RuntimeError(view["failure"])
     if finish:
@@ -73,5 +83,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--most", type=int)
     parser.add_argument("--finish", action="store_true")
+    parser.add_argument("--rounds")
+    parser.add_argument("--every", type=int)
     options = parser.parse_args()
-    print(json.dumps(judge(options.address, options.seed, options.noise, options.most, options.finish)))
+    print(json.dumps(judge(**vars(options))))

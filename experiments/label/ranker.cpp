@@ -113,6 +113,7 @@ void rank_by_uncertainty(LabelSession& session, const RankerOptions& options) {
        ++number) {
     const LabelSession::State state = session.state();
     judged = session.num_judged();
+    Json record = {{"judgements", judged}};
     try {
       Round round(options, number);
       const std::vector<Json> preferences = preferences_of(state);
@@ -120,13 +121,18 @@ void rank_by_uncertainty(LabelSession& session, const RankerOptions& options) {
       if (!trained) return;
       const std::vector<LabelPair> open = session.open_pairs(options.most);
       if (!open.empty()) session.prioritise(round.priorities(*trained, open));
+      record["preferences"] = preferences.size();
+      record["open_pairs"] = open.size();
       say_ranked(
           fmt::format("round {}: {} open pairs in the order of a reward model on {} "
                       "preferences",
                       number, open.size(), preferences.size()));
     } catch (const std::exception& error) {
+      record["failure"] = error.what();
       say_ranked(fmt::format("round {}: the order stays: {}", number, error.what()));
     }
+    const fs::path file = options.folder / fmt::format("round-{}.ranked.json", number);
+    replace_file(file, record.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
   }
 }
 

@@ -21,7 +21,8 @@ struct RankerOptions {
 
 // Until the session stops: waits for `every` more judgements, trains a reward model on all
 // preferences so far (ties and both-bad ones aside), scores what is still open, and orders it by
-// |score of one answer - score of the other|, the smallest first. Messages go to standard error;
+// |score of one answer - score of the other|, the smallest first; round-N.ranked.json says when the
+// order of round N holds. Messages go to standard error;
 // a training that fails is one of them, and the order stays what it was.
 void rank_by_uncertainty(LabelSession& session, const RankerOptions& options);
 

@@ -192,6 +192,11 @@ void LabelSession::fail(const std::string& why) {
   changed_.notify_all();
 }
 
+std::string LabelSession::failure() {
+  const std::lock_guard lock(mutex_);
+  return failure_;
+}
+
 int64_t LabelSession::wait_until_wanted(int64_t ahead) {
   std::unique_lock lock(mutex_);
   while (!stopped_) {

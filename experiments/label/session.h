@@ -81,6 +81,7 @@ class LabelSession {
   // `more`: how many will come behind these at most.
   void add(const std::vector<LabelPair>& pairs, int64_t more);
   void fail(const std::string& why);
+  std::string failure();  // empty: none
   // Until somebody has fewer than `ahead` pairs before them: how many are missing. 0: stop.
   int64_t wait_until_wanted(int64_t ahead);
   void stop();
