@@ -61,6 +61,9 @@ int64_t first_largest(std::span<const float> logits) {
   return std::max_element(logits.begin(), logits.end()) - logits.begin();
 }
 
+// What training computes is fp32, and there is no gap between the two.
+double in_fp32(double logprob) { return static_cast<float>(logprob); }
+
 SampledToken sample_row(const Row& row, const SamplingConfig& config) {
   const double temperature = config.greedy() ? 1.0 : config.temperature;
   const RowSoftmax full(row.logits, temperature);
@@ -87,9 +90,9 @@ SampledToken sample_row(const Row& row, const SamplingConfig& config) {
     sampled.behaviour_logprob = behaviour.logprob(sampled.token);
   } else {
     sampled.token = full.draw(row.uniform);
-    sampled.behaviour_logprob = full.logprob(sampled.token);
+    sampled.behaviour_logprob = in_fp32(full.logprob(sampled.token));
   }
-  sampled.logprob = full.logprob(sampled.token);
+  sampled.logprob = in_fp32(full.logprob(sampled.token));
   return sampled;
 }
 

@@ -9,6 +9,7 @@
 
 #include "experiments/bench/harness.h"
 #include "models/vocabulary/vocabulary.h"
+#include "models/weights/packed_weight.h"
 #include "rl/sft/update.h"
 #include "rollout/scoring.h"
 
@@ -50,8 +51,9 @@ std::vector<Row> run_growth(const Options& options, const std::string& what) {
                     if (!weight.defined() || weight.size(0) != size) {
                       weight = at::randn({size, kHidden}, at::kFloat).mul_(0.05);
                     }
-                    const LinearGroup head{.weight = dense_weight(weight),
-                                           .parts = {{.module = 0, .num_columns = size}}};
+                    VocabularyHead head;
+                    head.weight = packed_weight(weight);
+                    head.parts = {{.module = 0, .num_columns = size}};
                     const at::Tensor targets = at::randint(size, {kRows}, at::kLong);
                     at::Tensor input = hidden.detach().requires_grad_();
                     vocabulary_scores(input, head, targets, 1.0, {}).logprobs.sum().backward();

@@ -25,6 +25,7 @@
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
+#include "models/kernels/packed_product.h"
 #include "models/printable.h"
 #include "rl/distributed/launch.h"
 #include "rl/report/run_report.h"
@@ -225,7 +226,8 @@ void warn_of_slow_dtype(const Experiment& experiment, Console& console) {
       std::visit([](const auto& setup) { return setup.model.dtype; }, experiment.setup);
   const bool on_cpu =
       std::visit([](const auto& setup) { return is_cpu(setup.devices.policy); }, experiment.setup);
-  if (!is_narrow(dtype) || !on_cpu) return;
+  const bool own = dtype == DtypeChoice::bfloat16 && PackedMatrix::fits(at::kBFloat16, at::kCPU);
+  if (!is_narrow(dtype) || !on_cpu || own) return;
   if (const auto warning = slow_dtype(dtype, measure_products(dtype))) {
     console.message("warning: " + *warning);
   }

@@ -6,6 +6,8 @@
 #include <torch/version.h>
 
 #include "git_version.h"  // generated: LEASH_GIT
+#include "models/decoder/exact_rows.h"
+#include "models/kernels/packed_product.h"
 
 #ifdef LEASH_CUDA
 #include <ATen/cuda/CUDAContext.h>
@@ -37,9 +39,13 @@ std::string version_text() {
   return fmt::format(
       "leash {} (git {}, {})\n"
       "LibTorch {}, CPU capability {}, {} threads\n"
+      "own products on a CPU: {}; log-probs of sampling and training {}\n"
       "{}\n",
       LEASH_VERSION, LEASH_GIT, LEASH_BUILD_TYPE, TORCH_VERSION, at::get_cpu_capability(),
-      at::get_num_threads(), gpus());
+      at::get_num_threads(), own_products(),
+      machine_has_exact_rows() ? "are the same bits"
+                               : "differ by rounding (no AVX-512; bfloat16 computes them again)",
+      gpus());
 }
 
 }  // namespace leash::cli

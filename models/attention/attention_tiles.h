@@ -24,17 +24,18 @@ using product_tile::store;
 using product_tile::tile;
 using product_tile::Vectors;
 
-// out [kRows, vectors kLanes] = left [kRows, depth] right, or added to what is there.
+// out [Rows, vectors kLanes] = left [Rows, depth] right, or added to what is there.
+template <int Rows = kRows>
 LEASH_AVX512 inline void multiply(const Matrix& left, Vectors right, int64_t depth, int64_t vectors,
                                   bool add, float* out, int64_t out_stride) {
   while (vectors > 0) {
     const int64_t count = vectors == 4 ? 2 : std::min<int64_t>(vectors, 3);
     if (count == 3) {
-      tile<kRows, 3>(left, right, depth, add, out, out_stride);
+      tile<Rows, 3>(left, right, depth, add, out, out_stride);
     } else if (count == 2) {
-      tile<kRows, 2>(left, right, depth, add, out, out_stride);
+      tile<Rows, 2>(left, right, depth, add, out, out_stride);
     } else {
-      tile<kRows, 1>(left, right, depth, add, out, out_stride);
+      tile<Rows, 1>(left, right, depth, add, out, out_stride);
     }
     right.data += count * right.vector;
     out += count * kLanes;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/attention/attention_rows.h"
 #include "models/attention/attention_source.h"
 #include "models/attention/attention_tiles.h"
 
@@ -21,12 +22,13 @@ struct Results {
   float* logsumexp = nullptr;  // [tokens, heads], nullptr: not wanted
 };
 
-int64_t prefix_vectors(const SequenceRows& place) { return pieces_of(place.prefix_rows, kLanes); }
+// Keys of a prefix, or of a sequence, in whole vectors.
+int64_t whole(int64_t keys) { return pieces_of(keys, kLanes) * kLanes; }
 
-// Numbers of scratch: keys transposed, values, scores of a group of rows, its queries and results.
+// Numbers of scratch: keys transposed, values, a group of rows' queries, results and scores.
 int64_t scratch_of(const AttentionUnit& unit, int64_t n) {
-  const int64_t keys = (prefix_vectors(unit.place) + pieces_of(unit.end, kLanes)) * kLanes;
-  return keys * 2 * n + kRows * (keys + 2 * n);
+  const int64_t prefix = unit.place.prefix_rows, keys = whole(prefix) + whole(unit.end);
+  return keys * n + (prefix + whole(unit.end)) * n + kRows * (2 * n + keys + 3 * kLanes);
 }
 
 // Rotated keys as [vectors][head_dim][kLanes], values as rows; those from key `first` on, which are
@@ -43,50 +45,6 @@ LEASH_AVX512 void pack(const AttentionSource& s, int64_t kv_head, int64_t begin,
     }
     transpose_rows(rotated, n, rows, n, keys + at * n);
   }
-}
-
-// The vectors of keys that a group of rows sees, of `before` of the prefix and `own` of the
-// sequence. A window that reaches the prefix reaches all of the sequence: the rest is one piece.
-struct Span {
-  Span(const SequenceRows& place, int64_t row, int64_t rows, int64_t window)
-      : before(prefix_vectors(place)), own(pieces_of(row + rows, kLanes)) {
-    const FirstKeys first = first_keys(place, row, window);
-    skipped =
-        first.prefix < place.prefix_rows ? first.prefix / kLanes : before + first.own / kLanes;
-    prefix_from = std::min(skipped, before) * kLanes;
-    own_from = std::max<int64_t>(skipped - before, 0) * kLanes;
-  }
-  int64_t before, own;
-  int64_t skipped;                // vectors
-  int64_t prefix_from, own_from;  // keys
-};
-
-// Scores of one row, from `span`'s first key on, become weights; returns their sum's reciprocal.
-LEASH_INLINE float weigh_row(const AttentionSource& s, const SequenceRows& place, int64_t head,
-                             int64_t row, const Span& span, float* scores, float* logsumexp) {
-  float* of_prefix = scores + span.prefix_from;
-  float* of_own = scores + span.before * kLanes + span.own_from;
-  const int64_t prefix_rows = place.prefix_rows - span.prefix_from;
-  const int64_t visible = row + 1 - span.own_from;
-  const int64_t prefix_count = span.before - span.prefix_from / kLanes;
-  const int64_t own_count = span.own - span.own_from / kLanes;
-  if (s.changes()) {
-    const int64_t at = place.prefix_rows + row;
-    change_scores(of_prefix, prefix_count, s.change(head), span.prefix_from - at);
-    change_scores(of_own, own_count, s.change(head), place.prefix_rows + span.own_from - at);
-  }
-  const FirstKeys first = first_keys(place, row, s.window);
-  const int64_t first_prefix = first.prefix - span.prefix_from,
-                first_own = first.own - span.own_from;
-  Floats by_lane = Floats{} - INFINITY, sum = {};
-  largest_scores(of_prefix, first_prefix, prefix_rows, by_lane);
-  largest_scores(of_own, first_own, visible, by_lane);
-  const float largest = largest_of(by_lane);
-  weigh_scores(of_prefix, first_prefix, prefix_rows, prefix_count, largest, sum);
-  weigh_scores(of_own, first_own, visible, own_count, largest, sum);
-  const float whole = sum_of(sum);
-  if (logsumexp != nullptr) *logsumexp = largest + std::log(whole);
-  return 1.0f / whole;
 }
 
 // Queries of up to kRows rows, rotated and scaled, and zeros up to kRows.
@@ -109,63 +67,44 @@ LEASH_INLINE void read_query_rows(const AttentionSource& s, const AttentionUnit&
 }
 
 // Up to kRows rows of one query head.
-LEASH_AVX512 void attend_rows(const AttentionSource& s, const AttentionUnit& unit, int64_t head,
-                              int64_t row, const float* keys, const float* values, float* scores,
-                              float* query, float* sums, const Results& results) {
-  const int64_t n = s.head_dim, vectors_of_head = n / kLanes;
-  const SequenceRows& place = unit.place;
-  const int64_t rows = std::min(kRows, unit.end - row);
-  read_query_rows(s, unit, head, row, rows, query, results);
-  const Span span(place, row, rows, s.window);
-  const int64_t stride = (span.before + span.own) * kLanes;
-  multiply({query, n, 1}, {keys + span.skipped * kLanes * n, kLanes, n * kLanes}, n,
-           span.before + span.own - span.skipped, /*add=*/false, scores + span.skipped * kLanes,
-           stride);
-  float inverse[kRows];
-  for (int64_t r = 0; r < rows; ++r) {
-    float* logsumexp = results.logsumexp == nullptr
-                           ? nullptr
-                           : results.logsumexp + (place.begin + row + r) * s.heads + head;
-    inverse[r] = weigh_row(s, place, head, row + r, span, scores + r * stride, logsumexp);
-  }
-  const bool sees_prefix = span.prefix_from < place.prefix_rows;
-  if (sees_prefix) {
-    multiply({scores + span.prefix_from, stride, 1}, {values + span.prefix_from * n, n, kLanes},
-             place.prefix_rows - span.prefix_from, vectors_of_head, /*add=*/false, sums, n);
-  }
-  const int64_t own_at = span.before * kLanes + span.own_from;
-  multiply({scores + own_at, stride, 1}, {values + own_at * n, n, kLanes},
-           row + rows - span.own_from, vectors_of_head, /*add=*/sees_prefix, sums, n);
-  for (int64_t r = 0; r < rows; ++r) {
-    float* out = results.out + ((place.begin + row + r) * s.heads + head) * n;
-    for (int64_t i = 0; i < n; i += kLanes) {
-      Floats x;
-      load(sums + r * n + i, x);
-      store(x * inverse[r], out + i);
-    }
+LEASH_AVX512 void attend_head(const AttentionSource& s, const AttentionUnit& unit, int64_t head,
+                              int64_t row, const SeenKeys& keys, float* scores, float* query,
+                              float* sums, const Results& results) {
+  const int64_t n = s.head_dim;
+  QueryRows rows{.queries = query,
+                 .rows = std::min(kRows, unit.end - row),
+                 .place = unit.place.prefix_rows + row};
+  read_query_rows(s, unit, head, row, rows.rows, query, results);
+  std::fill_n(rows.changes, kRows, s.change(head));
+  const RowWeights weights = attend_rows(keys, rows, s.changes(), scores, sums);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const int64_t at = (unit.place.begin + row + r) * s.heads + head;
+    if (results.logsumexp != nullptr) results.logsumexp[at] = weights.logsumexp[r];
+    write_row(sums + r * n, weights.inverse[r], n, results.out + at * n);
   }
 }
 
 void attend(const AttentionSource& s, const AttentionUnit& unit, float* scratch,
             const Results& results) {
-  const int64_t n = s.head_dim, group = s.heads / s.kv_heads;
-  const int64_t before = prefix_vectors(unit.place) * kLanes;
-  const int64_t all = before + pieces_of(unit.end, kLanes) * kLanes;
+  const int64_t n = s.head_dim, group = s.heads / s.kv_heads, prefix = unit.place.prefix_rows;
   float* keys = scratch;
-  float* values = keys + all * n;
-  float* query = values + all * n;
+  float* values = keys + (whole(prefix) + whole(unit.end)) * n;
+  float* query = values + (prefix + whole(unit.end)) * n;
   float* sums = query + kRows * n;
   float* scores = sums + kRows * n;
   // Those two together have room for a vector of rotated keys.
   const FirstKeys first = first_keys(unit.place, unit.begin, s.window);
-  pack(s, unit.kv_head, unit.place.prefix_begin, first.prefix, unit.place.prefix_rows, query, keys,
-       values);
-  pack(s, unit.kv_head, unit.place.begin, first.own, unit.end, query, keys + before * n,
-       values + before * n);
+  pack(s, unit.kv_head, unit.place.prefix_begin, first.prefix, prefix, query, keys, values);
+  pack(s, unit.kv_head, unit.place.begin, first.own, unit.end, query, keys + whole(prefix) * n,
+       values + prefix * n);
+  const SeenKeys seen{.pieces = {{keys, prefix}, {keys + whole(prefix) * n, unit.end}},
+                      .values = values,
+                      .window = s.window,
+                      .head_dim = n};
   // A row's heads lie side by side: one after the other, and the next one is fetched meanwhile.
   for (int64_t row = unit.begin; row < unit.end; row += kRows) {
     for (int64_t head = unit.kv_head * group; head < (unit.kv_head + 1) * group; ++head)
-      attend_rows(s, unit, head, row, keys, values, scores, query, sums, results);
+      attend_head(s, unit, head, row, seen, scores, query, sums, results);
   }
 }
 

@@ -44,13 +44,14 @@ struct Decoder::State : DecoderWeights {
   State(DecoderConfig config_, const LoadOptions& options, DecoderWeights weights)
       : DecoderWeights(std::move(weights)),
         config(std::move(config_)),
-        dtype(options.dtype),
+        dtype(activation_type(options.dtype, options.device)),
+        weight_dtype(options.dtype),
         device(options.device),
         gathers(options.gathers),
         attention(config, options.device) {}
 
   DecoderConfig config;
-  at::ScalarType dtype;
+  at::ScalarType dtype, weight_dtype;
   at::Device device;
   std::shared_ptr<GatherQueue> gathers;  // nullptr: all weights are here
   LayerAttention attention;
@@ -128,6 +129,7 @@ std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::S
 
 const DecoderConfig& Decoder::config() const { return state_->config; }
 at::ScalarType Decoder::dtype() const { return state_->dtype; }
+at::ScalarType Decoder::weight_dtype() const { return state_->weight_dtype; }
 at::Device Decoder::device() const { return state_->device; }
 const std::vector<ModuleInfo>& Decoder::modules() const { return state_->modules; }
 const BaseIdentity& Decoder::identity() const { return state_->identity; }

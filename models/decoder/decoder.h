@@ -31,7 +31,7 @@ class GatherQueue;
 
 // How a decoder's frozen weights are kept, and where.
 struct LoadOptions {
-  at::ScalarType dtype = at::kFloat;  // of weights and activations; float64 is for tests
+  at::ScalarType dtype = at::kFloat;  // of matrices (activation_type(): the rest); float64: tests
   // dense; `keep`: blocks as they are in a GGUF, embedding and lm_head included (ConfigError where
   // none are quantised); nf4 and int8: quantised here, embedding and lm_head stay dense. Norms and
   // biases are always dense.
@@ -75,7 +75,9 @@ class Decoder {
   ~Decoder();
 
   const DecoderConfig& config() const;
+  // Of hidden states, keys and values, and of the matrices.
   at::ScalarType dtype() const;
+  at::ScalarType weight_dtype() const;
   // Where weights and hidden states are; adapters and heads have to be there too.
   at::Device device() const;
   // All modules that an adapter may address, in a fixed order. The last one is "lm_head" where it

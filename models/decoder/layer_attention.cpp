@@ -7,6 +7,8 @@
 #include <bit>
 #include <cmath>
 
+#include "models/attention/fused_cached_attention.h"
+
 namespace leash {
 namespace {
 
@@ -70,6 +72,13 @@ at::Tensor LayerAttention::operator()(const at::Tensor& qkv, int64_t layer,
   if (cache == nullptr) {
     return packed_self_attention(qkv, tokens.positions, table(layer), shape_, tokens.lengths,
                                  tokens.prefixes, plan, rule);
+  }
+  if (fused_attention_fits(qkv.options(), shape_, rule)) {
+    const at::Tensor rows = qkv.contiguous();
+    const auto [keys, values] = new_keys(rows, tokens.positions, table(layer), shape_);
+    const CachedLayer cached = cache->append(layer, keys, values, tokens.lengths);
+    return fused_cached_attention(rows, tokens.positions, table(layer), shape_, cached,
+                                  tokens.lengths, rule);
   }
   const QueryKeyValue heads = split_and_rotate(
       qkv, tokens.positions, table(layer), shape_.num_heads, shape_.num_kv_heads, shape_.head_dim);

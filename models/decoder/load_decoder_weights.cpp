@@ -8,6 +8,7 @@
 #include "models/decoder/base_fingerprint.h"
 #include "models/decoder/decoder_weights.h"
 #include "models/decoder/read_tensors.h"
+#include "models/device/device.h"
 #include "models/errors.h"
 #include "models/families/decoder_modules.h"
 #include "models/quant/byte_tiles.h"
@@ -24,7 +25,7 @@ class Loader {
 
   at::Tensor read(const std::string& name, const std::vector<int64_t>& shape) {
     expect(name, shape);
-    return checkpoint_.tensors->read(name, options_.dtype);
+    return checkpoint_.tensors->read(name, activation_type(options_.dtype, options_.device));
   }
 
   // Matrices of equally many columns, one below the other.
@@ -52,7 +53,8 @@ class Loader {
     const auto vector = [&](const char* kind) {
       const std::string name = info.path + kind;
       expect(name, {info.out_features});
-      const at::ScalarType dtype = norm_dtype(options_.dtype, options_.quantize);
+      const at::ScalarType dtype =
+          norm_dtype(activation_type(options_.dtype, options_.device), options_.quantize);
       return checkpoint_.tensors->read(name, dtype).clone().to(options_.device);
     };
     return {.weight = vector(".weight"),

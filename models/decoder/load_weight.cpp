@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/kernels/packed_product.h"
 #include "models/quant/byte_tiles.h"
 #include "models/quant/fast_weight.h"
 #include "models/quant/int8.h"
 #include "models/quant/nf4.h"
 #include "models/quant/packed_rows.h"
 #include "models/quant/quantized_weight.h"
+#include "models/weights/packed_weight.h"
 
 namespace leash {
 namespace {
@@ -23,8 +25,9 @@ std::shared_ptr<const WeightSource> dense(const TensorSource& tensors,
                                           at::ScalarType dtype, at::Device device) {
   std::vector<at::Tensor> weights;
   for (const std::string& name : names) weights.push_back(tensors.read(name, dtype));
-  // cat copies, so that nothing refers to the mapped file any more.
-  return dense_weight(at::cat(weights).to(device));
+  // cat and panels are copies, so that nothing refers to the mapped file any more.
+  if (PackedMatrix::fits(dtype, device) && weights.size() == 1) return packed_weight(weights[0]);
+  return packed_weight(at::cat(weights).to(device));
 }
 
 std::shared_ptr<const WeightSource> kept(const TensorSource& tensors,
@@ -38,7 +41,8 @@ std::shared_ptr<const WeightSource> kept(const TensorSource& tensors,
     compressed = compressed || is_compressed(blocks->type);
     parts.push_back(packed_rows(*blocks, tensors.origin() + ": " + name)->to(device));
   }
-  return compressed ? quantized_weight(std::move(parts)) : dense(tensors, names, dtype, device);
+  return compressed ? quantized_weight(std::move(parts), dtype)
+                    : dense(tensors, names, dtype, device);
 }
 
 }  // namespace
@@ -56,7 +60,7 @@ std::shared_ptr<const WeightSource> load_weight(const TensorSource& tensors,
                                                 : int8_rows(quantize_int8(weight));
     parts.push_back(rows->to(device));
   }
-  return quantized_weight(std::move(parts));
+  return quantized_weight(std::move(parts), dtype);
 }
 
 std::shared_ptr<const WeightSource> load_fast_weight(const TensorSource& tensors,

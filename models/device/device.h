@@ -23,8 +23,13 @@ at::Device parse_device(std::string_view name, std::string_view setting,
 // about it; nullopt where they can.
 std::optional<std::string> device_problem(at::Device device);
 
-// The type that weights and activations get; `auto` is float32 on a CPU and bfloat16 on a GPU.
+// The type that weights get; `auto` is float32 on a CPU and bfloat16 on a GPU.
 at::ScalarType scalar_type(DtypeChoice choice, at::Device device = at::kCPU);
+
+// The type of what is computed with such weights (hidden states, keys and values): theirs, but
+// float32 with bfloat16 on a CPU, where products round their left factor when they read it and give
+// float32.
+at::ScalarType activation_type(at::ScalarType weights, at::Device device);
 
 // The tensor itself where it is on `device` already, else a copy there. What goes from the host to
 // a GPU passes through page-locked memory without waiting for the device.

@@ -11,7 +11,7 @@ struct OpCost {
   int64_t calls = 0;
   double seconds = 0;  // on the calling thread, without the operators that it called itself
 };
-using OpCosts = std::map<std::string, OpCost>;  // "aten::addmm", "leash::small_product"
+using OpCosts = std::map<std::string, OpCost>;  // "aten::addmm", "leash::packed_product"
 
 // Counts while it lives, on all threads that call operators (the threads inside an operator are
 // part of its time). Autograd nodes count as operators under their own names. One at a time

@@ -76,6 +76,12 @@ LEASH_CLONES void silu_gate_backward(const float* gate, const float* up, const f
   }
 }
 
+LEASH_CLONES void soft_cap(const float* x, float* y, int64_t n, float scale, float cap) {
+  const float inverse = scale / cap;
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = cap * fast_tanh(x[i] * inverse);
+}
+
 // Returns the largest of what they become.
 LEASH_INLINE float change_scores(float* scores, int64_t length, const ScoreChange& change) {
   if (change.softcap > 0.0f) {
@@ -121,33 +127,6 @@ LEASH_CLONES void attend(const float* query, const float* keys, const float* val
 #pragma omp simd
     for (int64_t i = 0; i < head_dim; ++i) out[i] += weight * value[i];
   }
-}
-
-LEASH_CLONES RowStatistics row_statistics(const float* logits, int64_t n,
-                                          float inverse_temperature) {
-  float largest = -INFINITY;
-#pragma omp simd reduction(max : largest)
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, logits[i]);
-  if (!std::isfinite(largest)) return {.log_normalizer = NAN, .entropy = NAN};
-  double sum = 0;
-  double weighted = 0;
-  for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, n);
-    float block_sum = 0;
-    float block_weighted = 0;
-#pragma omp simd reduction(+ : block_sum, block_weighted)
-    for (int64_t i = begin; i < end; ++i) {
-      const float shifted = (logits[i] - largest) * inverse_temperature;
-      const float e = fast_exp(shifted);
-      block_sum += e;
-      block_weighted += e > 0 ? e * shifted : 0.0f;
-    }
-    sum += block_sum;
-    weighted += block_weighted;
-  }
-  const double log_sum = std::log(sum);
-  return {.log_normalizer = log_sum + static_cast<double>(largest) * inverse_temperature,
-          .entropy = log_sum - weighted / sum};
 }
 
 LEASH_CLONES void logprob_backward(float* logits, int64_t n, float inverse_temperature,

@@ -27,6 +27,9 @@ void silu_gate(const float* gate, const float* up, float* y, int64_t n);
 void silu_gate_backward(const float* gate, const float* up, const float* dy, float* dgate,
                         float* dup, int64_t n);
 
+// y = cap · tanh(scale x / cap).
+void soft_cap(const float* x, float* y, int64_t n, float scale, float cap);
+
 // What happens to a scaled attention score: first cap · tanh(score / cap), then slope · (place of
 // the key - place of the query) is added. 0: nothing.
 struct ScoreChange {
@@ -40,12 +43,6 @@ void attend(const float* query, const float* keys, const float* values, int64_t 
             int64_t head_dim, float scale, float* scores, float* out,
             const ScoreChange& change = {});
 
-// What a row of logits says at 1 / temperature, in one pass over memory that stays in the cache.
-struct RowStatistics {
-  double log_normalizer = 0;  // log Σ exp(logit / T)
-  double entropy = 0;         // nats
-};
-RowStatistics row_statistics(const float* logits, int64_t n, float inverse_temperature);
 // Turns logits into dL/dlogit for L = g · log_softmax(logits / T)[target]: g/T (onehot - p).
 void logprob_backward(float* logits, int64_t n, float inverse_temperature, double log_normalizer,
                       int64_t target, float g);

@@ -10,7 +10,6 @@
 #include <algorithm>
 
 #include "models/kernels/product_tile.h"
-#include "models/kernels/small_product.h"
 
 namespace leash {
 namespace {
@@ -101,7 +100,7 @@ at::Tensor matrix_product(const at::Tensor& left, const at::Tensor& right) {
 }
 
 at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight) {
-  return small_product_fits(x, weight) ? small_product(x, weight) : matrix_product(x, weight.t());
+  return matrix_product(x, weight.t());
 }
 
 void matrix_product_into(const at::Tensor& out, const at::Tensor& left, const at::Tensor& right,

@@ -16,7 +16,7 @@ bool has_matrix_product(const at::Tensor& left, const at::Tensor& right);
 // rows, nor on the number of threads. No gradients.
 at::Tensor matrix_product(const at::Tensor& left, const at::Tensor& right);
 
-// x Wᵀ for x [rows, in] and weight [out, in]: the above, or small_product where there are few rows.
+// x Wᵀ for x [rows, in] and weight [out, in].
 at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight);
 
 // out = scale left right, or added to what is there. `out` [rows, columns] has contiguous rows;

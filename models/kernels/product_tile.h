@@ -122,15 +122,8 @@ LEASH_INLINE void multiply_panel(const float* panel, const Matrix& left, int64_t
   step.template operator()<1>();
 }
 
-// to = scale times the transposed 16 × 16 block at `from`, through registers.
-LEASH_INLINE void transpose_block(const float* from, int64_t stride, float* to, int64_t to_stride,
-                                  float scale) {
-  Floats rows[kLanes];
-#pragma GCC unroll 16
-  for (int r = 0; r < kLanes; ++r) {
-    load(from + r * stride, rows[r]);
-    rows[r] *= scale;
-  }
+// Transposes 16 × 16 words in registers, whatever they hold.
+LEASH_INLINE void transpose_registers(Floats (&rows)[kLanes]) {
   // Swaps blocks of 8, 4, 2, 1 across the diagonal.
   constexpr Lanes kLow8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
   constexpr Lanes kHigh8 = {8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31};
@@ -154,6 +147,18 @@ LEASH_INLINE void transpose_block(const float* from, int64_t stride, float* to, 
   swap.template operator()<4>(kLow4, kHigh4);
   swap.template operator()<2>(kLow2, kHigh2);
   swap.template operator()<1>(kLow1, kHigh1);
+}
+
+// to = scale times the transposed 16 × 16 block at `from`, through registers.
+LEASH_INLINE void transpose_block(const float* from, int64_t stride, float* to, int64_t to_stride,
+                                  float scale) {
+  Floats rows[kLanes];
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    load(from + r * stride, rows[r]);
+    rows[r] *= scale;
+  }
+  transpose_registers(rows);
 #pragma GCC unroll 16
   for (int r = 0; r < kLanes; ++r) store(rows[r], to + r * to_stride);
 }

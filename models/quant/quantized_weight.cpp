@@ -3,27 +3,29 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/record_function.h>
+#include <c10/util/BFloat16.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "models/kernels/matrix_product.h"
-#include "models/kernels/small_product.h"
+#include "models/kernels/packed_product.h"
 #include "models/quant/row_products.h"
 
 namespace leash {
 namespace {
 
-constexpr int64_t kFewRows = 32;  // up to here decoded rows are used while in the nearest caches
-constexpr int64_t kTileValues = 1 << 19;  // of a dense tile: 2 MB
+constexpr int64_t kFewRows = 32;  // without our products: decoded rows stay in the nearest caches
+constexpr int64_t kTogether = panels::kGroup * panels::kOutputs;  // rows that meet a tile
+constexpr int64_t kTileValues = 1 << 19;                          // of a dense tile: 2 MB
 // The same on a device: 128 MB, so that few weights need more than one (sums over tiles round).
 constexpr int64_t kDeviceTileValues = 1 << 25;
 constexpr int64_t kValuesPerTask = 1 << 14;  // that a thread is worth being woken for
 
 class QuantizedWeight final : public WeightSource {
  public:
-  explicit QuantizedWeight(std::vector<std::shared_ptr<const PackedRows>> parts)
-      : parts_(std::move(parts)) {
+  QuantizedWeight(std::vector<std::shared_ptr<const PackedRows>> parts, at::ScalarType dtype)
+      : parts_(std::move(parts)), narrow_(dtype == at::kBFloat16) {
     TORCH_CHECK(!parts_.empty(), "quantized_weight: no parts");
     for (const auto& part : parts_) {
       TORCH_CHECK(part->num_columns() == in_features(), "quantized_weight: parts of ",
@@ -45,7 +47,9 @@ class QuantizedWeight final : public WeightSource {
   at::Tensor multiply(const at::Tensor& x) const override {
     const at::Tensor input = activations(x, in_features());
     at::Tensor y = at::empty({x.size(0), out_features_}, input.options());
-    if (x.size(0) <= few_rows() && input.scalar_type() == at::kFloat && device().is_cpu()) {
+    if (packs(input)) {
+      multiply_panels(input, y);
+    } else if (x.size(0) <= kFewRows && input.scalar_type() == at::kFloat && device().is_cpu()) {
       multiply_few(input, y);
     } else {
       for_each_tile(input.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
@@ -58,15 +62,29 @@ class QuantizedWeight final : public WeightSource {
   at::Tensor multiply_transposed(const at::Tensor& dy) const override {
     const at::Tensor gradient = activations(dy, out_features_);
     at::Tensor dx = at::empty({dy.size(0), in_features()}, gradient.options());
-    for_each_tile(gradient.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
-      matrix_product_into(dx, gradient.narrow(1, row, tile.size(0)), tile, /*add=*/row > 0);
-    });
+    if (packs(gradient)) {
+      for_each_packed_tile([&](int64_t row, const PackedMatrix& tile) {
+        tile.multiply_transposed_into(dx, gradient.narrow(1, row, tile.out_features()),
+                                      /*add=*/row > 0);
+      });
+    } else {
+      for_each_tile(gradient.scalar_type(), [&](int64_t row, const at::Tensor& tile) {
+        matrix_product_into(dx, gradient.narrow(1, row, tile.size(0)), tile, /*add=*/row > 0);
+      });
+    }
     return dx.to(dy.scalar_type());
   }
 
   at::Tensor dense() const override {
     at::Tensor weight = at::empty({out_features_, in_features()}, values());
-    decode(0, out_features_, weight);
+    if (!device().is_cpu()) {
+      decode_on_device(0, out_features_, weight);
+      return weight;
+    }
+    float* const out = weight.mutable_data_ptr<float>();
+    at::parallel_for(0, out_features_, grain(), [&](int64_t begin, int64_t end) {
+      decode_some(begin, end - begin, out + begin * in_features());
+    });
     return weight;
   }
 
@@ -90,19 +108,38 @@ class QuantizedWeight final : public WeightSource {
   }
 
  private:
-  static int64_t few_rows() { return has_small_product() ? kSmallProductRows : kFewRows; }
   at::Device device() const { return parts_.front()->device(); }
   at::TensorOptions values() const { return at::TensorOptions(at::kFloat).device(device()); }
   int64_t grain() const { return std::max<int64_t>(kValuesPerTask / in_features(), 1); }
 
-  static at::Tensor activations(const at::Tensor& x, int64_t features) {
+  // Rounded in fp32 where bf16 is not multiplied as such.
+  bool rounds() const { return narrow_ && kind() == panels::Kind::single; }
+  panels::Kind kind() const {
+    const bool pairs = narrow_ && panels::has(panels::Kind::pairs);
+    return pairs ? panels::Kind::pairs : panels::Kind::single;
+  }
+  bool packs(const at::Tensor& x) const {
+    return x.scalar_type() == at::kFloat && x.is_cpu() && panels::has(kind());
+  }
+
+  at::Tensor activations(const at::Tensor& x, int64_t features) const {
     TORCH_CHECK(x.dim() == 2 && x.size(1) == features, "quantised product: the input is [rows, ",
                 features, "]");
     if (!x.is_cpu()) return x.contiguous();
-    return x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat).contiguous();
+    const auto type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    const at::Tensor rows = rounds() && type == at::kFloat ? x.to(at::kBFloat16) : x;
+    return rows.to(type).contiguous();
   }
 
-  // Rows [row, row + count) of all parts, on the calling thread.
+  // Rows [row, row + count) of all parts as the products read them, on the calling thread.
+  void decode_rounded(int64_t row, int64_t count, float* out) const {
+    decode_some(row, count, out);
+    if (!rounds()) return;
+    for (int64_t i = 0; i < count * in_features(); ++i)
+      out[i] = static_cast<float>(c10::BFloat16(out[i]));
+  }
+
+  // The same numbers as they are kept.
   void decode_some(int64_t row, int64_t count, float* out) const {
     for (const auto& part : parts_) {
       const int64_t here = std::min(count, part->num_rows() - row);
@@ -124,7 +161,7 @@ class QuantizedWeight final : public WeightSource {
     if (!device().is_cpu()) return decode_on_device(row, count, weight);
     float* const out = weight.mutable_data_ptr<float>();
     at::parallel_for(0, count, grain(), [&](int64_t begin, int64_t end) {
-      decode_some(row + begin, end - begin, out + begin * in_features());
+      decode_rounded(row + begin, end - begin, out + begin * in_features());
     });
   }
 
@@ -157,36 +194,110 @@ class QuantizedWeight final : public WeightSource {
     }
   }
 
-  // Decoding shapes: each thread decodes a few weight rows and uses them before the next.
+  int64_t words() const { return panels::words_of(kind(), in_features()); }
+
+  // A thread's memory for panels that are made and used at once.
+  struct Scratch {
+    std::vector<float> rows;      // kOutputs of the weight
+    std::vector<uint16_t> pairs;  // the same in bf16
+  };
+
+  // Rows [row, row + count) of the weight, at most kOutputs, as a panel.
+  void decode_panel(int64_t row, int64_t count, Scratch& scratch, uint32_t* panel) const {
+    const int64_t n = in_features();
+    scratch.rows.resize(static_cast<size_t>(panels::kOutputs * n));
+    decode_rounded(row, count, scratch.rows.data());
+    const void* numbers = scratch.rows.data();
+    if (kind() == panels::Kind::pairs) {
+      scratch.pairs.resize(static_cast<size_t>(panels::kOutputs * 2 * words()));
+      for (int64_t r = 0; r < count; ++r)
+        panels::round_row(scratch.rows.data() + r * n, n, scratch.pairs.data() + r * 2 * words());
+      numbers = scratch.pairs.data();
+    }
+    panels::pack_panel(static_cast<const uint32_t*>(numbers), words(), count, words(), panel);
+  }
+
+  // Each thread decodes what a tile takes and uses it, for all rows of x, before it goes on.
+  void multiply_panels(const at::Tensor& x, const at::Tensor& y) const {
+    RECORD_USER_SCOPE("leash::quantized_product");
+    const ProductRows rows(x, kind());
+    float* const py = y.mutable_data_ptr<float>();
+    const int64_t groups = (out_features_ + kTogether - 1) / kTogether;
+    const int64_t panel = panels::kOutputs * words();
+    at::parallel_for(0, groups, 1, [&](int64_t begin, int64_t end) {
+      Scratch scratch;
+      std::vector<uint32_t> packed(static_cast<size_t>(panels::kGroup * panel));
+      for (int64_t row = begin * kTogether; row < std::min(end * kTogether, out_features_);
+           row += kTogether) {
+        const int64_t columns = std::min(kTogether, out_features_ - row);
+        for (int64_t at = 0; at < columns; at += panels::kOutputs) {
+          decode_panel(row + at, std::min(panels::kOutputs, columns - at), scratch,
+                       packed.data() + at / panels::kOutputs * panel);
+        }
+        panels::multiply({.kind = kind(),
+                          .left = rows.words,
+                          .panels = packed.data(),
+                          .left_stride = rows.stride,
+                          .panel_stride = panel,
+                          .rows = x.size(0),
+                          .words = words(),
+                          .columns = columns,
+                          .out = py + row,
+                          .out_stride = out_features_});
+      }
+    });
+  }
+
+  // Calls use(first row, rows of the weight) for all of the weight in order.
+  template <class Use>
+  void for_each_packed_tile(const Use& use) const {
+    const int64_t panel = panels::kOutputs * words();
+    const int64_t step =
+        std::max(kTileValues / in_features() / panels::kTurned, int64_t{1}) * panels::kTurned;
+    const auto type = kind() == panels::Kind::pairs ? at::kBFloat16 : at::kFloat;
+    for (int64_t row = 0; row < out_features_; row += step) {
+      const int64_t count = std::min(step, out_features_ - row);
+      const at::Tensor tile = at::empty({PackedMatrix::numbers(type, count, in_features())}, type);
+      auto* const to = static_cast<uint32_t*>(tile.mutable_data_ptr());
+      at::parallel_for(0, panels::panels_of(count), 1, [&](int64_t begin, int64_t end) {
+        Scratch scratch;
+        for (int64_t at = begin; at < end; ++at) {
+          const int64_t first = at * panels::kOutputs;
+          decode_panel(row + first, std::min(panels::kOutputs, count - first), scratch,
+                       to + at * panel);
+        }
+      });
+      use(row, PackedMatrix(tile, count, in_features()));
+    }
+  }
+
+  // Without our products: each thread decodes a few weight rows and uses them before the next.
   void multiply_few(const at::Tensor& x, const at::Tensor& y) const {
-    const int64_t together = has_small_product() ? 32 : 4;  // in the second cache, or the first
+    constexpr int64_t kAtOnce = 4;  // in the first cache
     const int64_t n = in_features();
     const float* px = x.const_data_ptr<float>();
     float* py = y.mutable_data_ptr<float>();
     RECORD_USER_SCOPE("leash::quantized_product");
     at::parallel_for(0, out_features_, grain(), [&](int64_t begin, int64_t end) {
-      std::vector<float> scratch(static_cast<size_t>(together * n));
-      for (int64_t row = begin; row < end; row += together) {
-        const int64_t count = std::min(together, end - row);
-        decode_some(row, count, scratch.data());
-        if (has_small_product()) {
-          small_product_here(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
-        } else {
-          row_products(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
-        }
+      std::vector<float> scratch(static_cast<size_t>(kAtOnce * n));
+      for (int64_t row = begin; row < end; row += kAtOnce) {
+        const int64_t count = std::min(kAtOnce, end - row);
+        decode_rounded(row, count, scratch.data());
+        row_products(px, x.size(0), scratch.data(), count, n, py + row, out_features_);
       }
     });
   }
 
   std::vector<std::shared_ptr<const PackedRows>> parts_;
+  bool narrow_;  // products in bf16
   int64_t out_features_ = 0;
 };
 
 }  // namespace
 
 std::shared_ptr<const WeightSource> quantized_weight(
-    std::vector<std::shared_ptr<const PackedRows>> parts) {
-  return std::make_shared<QuantizedWeight>(std::move(parts));
+    std::vector<std::shared_ptr<const PackedRows>> parts, at::ScalarType dtype) {
+  return std::make_shared<QuantizedWeight>(std::move(parts), dtype);
 }
 
 }  // namespace leash

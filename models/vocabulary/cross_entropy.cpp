@@ -14,6 +14,7 @@
 #include "models/device/device.h"
 #include "models/kernels/kernels.h"
 #include "models/kernels/node.h"
+#include "models/kernels/softmax_blocks.h"
 #include "models/vocabulary/vocabulary_chunks.h"
 
 #ifdef LEASH_CUDA
@@ -73,7 +74,9 @@ Sums kernel_chunk(at::Tensor& logits, const at::Tensor& targets, double epsilon,
   at::parallel_for(0, rows, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* const logit = pl + row * vocab;
-      const double log_z = kernels::row_statistics(logit, vocab, 1.0f).log_normalizer;
+      const double log_z =
+          kernels::softmax_blocks({logit, static_cast<size_t>(vocab)}, 1.0f, /*keep_blocks=*/false)
+              .log_normalizer;
       nll[row] = log_z - static_cast<double>(logit[pt[row]]);
       if (epsilon > 0) uniform[row] = log_z - means.const_data_ptr<double>()[row];
       if (!gradient) continue;

@@ -13,6 +13,7 @@
 #include "models/device/device.h"
 #include "models/kernels/kernels.h"
 #include "models/kernels/node.h"
+#include "models/kernels/softmax_blocks.h"
 #include "models/vocabulary/temperature.h"
 #include "models/vocabulary/vocabulary_chunks.h"
 
@@ -60,9 +61,10 @@ ChunkScores score_chunk(const at::Tensor& logits, const at::Tensor& targets, dou
   RECORD_USER_SCOPE("leash::score_chunk");
   at::parallel_for(0, rows, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
-      const auto statistics = kernels::row_statistics(pl + row * vocab, vocab, inverse);
-      const double logit = static_cast<double>(pl[row * vocab + pt[row]]) * inverse;
-      logprobs[row] = static_cast<float>(logit - statistics.log_normalizer);
+      const auto statistics = kernels::softmax_blocks(
+          {pl + row * vocab, static_cast<size_t>(vocab)}, inverse, /*keep_blocks=*/false);
+      logprobs[row] =
+          static_cast<float>(statistics.logprob(pl[row * vocab + pt[row]], temperature));
       entropies[row] = static_cast<float>(statistics.entropy);
       normalizers[row] = statistics.log_normalizer;
     }

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/weights/packed_weight.h"
+
 namespace leash {
 namespace {
 
@@ -16,11 +18,13 @@ int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit
 
 class ShardedWeight final : public WeightSource {
  public:
-  // Elements [offset, offset + out in) of a unit.
+  // Elements [offset, offset + size) of a unit: rows end to end, or panels.
   struct Place {
     int64_t unit = 0;
     int64_t offset = 0;
+    int64_t size = 0;
     int64_t out_features = 0, in_features = 0;
+    bool packed = false;
   };
   ShardedWeight(std::shared_ptr<GatherQueue> gathers, const Place& place, int64_t bytes)
       : gathers_(std::move(gathers)), place_(place), bytes_(bytes) {}
@@ -31,15 +35,16 @@ class ShardedWeight final : public WeightSource {
   at::Tensor multiply_transposed(const at::Tensor& dy) const override {
     return whole()->multiply_transposed(dy);
   }
-  at::Tensor dense() const override {
-    return gathers_->acquire(place_.unit)
-        .narrow(0, place_.offset, place_.out_features * place_.in_features)
-        .view({place_.out_features, place_.in_features});
-  }
+  at::Tensor dense() const override { return whole()->dense(); }
+  at::Tensor rows(const at::Tensor& ids) const override { return whole()->rows(ids); }
   int64_t bytes() const override { return bytes_; }
 
  private:
-  std::shared_ptr<const WeightSource> whole() const { return dense_weight(dense()); }
+  std::shared_ptr<const WeightSource> whole() const {
+    const at::Tensor numbers = gathers_->acquire(place_.unit).narrow(0, place_.offset, place_.size);
+    if (place_.packed) return packed_weight(numbers, place_.out_features, place_.in_features);
+    return unpacked_weight(numbers.view({place_.out_features, place_.in_features}));
+  }
 
   std::shared_ptr<GatherQueue> gathers_;
   Place place_;
@@ -52,11 +57,16 @@ std::vector<std::shared_ptr<const WeightSource>> shard(
     const std::shared_ptr<GatherQueue>& gathers,
     const std::vector<std::shared_ptr<const WeightSource>>& matrices, c10::Device device) {
   const c10::AutoGradMode no_grad(false);
+  // Panels are for CPUs.
+  const auto panels = [&](const WeightSource& matrix) {
+    return device.is_cpu() ? packed_panels(matrix) : at::Tensor();
+  };
   std::vector<at::Tensor> rows;
   std::vector<int64_t> offsets;
   int64_t end = 0;
   for (const auto& matrix : matrices) {
-    rows.push_back(matrix->dense().reshape({-1}));
+    const at::Tensor packed = panels(*matrix);
+    rows.push_back(packed.defined() ? packed : matrix->dense().reshape({-1}));
     TORCH_CHECK(rows.back().scalar_type() == rows[0].scalar_type(),
                 "the matrices of a unit have one dtype");
     end = round_up(end, kAlignment / rows[0].element_size());
@@ -82,8 +92,10 @@ std::vector<std::shared_ptr<const WeightSource>> shard(
         gathers,
         ShardedWeight::Place{.unit = unit,
                              .offset = offsets[i],
+                             .size = rows[i].numel(),
                              .out_features = matrices[i]->out_features(),
-                             .in_features = matrices[i]->in_features()},
+                             .in_features = matrices[i]->in_features(),
+                             .packed = panels(*matrices[i]).defined()},
         i == 0 ? bytes : 0));
   }
   return sharded;

@@ -14,10 +14,11 @@
 namespace leash {
 
 // One unit of `gathers`: these matrices end to end, each from a multiple of 64 bytes on, zeros
-// behind them, in as many equal parts as there are ranks. What comes back stands for them on
-// `device`, in their order; it holds nothing but this rank's part, and gathers the unit for every
-// use, forward and backward. The matrices are dense, of one dtype and on one device (any); they may
-// be freed afterwards. bytes() of the first is the part's, of the others 0.
+// behind them, in as many equal parts as there are ranks; packed ones (packed_weight.h) stay
+// packed. What comes back stands for them on `device`, in their order; it holds nothing but this
+// rank's part, and gathers the unit for every use, forward and backward. The matrices are dense, of
+// one dtype and on one device (any); they may be freed afterwards. bytes() of the first is the
+// part's, of the others 0.
 std::vector<std::shared_ptr<const WeightSource>> shard(
     const std::shared_ptr<GatherQueue>& gathers,
     const std::vector<std::shared_ptr<const WeightSource>>& matrices, c10::Device device);

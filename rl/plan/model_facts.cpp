@@ -12,6 +12,7 @@
 #include "models/decoder/decoder_weights.h"
 #include "models/decoder/load_weight.h"
 #include "models/decoder/read_tensors.h"
+#include "models/device/device.h"
 #include "models/errors.h"
 #include "models/families/decoder_modules.h"
 #include "models/families/families.h"
@@ -99,10 +100,14 @@ int64_t dense_bytes(const Group& group, at::ScalarType dtype) {
   return sum;
 }
 
+// Of what is no product, in a model of `dtype`: as on a CPU, where it is wider than bfloat16. On a
+// GPU these thousandths of the whole take half.
+at::ScalarType rest_dtype(at::ScalarType dtype) { return activation_type(dtype, at::kCPU); }
+
 int64_t bias_bytes(const Group& group, at::ScalarType dtype) {
   int64_t sum = 0;
   for (const ModuleInfo& module : group.modules) {
-    if (module.has_bias) sum += numel(bias_shape(module)) * element_bytes(dtype);
+    if (module.has_bias) sum += numel(bias_shape(module)) * element_bytes(rest_dtype(dtype));
   }
   return sum;
 }
@@ -130,10 +135,10 @@ int64_t kept_bytes(const ModelFacts& model, const Group& group, at::ScalarType d
 int64_t group_bytes(const ModelFacts& model, const Group& group, at::ScalarType dtype,
                     Quantize quantize) {
   if (group.is_norm()) {
-    const at::ScalarType type = norm_dtype(dtype, quantize);
+    const at::ScalarType type = norm_dtype(rest_dtype(dtype), quantize);
     return dense_bytes(group, type) + bias_bytes(group, type);
   }
-  if (group.stays_whole()) return dense_bytes(group, dtype);
+  if (group.stays_whole()) return dense_bytes(group, rest_dtype(dtype));
   const int64_t biases = bias_bytes(group, dtype);
   if (quantize == Quantize::keep) return kept_bytes(model, group, dtype) + biases;
   if (quantize == Quantize::none || !group.quantisable()) return dense_bytes(group, dtype) + biases;
@@ -241,7 +246,7 @@ ShardedBytes sharded_bytes(const ModelFacts& model, at::ScalarType dtype, int64_
     // Norms, biases and learned positions stay whole.
     for (; group != end; ++group) {
       sharded.held += bias_bytes(*group, dtype);
-      if (group->stays_whole()) sharded.held += dense_bytes(*group, dtype);
+      if (group->stays_whole()) sharded.held += dense_bytes(*group, rest_dtype(dtype));
     }
   }
   if (!model.own_head) head = embedding;

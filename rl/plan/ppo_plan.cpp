@@ -30,6 +30,15 @@ struct Roles {
 at::ScalarType dtype_of(const PpoSetup& setup) {
   return scalar_type(setup.model.dtype, parse_device(setup.devices.policy, "devices.policy"));
 }
+// Of hidden states.
+at::ScalarType states_dtype_of(const PpoSetup& setup) {
+  return activation_type(dtype_of(setup), parse_device(setup.devices.policy, "devices.policy"));
+}
+
+bool recomputes(const PpoSetup& setup, const ModelFacts& base) {
+  const at::Device device = parse_device(setup.devices.policy, "devices.policy");
+  return recomputes_logprobs(setup.ppo, base.config, dtype_of(setup), device);
+}
 
 // Lengths of an iteration.
 struct Sizes {
@@ -152,7 +161,7 @@ void add_rewards(const PpoSetup& setup, const PlanOptions& options, Roles& roles
 // Prefill and decoding with a cache of `slots` sequences.
 PlanPhase rollout_phase(const std::string& name, const PpoSetup& setup, const Roles& roles,
                         const Sizes& sizes, int64_t slots) {
-  const at::ScalarType dtype = dtype_of(setup);
+  const at::ScalarType dtype = states_dtype_of(setup);
   const ModelFacts& base = roles.base;
   const int64_t prefill = std::min(std::max(kPrefillTokens, sizes.prompt), slots * sizes.prompt);
   const int64_t logits = slots * base.config.vocab_size * wide_bytes(dtype);
@@ -172,14 +181,14 @@ void add_critic_states(const PpoSetup& setup, const Roles& roles, const Sizes& s
   const int64_t tokens = setup.ppo.batch_size * sizes.answer;
   phase.items.push_back(
       {"states that the critic's head reads",
-       tokens * roles.critic_model->config.hidden_size * element_bytes(dtype_of(setup)),
+       tokens * roles.critic_model->config.hidden_size * element_bytes(states_dtype_of(setup)),
        fmt::format("{} answer tokens", tokens)});
 }
 
 // Reference, critic and rewards, and the policy where its log-probs are computed again, each on its
 // lane: at the same time, or one after the other.
 PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = dtype_of(setup);
+  const at::ScalarType dtype = states_dtype_of(setup);
   const int64_t rows = sizes.scored_rows;
   const ModelFacts& reference = roles.reference_model ? *roles.reference_model : roles.base;
   const auto pass = [&](const ModelFacts& model) {
@@ -190,7 +199,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
        std::max(pass(reference), head_scratch_bytes(reference, dtype, rows, sizes.answer_part(rows),
                                                     /*gradients=*/false))}};
   const bool exact = setup.ppo.kl_estimator == KlEstimator::exact;
-  if (recomputes_logprobs(setup.ppo, dtype) || exact) {
+  if (recomputes(setup, roles.base) || exact) {
     lanes.push_back(
         {"actor lane", std::max(pass(roles.base),
                                 head_scratch_bytes(roles.base, dtype, rows, sizes.answer_part(rows),
@@ -211,7 +220,7 @@ PlanPhase scoring_phase(const PpoSetup& setup, const Roles& roles, const Sizes& 
 }
 
 PlanPhase update_phase(const PpoSetup& setup, const Roles& roles, const Sizes& sizes) {
-  const at::ScalarType dtype = dtype_of(setup);
+  const at::ScalarType dtype = states_dtype_of(setup);
   const PassShape pass{.rows = sizes.trained_rows, .recompute = setup.model.gradient_checkpointing};
   const ModelFacts& trunk = roles.critic_model ? *roles.critic_model : roles.base;
   const AdapterFacts* critic = roles.critic ? &*roles.critic : nullptr;
@@ -243,7 +252,7 @@ int64_t answer_bytes(const PpoSetup& setup, const Roles& roles, const Sizes& siz
   const int64_t values = setup.critic.kind == CriticKind::none     ? 0
                          : setup.critic.kind == CriticKind::shared ? 2
                                                                    : 1;
-  const int64_t scored = recomputes_logprobs(setup.ppo, dtype_of(setup)) ? 2 : 1;
+  const int64_t scored = recomputes(setup, roles.base) ? 2 : 1;
   return sizes.prompt * id + sizes.answer * (id + 3 * 9 + 5 * scored + 5 * values + 4) + 40 +
          9 * static_cast<int64_t>(setup.reward.size());
 }
@@ -296,7 +305,7 @@ void add_gathers(const PpoSetup& setup, const Roles& roles, const Sizes& sizes,
     int64_t bytes = passes * forward, gathers = passes * forward_gathers;
     const int64_t scoring = ceil_divide(sizes.own_answers * sizes.text, sizes.scored_rows);
     std::vector<ModelFacts> scored = models;
-    if (recomputes_logprobs(setup.ppo, dtype)) scored.push_back(roles.base);
+    if (recomputes(setup, roles.base)) scored.push_back(roles.base);
     for (const ModelFacts& model : scored) {
       const ShardedBytes other = sharded_bytes(model, dtype, options.ranks);
       bytes += scoring * (other.forward + other.head);

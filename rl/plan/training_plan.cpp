@@ -55,8 +55,9 @@ PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::
 
 Plan plan_training(const Training& training, const ModelFacts& facts, const AdapterFacts& adapter,
                    bool evaluates, const PlanOptions& options) {
-  const at::ScalarType dtype =
-      scalar_type(training.model.dtype, parse_device(training.devices.policy, "devices.policy"));
+  const at::Device device = parse_device(training.devices.policy, "devices.policy");
+  const at::ScalarType dtype = scalar_type(training.model.dtype, device);
+  const at::ScalarType states = activation_type(dtype, device);
   const int64_t wide = wide_bytes(dtype);
   const int64_t rows_of_step =
       training.config.per_device_train_batch_size * training.config.gradient_accumulation_steps;
@@ -76,9 +77,9 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
   add_trained(plan.resident, "policy", "adapter", adapter.shapes, training.config.optim, wide);
   plan.phases = {sharded ? sharded_loading_phase(facts, dtype, options.ranks, plan.resident)
                          : loading_phase(facts, dtype, training.model.quantize, plan.resident),
-                 update_phase(training, facts, dtype, adapter, pass),
+                 update_phase(training, facts, states, adapter, pass),
                  step_phase(adapter.shapes, wide, options.ranks)};
-  if (evaluates) plan.phases.push_back(held_out_phase(training, facts, dtype, pass));
+  if (evaluates) plan.phases.push_back(held_out_phase(training, facts, states, pass));
   if (sharded) {
     for (PlanPhase& phase : plan.phases) {
       if (phase.name != "update" && phase.name != "held-out data") continue;

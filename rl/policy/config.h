@@ -105,8 +105,9 @@ void visit_policy_fields(Config& c, Visitor&& visit) {
   visit("recompute_logprobs", c.recompute_logprobs,
         "compute the answers' log-probs under the policy again, as the reference's are computed, "
         "instead of taking the sampler's: KL and ratios are then free of what their rounding "
-        "differs by; costs a forward pass (null: where the model is in less than float32, and with "
-        "importance_sampling_correction)");
+        "differs by; costs a forward pass (null: with importance_sampling_correction, and in less "
+        "than "
+        "float32 where `leash --version` does not say that both are the same bits)");
   visit("importance_sampling_correction", c.importance_sampling_correction,
         "weigh the policy's loss by the ratio of the log-probs that were computed again to the "
         "sampler's");

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "models/decoder/exact_rows.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -30,9 +31,11 @@ std::vector<ScoredText> texts_of(const std::vector<Completion>& answers) {
 
 }  // namespace
 
-bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype) {
-  const bool narrow = dtype != at::kFloat && dtype != at::kDouble;
-  return config.recompute_logprobs.value_or(narrow || config.importance_sampling_correction);
+bool recomputes_logprobs(const PolicyConfig& config, const DecoderConfig& model,
+                         at::ScalarType weights, at::Device device) {
+  const bool narrow = weights != at::kFloat && weights != at::kDouble;
+  return config.recompute_logprobs.value_or(config.importance_sampling_correction ||
+                                            (narrow && !rows_are_exact(model, weights, device)));
 }
 
 // Some answers, on their way through the lanes.
@@ -68,7 +71,9 @@ class Judging::Group {
         lanes[Role::critic].run("values", [this, &roles]() -> CriticSays { return values(roles); });
     reward_ = lanes[Role::reward].run(
         "scores", [this, &roles] { return roles.reward->score_parts(samples_); });
-    if (!recomputes_logprobs(config, roles.decoder->dtype())) return;
+    const Decoder& decoder = *roles.decoder;
+    if (!recomputes_logprobs(config, decoder.config(), decoder.weight_dtype(), decoder.device()))
+      return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       ScoringOptions again = scoring_;
       again.value_head = roles.value_head();

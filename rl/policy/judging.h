@@ -10,9 +10,10 @@
 
 namespace leash {
 
-// Whether the policy's log-probs are computed again after sampling, see
-// PolicyConfig::recompute_logprobs; a correction for what the two differ by needs both.
-bool recomputes_logprobs(const PolicyConfig& config, at::ScalarType dtype);
+// Whether the log-probs of a policy with weights of this type are computed again after sampling,
+// see PolicyConfig::recompute_logprobs; a correction for what the two differ by needs both.
+bool recomputes_logprobs(const PolicyConfig& config, const DecoderConfig& model,
+                         at::ScalarType weights, at::Device device);
 
 // An answer and what every role says about it.
 struct JudgedAnswer {

@@ -12,7 +12,7 @@ std::shared_ptr<const Decoder> Bases::on(at::Device device) {
   auto& copy = copies_[device.str()];
   if (copy == nullptr) {
     copy = Decoder::load(checkpoint_,
-                         {.dtype = base_->dtype(), .quantize = quantize_, .device = device});
+                         {.dtype = base_->weight_dtype(), .quantize = quantize_, .device = device});
   }
   return copy;
 }

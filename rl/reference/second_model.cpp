@@ -34,7 +34,7 @@ std::shared_ptr<const Decoder> load_second_model(const std::string& path, const 
   const Checkpoint checkpoint = open_checkpoint(resolve_model(path));
   check_second_model(checkpoint, first, key);
   const bool nothing_to_keep = quantize == Quantize::keep && keep_problem(checkpoint);
-  return Decoder::load(checkpoint, {.dtype = first.decoder.dtype(),
+  return Decoder::load(checkpoint, {.dtype = first.decoder.weight_dtype(),
                                     .quantize = nothing_to_keep ? Quantize::none : quantize,
                                     .device = device,
                                     .gathers = gathers});

@@ -32,6 +32,8 @@ def main() -> None:
         decode.append(cells[7])
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
     weights = os.path.splitext(os.path.basename(args.model))[0]
+    weights = next((dtype for suffix, dtype in {"bf16": "bf16", "f32": "fp32"}.items()
+                    if weights.lower().endswith(suffix)), weights)
     emit("llama.cpp", args.version, args.threads, weights, peak, [
         (f"decode-{args.sequences}", sorted(decode)[len(decode) // 2], "tok/s"),
         (f"prefill-{args.sequences}x32", sorted(prefill)[len(prefill) // 2], "tok/s")])

@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -195,6 +196,24 @@ TEST(RowProducts, EqualPlainLoops) {
         EXPECT_EQ(y.narrow(1, w_rows, 2).abs().max().item<float>(), 0);
       }
     }
+  }
+}
+
+// Against float64 of the rounded factors: a model in bf16 multiplies bf16, whatever it is kept as.
+TEST(QuantizedWeight, ProductsInBfloat16RoundBothFactors) {
+  const std::vector<std::shared_ptr<const PackedRows>> parts = {
+      nf4_rows(quantize_nf4(normal({70, 192}, 4))), int8_rows(quantize_int8(normal({41, 192}, 5)))};
+  const auto weight = quantized_weight(parts, at::kBFloat16);
+  const at::Tensor dense = weight->dense(), rounded = dense.to(at::kBFloat16).to(at::kDouble);
+  EXPECT_FALSE(at::equal(dense.to(at::kDouble), rounded)) << "dense() is as it is kept";
+  const auto narrow = [](const at::Tensor& x) { return x.to(at::kBFloat16).to(at::kDouble); };
+  for (const int64_t rows : {1, 7, 8, 33, 300}) {
+    const at::Tensor x = normal({rows, 192}, 7), dy = normal({rows, 111}, 8);
+    const auto error = [](const at::Tensor& found, const at::Tensor& wanted) {
+      return found.to(at::kDouble).sub(wanted).abs().max().item<double>();
+    };
+    EXPECT_LT(error(weight->multiply(x), narrow(x).matmul(rounded.t())), 2e-4) << rows;
+    EXPECT_LT(error(weight->multiply_transposed(dy), narrow(dy).matmul(rounded)), 2e-4) << rows;
   }
 }
 

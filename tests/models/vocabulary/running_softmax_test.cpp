@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/kernels/kernels.h"
+#include "models/kernels/softmax_blocks.h"
 #include "models/random/random.h"
 
 namespace leash {
@@ -41,7 +42,7 @@ TEST(RunningSoftmax, AgreesWithTheCpusStatistics) {
   for (const double scale : {0.01, 3.0, 200.0}) {
     for (const float inverse : {1.0f, 1.0f / 0.7f}) {
       const std::vector<float> row = logits(scale);
-      const auto expected = kernels::row_statistics(row.data(), kVocab, inverse);
+      const auto expected = kernels::softmax_blocks(row, inverse, false);
       for (const int threads : {1, 4, 256}) {
         const RunningSoftmax softmax = by_threads(row, inverse, threads);
         EXPECT_NEAR(softmax.log_normalizer(), expected.log_normalizer,
@@ -55,7 +56,7 @@ TEST(RunningSoftmax, AgreesWithTheCpusStatistics) {
 TEST(RunningSoftmax, MinusInfinityIsNoTokenAndOthersAreSeen) {
   std::vector<float> row = logits();
   row[3] = row[500] = -kInfinity;
-  const double expected = kernels::row_statistics(row.data(), kVocab, 1.0f).log_normalizer;
+  const double expected = kernels::softmax_blocks(row, 1.0f, false).log_normalizer;
   EXPECT_NEAR(by_threads(row, 1.0f, 256).log_normalizer(), expected, 1e-6);
   for (const float bad : {kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
     row[77] = bad;
@@ -69,7 +70,7 @@ TEST(RunningSoftmax, MinusInfinityIsNoTokenAndOthersAreSeen) {
 TEST(RunningSoftmax, GradientsAreTheCpus) {
   const std::vector<float> row = logits();
   constexpr float kInverse = 1.0f / 0.7f, kGradient = -0.3f;
-  const double log_z = kernels::row_statistics(row.data(), kVocab, kInverse).log_normalizer;
+  const double log_z = kernels::softmax_blocks(row, kInverse, false).log_normalizer;
   std::vector<float> expected = row;
   kernels::logprob_backward(expected.data(), kVocab, kInverse, log_z, 42, kGradient);
   for (int64_t v = 0; v < kVocab; ++v) {

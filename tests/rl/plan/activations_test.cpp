@@ -93,7 +93,7 @@ TEST_P(PlanMeasured, KeptAndPeakOfTheBackwardPass) {
   MemoryCount count;
   const at::Tensor hidden = decoder->forward(tokens, adapter, {.recompute_blocks = with.recompute});
   const auto kept = static_cast<double>(count.live()) - static_cast<double>(hidden.nbytes());
-  const auto planned = static_cast<double>(kept_bytes(model, with.dtype, &facts, pass));
+  const auto planned = static_cast<double>(kept_bytes(model, decoder->dtype(), &facts, pass));
   EXPECT_NEAR(planned / kept, 1.0, 0.03) << planned << " planned, " << kept << " kept";
 
   const at::Tensor gradient = at::ones_like(hidden.detach());
@@ -102,7 +102,7 @@ TEST_P(PlanMeasured, KeptAndPeakOfTheBackwardPass) {
   torch::autograd::backward({hidden}, {gradient});
   const auto scratch = static_cast<double>(count.peak() - before);
   const auto planned_scratch =
-      static_cast<double>(backward_scratch_bytes(model, with.dtype, &facts, pass));
+      static_cast<double>(backward_scratch_bytes(model, decoder->dtype(), &facts, pass));
   // Scratch is small beside what is kept: half of it more or less is a few per cent of the sum.
   EXPECT_NEAR((planned + planned_scratch) / (kept + scratch), 1.0, 0.12)
       << planned_scratch << " planned, " << scratch << " measured";
