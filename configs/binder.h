@@ -24,6 +24,7 @@
 #include "models/fields.h"
 #include "models/io/hub_cache.h"
 #include "models/list_hint.h"
+#include "models/one_or_more.h"
 #include "models/ordered_map.h"
 
 namespace leash {
@@ -190,6 +191,17 @@ void read_value(const ConfigValue& value, std::map<std::string, T>& into, const 
     context.written.emplace(path + "." + key, entry.place);
     read_value(entry, into[key], path + "." + key, range, context);
   }
+}
+
+template <class T>
+void read_value(const ConfigValue& value, OneOrMore<T>& into, const std::string& path,
+                const Range& range, ReadContext context) {
+  if (value.kind != ConfigValue::Kind::scalar) {
+    return read_value(value, into.values, path, range, context);
+  }
+  T one{};
+  read_value(value, one, path, range, context);
+  into.values = {one};
 }
 
 // As it is written.

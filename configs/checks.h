@@ -18,6 +18,7 @@ void check(const ClassificationSetup& setup, const Written& written, Problems& p
 void check(const GrpoSetup& setup, const Written& written, Problems& problems);
 void check(const RlooSetup& setup, const Written& written, Problems& problems);
 void check(const ReinforceSetup& setup, const Written& written, Problems& problems);
+void check(const DpoSetup& setup, const Written& written, Problems& problems);
 
 // What is allowed but probably not meant.
 std::vector<std::string> warnings(const PpoSetup& setup, const Written& written);

@@ -49,6 +49,9 @@ void visit_fields(Setup& s, Visitor&& visit) {
   using Traits = TaskTraits<std::remove_const_t<Setup>>;
   visit("model", s.model, Traits::model_help);
   visit("lora", s.lora, Traits::lora_help);
+  if constexpr (requires { s.reference; }) {
+    visit("reference", s.reference, "what the policy is held close to");
+  }
   visit("data", s.data, Traits::data_help);
   visit(Traits::name, s.*Traits::section, Traits::section_help);
   visit("devices", s.devices, "on which device the model is");

@@ -42,6 +42,10 @@ std::string type_text(const std::vector<T>*, const Range& range) {
   return "list of: " + type_text(static_cast<const T*>(nullptr), range);
 }
 template <class T>
+std::string type_text(const OneOrMore<T>*, const Range& range) {
+  return type_text(static_cast<const T*>(nullptr), range) + "; one or a list of them";
+}
+template <class T>
 std::string type_text(const std::map<std::string, T>*, const Range& range) {
   return "map to: " + type_text(static_cast<const T*>(nullptr), range);
 }

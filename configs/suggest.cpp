@@ -17,6 +17,12 @@ constexpr std::string_view kBestModel =
     "the best snapshot is always the one with the lowest held-out loss (ppo: the highest held-out "
     "reward within ppo.best_max_kl)";
 
+constexpr std::string_view kNoPadding = "no padding goes through a model here";
+constexpr std::string_view kReverseKl =
+    "f-divergences of TRL's DPO are not built here: it is the reverse KL";
+constexpr std::string_view kPasses =
+    "passes are bounded by micro_batch_tokens, those of the reference and of held-out data as well";
+
 // Optimal string alignment: Levenshtein's distance with neighbours swapped as one slip.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<size_t>> table(a.size() + 1, std::vector<size_t>(b.size() + 1));
@@ -68,7 +74,7 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"gradient_checkpointing", "model.gradient_checkpointing"},
       {"init_kl_coef", "ppo.kl_coef"},
       {"kl_penalty", "ppo.kl_estimator"},
-      {"learning_rate", "ppo.learning_rate (or sft., reward., classification., as the task)"},
+      {"learning_rate", "ppo.learning_rate (or sft., reward., dpo., …, as the task)"},
       {"load_in_4bit", "model.quantize: nf4"},
       {"load_in_8bit", "model.quantize: int8"},
       {"logging_steps", "run.logging_steps"},
@@ -85,8 +91,7 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"output_dir", "run.output_dir"},
       {"packing", "data.packing"},
       {"per_device_train_batch_size",
-       "ppo.batch_size (or sft., reward., classification.per_device_train_batch_size, as the "
-       "task)"},
+       "ppo.batch_size (or sft., reward., dpo., ….per_device_train_batch_size, as the task)"},
       {"ppo_epochs", "ppo.num_ppo_epochs"},
       {"rank", "lora.r"},
       {"repetition_penalty", "rollout.repetition_penalty"},
@@ -131,10 +136,29 @@ std::string setting_hint(std::string_view path, std::span<const std::string> kno
       {"vllm_importance_sampling_mode", "importance_sampling_mode"}};
   // What is no setting here, in words.
   static constexpr std::pair<std::string_view, std::string_view> kInWords[] = {
+      {"activation_offloading",
+       "activations are not offloaded here; model.gradient_checkpointing: true computes them "
+       "again"},
+      {"dataset_num_proc", "data is read by one thread here"},
+      {"discopop_tau", "the loss discopop of TRL's DPO is not built here"},
+      {"f_alpha_divergence_coef", kReverseKl},
+      {"f_divergence_type", kReverseKl},
       {"greater_is_better", kBestModel},
       {"metric_for_best_model", kBestModel},
+      {"model_init_kwargs", "how a model is loaded stands in `model:`"},
+      {"pad_to_multiple_of", kNoPadding},
+      {"pad_token", kNoPadding},
+      {"padding_free", kNoPadding},
+      {"per_device_eval_batch_size", kPasses},
+      {"precompute_ref_batch_size", kPasses},
       {"resume_from_checkpoint",
-       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"}};
+       "a run goes on with `leash train RECIPE --run-dir DIR --resume`, from its newest snapshot"},
+      {"router_aux_loss_coef", "models with experts are not supported here"},
+      {"train_sampling_strategy",
+       "the order is data.shuffle's, and group_by_length's where the task has it"},
+      {"trust_remote_code", "a checkpoint's own code is never run here"},
+      {"use_liger_kernel", "there are no kernels to choose here"},
+      {"use_weighting", "WPO's weights of TRL's DPO are not built here"}};
   if (const auto tasks = tasks_with(path)) return fmt::format("; it belongs to {}", *tasks);
   const std::string_view name = path.substr(path.rfind('.') + 1);
   const auto find = [name](const auto& table) {

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "rl/classification/task.h"
+#include "rl/dpo/task.h"
 #include "rl/grpo/task.h"
 #include "rl/ppo/task.h"
 #include "rl/reinforce/task.h"
@@ -16,7 +17,7 @@ namespace leash {
 
 // The first one is what a recipe without a task is read as, for the sake of its other problems.
 using TaskSetup = std::variant<PpoSetup, SftSetup, RewardSetup, ClassificationSetup, GrpoSetup,
-                               RlooSetup, ReinforceSetup>;
+                               RlooSetup, ReinforceSetup, DpoSetup>;
 
 namespace detail {
 template <class Visit, class... Setups>

@@ -16,6 +16,7 @@
 #include "configs/scalars.h"
 #include "models/fields.h"
 #include "models/json_setting.h"
+#include "models/one_or_more.h"
 #include "models/ordered_map.h"
 
 namespace leash {
@@ -44,6 +45,10 @@ std::string flow_text(const std::vector<T>& values) {
   std::string text;
   for (const T& value : values) text += (text.empty() ? "" : ", ") + flow_text(value);
   return "[" + text + "]";
+}
+template <class T>
+std::string flow_text(const OneOrMore<T>& value) {
+  return value.values.size() == 1 ? flow_text(value.values.front()) : flow_text(value.values);
 }
 template <class Map>
 std::string flow_map(const Map& values) {

@@ -68,19 +68,6 @@ std::vector<double> to_doubles(const at::Tensor& tensor) {
   return {data, data + plain.numel()};
 }
 
-// The whole batch, and once more.
-PackedTokens twice(const PackedTokens& tokens) {
-  PackedTokens both{.ids = at::cat({tokens.ids, tokens.ids}),
-                    .positions = at::cat({tokens.positions, tokens.positions}),
-                    .lengths = tokens.lengths,
-                    .prefixes = tokens.prefixes};
-  both.lengths.insert(both.lengths.end(), tokens.lengths.begin(), tokens.lengths.end());
-  for (const int64_t prefix : tokens.prefixes) {
-    both.prefixes.push_back(prefix < 0 ? -1 : prefix + std::ssize(tokens.lengths));
-  }
-  return both;
-}
-
 // Hands out a batch's numbers, row after row, to its texts' `member`.
 template <class Result>
 void distribute(const at::Tensor& numbers, const AnswerBatch& batch,
@@ -198,7 +185,7 @@ std::vector<std::vector<double>> exact_kl_texts(const Decoder& decoder, const Ad
            texts, decoder.config(), std::max<int64_t>(1, options.micro_batch_tokens / 2))) {
     AdapterRows rows;
     rows.ranges = {{policy, batch.num_tokens()}, {reference, batch.num_tokens()}};
-    const at::Tensor hidden = decoder.forward(twice(batch.tokens()), rows);
+    const at::Tensor hidden = decoder.forward(packed_twice(batch.tokens()), rows);
     distribute(
         decoder.exact_kl(states_of(hidden, batch.answers.rows), policy,
                          states_of(hidden, batch.answers.rows.add(batch.num_tokens())), reference,

@@ -30,9 +30,9 @@ const Rows kRl = {{"rl/statistics"},
                   {"rl/reward"},
                   {"rl/training"},
                   {"rl/reference"},
-                  {"rl/policy"},
-                  {"rl/classification", "rl/grpo", "rl/ppo", "rl/reinforce", "rl/reward_model",
-                   "rl/rloo", "rl/sft"},
+                  {"rl/policy", "rl/preference"},
+                  {"rl/classification", "rl/dpo", "rl/grpo", "rl/ppo", "rl/reinforce",
+                   "rl/reward_model", "rl/rloo", "rl/sft"},
                   {"rl/plan", "rl/report"}};
 
 // The row of the folder that a path lies in; -1 where it lies in none of them.

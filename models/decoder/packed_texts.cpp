@@ -1,5 +1,6 @@
 #include "models/decoder/packed_texts.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 #include <c10/util/Exception.h>
 
@@ -153,6 +154,18 @@ PackedAnswers pack_by_prompt(std::span<const AnswerText> texts) {
   const TextGroup all{.num_texts = std::ssize(texts), .shared = shared_prefix(contexts_of(texts))};
   if (saved_rows(groups) <= saved_rows({&all, 1})) return pack_answers(texts, {&all, 1});
   return pack_answers(texts, groups);
+}
+
+PackedTokens packed_twice(const PackedTokens& tokens) {
+  PackedTokens both{.ids = at::cat({tokens.ids, tokens.ids}),
+                    .positions = at::cat({tokens.positions, tokens.positions}),
+                    .lengths = tokens.lengths,
+                    .prefixes = tokens.prefixes};
+  both.lengths.insert(both.lengths.end(), tokens.lengths.begin(), tokens.lengths.end());
+  for (const int64_t prefix : tokens.prefixes) {
+    both.prefixes.push_back(prefix < 0 ? -1 : prefix + std::ssize(tokens.lengths));
+  }
+  return both;
 }
 
 }  // namespace leash

@@ -84,4 +84,7 @@ std::vector<TextGroup> prompt_groups(std::span<const AnswerText> texts);
 // By prompt, or as one group, whichever leaves fewer rows.
 PackedAnswers pack_by_prompt(std::span<const AnswerText> texts);
 
+// The whole batch, and once more behind it: for two adapters in one pass.
+PackedTokens packed_twice(const PackedTokens& tokens);
+
 }  // namespace leash

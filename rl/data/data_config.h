@@ -107,6 +107,14 @@ struct EnumNames<PairTruncation> {
       {PairTruncation::keep_end, "keep_end"}};
 };
 
+// What a pair counts as where the judge preferred neither answer.
+enum class Ties { drop, half };
+template <>
+struct EnumNames<Ties> {
+  static constexpr std::pair<Ties, std::string_view> values[] = {{Ties::drop, "drop"},
+                                                                 {Ties::half, "half"}};
+};
+
 struct PreferenceDataConfig {
   std::filesystem::path train = {};
   std::optional<std::filesystem::path> eval = {};
@@ -115,7 +123,8 @@ struct PreferenceDataConfig {
   bool append_eos = true;
   bool end_at_eos = true;  // leash's own; TRL: never
   std::optional<int64_t> max_length = 1024;
-  PairTruncation truncation_mode = PairTruncation::drop;  // TRL: always drops
+  PairTruncation truncation_mode = PairTruncation::drop;  // TRL's for reward: always drops
+  Ties ties = Ties::drop;                                 // leash's own
   ChatConfig chat = {};
 };
 template <class Config, class Visitor>
@@ -123,7 +132,8 @@ requires Describes<Config, PreferenceDataConfig>
 void visit_fields(Config& c, Visitor&& visit) {
   visit("train", c.train,
         "JSONL in TRL's formats: {chosen, rejected} with or without {prompt}, texts or lists of "
-        "messages, with an optional number {margin}");
+        "messages; {tie: true} or {both_bad: true} where the judge preferred neither; reward: with "
+        "an optional number {margin}");
   visit("eval", c.eval, "held-out JSONL of the same form");
   visit("eval_split", c.eval_split,
         "without data.eval: this part of data.train's prompts is held out with all their pairs, "
@@ -132,13 +142,17 @@ void visit_fields(Config& c, Visitor&& visit) {
   visit("shuffle", c.shuffle, "a new order every epoch, from the seed; false keeps the file's");
   visit("append_eos", c.append_eos,
         "a text ends with the tokenizer's EOS (chat ends as its template says)");
-  visit("end_at_eos", c.end_at_eos,
-        "what a chat template puts behind the last EOS (a line break) is left out, so that the "
-        "score is read at the token that ends PPO's answers");
+  visit(
+      "end_at_eos", c.end_at_eos,
+      "what a chat template puts behind the last EOS (a line break) is left out: a reward model's "
+      "score is then read at the token that ends PPO's answers, and DPO trains nothing behind it");
   visit("max_length", c.max_length, "tokens of a sequence at most (null: the model's context)",
         at_least(2));
   visit("truncation_mode", c.truncation_mode,
         "what becomes of a pair with a sequence that is too long: it is left out, or cut");
+  visit("ties", c.ties,
+        "what a tie counts as in training: nothing, or half a preference for each of the two "
+        "(pairs of which both are bad never count)");
   visit_chat_fields(c.chat, visit);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "rl/classification/config.h"
+#include "rl/dpo/config.h"
 #include "rl/grpo/config.h"
 #include "rl/plan/model_facts.h"
 #include "rl/ppo/setup.h"
@@ -64,8 +65,8 @@ struct Plan {
 
 struct PlanOptions {
   int64_t ranks = 1;
-  // Tokens of the longest prompt (PPO), sample (sft) or answer with its prompt (reward); absent:
-  // the longest that the recipe allows.
+  // Tokens of the longest prompt (PPO), sample (sft) or answer with its prompt (reward, dpo);
+  // absent: the longest that the recipe allows.
   std::optional<int64_t> longest = {};
 };
 
@@ -78,6 +79,7 @@ Plan plan_of(const ClassificationSetup& setup, const ModelFacts& model, const Pl
 Plan plan_of(const GrpoSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const RlooSetup& setup, const ModelFacts& model, const PlanOptions& options);
 Plan plan_of(const ReinforceSetup& setup, const ModelFacts& model, const PlanOptions& options);
+Plan plan_of(const DpoSetup& setup, const ModelFacts& model, const PlanOptions& options);
 
 // A process before it has loaded anything: LibTorch's libraries, tokenizer, heaps of the threads.
 inline constexpr int64_t kProcessBytes = 250'000'000;

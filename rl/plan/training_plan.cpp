@@ -1,12 +1,15 @@
-// The plans of supervised training, of classification and of reward training.
+// The plans of the tasks that train one model on examples.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "models/device/device.h"
 #include "rl/classification/task.h"
+#include "rl/dpo/task.h"
 #include "rl/plan/plan.h"
 #include "rl/plan/plan_parts.h"
+#include "rl/plan/preference_plan.h"
 #include "rl/reward_model/task.h"
 #include "rl/sft/task.h"
 
@@ -23,6 +26,8 @@ struct Training {
   bool scores = false;     // the head is a score, not the vocabulary
   bool dropout = false;
   int64_t sums_bytes = 0;
+  std::optional<ReferencePlan> reference = {};
+  bool scores_reference = false;  // in every pass
 };
 
 PassShape pass_of(const Training& training, int64_t rows) {
@@ -43,6 +48,14 @@ PlanPhase update_phase(const Training& training, const ModelFacts& facts, at::Sc
                     {"loss or backward pass, whichever needs more", std::max(head, backward)}}};
 }
 
+// Policy and reference side by side: half of the rows are of each.
+PlanPhase compared_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
+                         int64_t sequences) {
+  const int64_t rows = 2 * pass_rows(std::max<int64_t>(training.config.micro_batch_tokens / 2, 1),
+                                     training.row_tokens, sequences);
+  return {.name = "held-out data", .items = {forward_item(facts, dtype, rows)}};
+}
+
 PlanPhase held_out_phase(const Training& training, const ModelFacts& facts, at::ScalarType dtype,
                          const PassShape& pass) {
   const int64_t head = training.scores ? 0
@@ -61,9 +74,9 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
   const int64_t wide = wide_bytes(dtype);
   const int64_t rows_of_step =
       training.config.per_device_train_batch_size * training.config.gradient_accumulation_steps;
-  const PassShape pass =
-      pass_of(training, pass_rows(training.config.micro_batch_tokens, training.row_tokens,
-                                  ceil_divide(rows_of_step, options.ranks)));
+  const int64_t sequences = ceil_divide(rows_of_step, options.ranks);
+  const PassShape pass = pass_of(
+      training, pass_rows(training.config.micro_batch_tokens, training.row_tokens, sequences));
   Plan plan{.ranks = options.ranks,
             .base_parameters = num_parameters(facts),
             .trainable_parameters = adapter.num_parameters(),
@@ -75,14 +88,21 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
                    sharded ? sharded_item("base", facts, dtype, options.ranks)
                            : weights_item("base", facts, dtype, training.model.quantize)};
   add_trained(plan.resident, "policy", "adapter", adapter.shapes, training.config.optim, wide);
+  if (training.reference) plan.resident.push_back(training.reference->resident);
   plan.phases = {sharded ? sharded_loading_phase(facts, dtype, options.ranks, plan.resident)
                          : loading_phase(facts, dtype, training.model.quantize, plan.resident),
                  update_phase(training, facts, states, adapter, pass),
                  step_phase(adapter.shapes, wide, options.ranks)};
-  if (evaluates) plan.phases.push_back(held_out_phase(training, facts, states, pass));
+  if (training.scores_reference) {
+    plan.phases.push_back({.name = "reference", .items = {forward_item(facts, states, pass.rows)}});
+  }
+  if (evaluates) {
+    plan.phases.push_back(training.reference ? compared_phase(training, facts, states, sequences)
+                                             : held_out_phase(training, facts, states, pass));
+  }
   if (sharded) {
     for (PlanPhase& phase : plan.phases) {
-      if (phase.name != "update" && phase.name != "held-out data") continue;
+      if (phase.name == "loading" || phase.name == "optimizer step") continue;
       phase.items.push_back(gathered_item({facts}, dtype, /*all=*/false, options.ranks));
     }
   }
@@ -90,13 +110,19 @@ Plan plan_training(const Training& training, const ModelFacts& facts, const Adap
       gradient_transfer(adapter.shapes, wide, training.sums_bytes, /*steps=*/1, options.ranks),
       stop_transfer(options.ranks)};
   if (sharded) {
-    const int64_t sequences = ceil_divide(rows_of_step, options.ranks);
     const int64_t passes = ceil_divide(sequences * training.row_tokens, pass.rows);
     const ShardedBytes bytes = sharded_bytes(facts, dtype, options.ranks);
     const int64_t heads = training.scores ? 0 : 1;
     plan.transfers.push_back(weights_transfer(
         "blocks of the base", passes * (2 * bytes.num_blocks + 1 + heads),
         passes * (bytes.forward + heads * bytes.head + bytes.backward), options.ranks));
+    if (training.scores_reference) {
+      const ModelFacts& other = training.reference->model ? *training.reference->model : facts;
+      const ShardedBytes beside = sharded_bytes(other, dtype, options.ranks);
+      plan.transfers.push_back(
+          weights_transfer("blocks of the reference", passes * (beside.num_blocks + 2),
+                           passes * (beside.forward + beside.head), options.ranks));
+    }
   }
   return plan;
 }
@@ -121,7 +147,20 @@ struct RowFacts {
   bool scores = false;  // the head is a score, not the vocabulary
   bool dropout = true;
   int64_t sums_bytes = 0;
+  bool scores_reference = false;
 };
+
+template <class Setup>
+std::optional<ReferencePlan> reference_of(const Setup& setup, const AdapterFacts& adapter,
+                                          const PlanOptions& options) {
+  if constexpr (requires { setup.reference; }) {
+    const at::ScalarType dtype =
+        scalar_type(setup.model.dtype, parse_device(setup.devices.policy, "devices.policy"));
+    return plan_reference(setup.reference, setup.model, setup.lora, adapter, dtype, setup.run.fsdp,
+                          options.ranks);
+  }
+  return std::nullopt;
+}
 
 template <class Setup>
 Plan plan_supervised(const Setup& setup, const ModelFacts& model, const AdapterFacts& adapter,
@@ -135,7 +174,9 @@ Plan plan_supervised(const Setup& setup, const ModelFacts& model, const AdapterF
       .row_tokens = row.texts * longest_of(options, setup.data.max_length, model),
       .scores = row.scores,
       .dropout = row.dropout && adapter.dropout > 0,
-      .sums_bytes = row.sums_bytes};
+      .sums_bytes = row.sums_bytes,
+      .reference = reference_of(setup, adapter, options),
+      .scores_reference = row.scores_reference};
   Plan plan = plan_training(training, model, adapter,
                             setup.data.eval.has_value() || setup.data.eval_split > 0, options);
   plan.task = Traits::name;
@@ -155,6 +196,15 @@ Plan plan_of(const RewardSetup& setup, const ModelFacts& model, const PlanOption
                           .scores = true,
                           .dropout = !setup.reward.disable_dropout,
                           .sums_bytes = sizeof(RewardSums)},
+                         options);
+}
+
+Plan plan_of(const DpoSetup& setup, const ModelFacts& model, const PlanOptions& options) {
+  return plan_supervised(setup, model, adapter_facts(setup.lora, model.modules),
+                         {.texts = 2,
+                          .dropout = !setup.dpo.disable_dropout,
+                          .sums_bytes = sizeof(DpoSums),
+                          .scores_reference = !setup.dpo.precompute_ref_log_probs},
                          options);
 }
 

@@ -11,6 +11,7 @@
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
 #include "models/io/json_file.h"
+#include "rl/statistics/band.h"
 #include "rl/statistics/clustered_statistics.h"
 
 namespace leash {
@@ -49,13 +50,6 @@ CalibrationBin bin_of(const std::vector<ScoredPair>& pairs) {
           .observed = over_pairs(
               pairs, [](const ScoredPair& pair) { return is_more(pair.chosen, pair.rejected); },
               &clustered_share)};
-}
-
-void add_with_band(Metrics& metrics, const std::string& name, const MeanInterval& value) {
-  metrics.emplace_back(name, value.mean);
-  if (!value.ci95) return;
-  metrics.emplace_back(name + "_low", value.ci95->low);
-  metrics.emplace_back(name + "_high", value.ci95->high);
 }
 
 }  // namespace

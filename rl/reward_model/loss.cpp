@@ -10,14 +10,17 @@ namespace leash {
 
 at::Tensor reward_loss(const at::Tensor& chosen, const at::Tensor& rejected,
                        const at::Tensor& margins, const RewardLossOptions& options,
-                       double normalizer) {
+                       double normalizer, const at::Tensor& ties) {
   TORCH_CHECK(
       chosen.dim() == 1 && chosen.sizes() == rejected.sizes() && chosen.sizes() == margins.sizes(),
       "reward_loss: scores and margins are [pairs]");
   TORCH_CHECK(normalizer > 0, "a batch without pairs has no loss");
   const at::Tensor difference = chosen - rejected - margins;
   at::Tensor losses = -at::log_sigmoid(difference);
-  if (options.label_smoothing > 0) {
+  if (ties.defined()) {
+    const at::Tensor wrong = ties * (0.5 - options.label_smoothing) + options.label_smoothing;
+    losses = losses * (1.0 - wrong) - at::log_sigmoid(-difference) * wrong;
+  } else if (options.label_smoothing > 0) {
     losses = losses * (1.0 - options.label_smoothing) -
              at::log_sigmoid(-difference) * options.label_smoothing;
   }

@@ -16,11 +16,12 @@ struct RewardLossOptions {
 //   loss = Σ_i [-(1 - ε) log σ(d_i) - ε log σ(-d_i) + k (c_i + r_i)²] / normalizer
 // Scalar, differentiable in both scores. `normalizer` is the number of pairs of the whole batch, so
 // that cutting it into micro-batches changes nothing. Without ε this is the loss of TRL's
-// RewardTrainer.
+// RewardTrainer. `ties`, where there are any, is 1 for pairs of which neither is preferred: half a
+// pair either way, which is an ε of 1/2.
 at::Tensor reward_loss(const at::Tensor& chosen /* [pairs] */,
                        const at::Tensor& rejected /* [pairs] */,
                        const at::Tensor& margins /* [pairs] */, const RewardLossOptions& options,
-                       double normalizer);
+                       double normalizer, const at::Tensor& ties = {} /* [pairs] */);
 
 // P(chosen is preferred) = σ(c - r): what the model says about a pair.
 double preference_probability(double chosen, double rejected);

@@ -43,11 +43,16 @@ std::vector<double> to_doubles(const at::Tensor& tensor) {
   return {data, data + plain.numel()};
 }
 
-RewardSums sums_of(const std::vector<double>& chosen, const std::vector<double>& rejected) {
+RewardSums sums_of(PairRefs pairs, const std::vector<double>& chosen,
+                   const std::vector<double>& rejected) {
   RewardSums sums{.pairs = static_cast<int64_t>(chosen.size())};
   for (size_t i = 0; i < chosen.size(); ++i) {
-    sums.correct += chosen[i] > rejected[i] ? 1 : 0;
-    sums.margin += chosen[i] - rejected[i];
+    if (pairs[i]->tie) {
+      ++sums.ties;
+    } else {
+      sums.correct += chosen[i] > rejected[i] ? 1 : 0;
+      sums.margin += chosen[i] - rejected[i];
+    }
     sums.reward += chosen[i] + rejected[i];
     sums.min_reward = std::min({sums.min_reward, chosen[i], rejected[i]});
     sums.max_reward = std::max({sums.max_reward, chosen[i], rejected[i]});
@@ -72,15 +77,19 @@ RewardSums run_micro_batch(PairRefs pairs, double normalizer, const RewardTrainC
                            const ForwardOptions& options) {
   const PackedPairs packed = pack_pairs(pairs);
   const PairScores scores = score_pairs(packed, decoder, adapter, options);
-  std::vector<double> margins;
-  for (const PreferencePair* pair : pairs) margins.push_back(pair->margin);
+  std::vector<double> margins, ties;
+  for (const PreferencePair* pair : pairs) {
+    margins.push_back(pair->margin);
+    ties.push_back(pair->tie ? 1.0 : 0.0);
+  }
+  const bool any_tie = std::ranges::any_of(pairs, &PreferencePair::tie);
   const at::Tensor loss =
       reward_loss(scores.chosen, scores.rejected, at::tensor(margins, scores.chosen.options()),
                   {.center_rewards_coefficient = config.center_rewards_coefficient.value_or(0.0),
                    .label_smoothing = config.label_smoothing},
-                  normalizer);
+                  normalizer, any_tie ? at::tensor(ties, scores.chosen.options()) : at::Tensor());
   torch::autograd::backward({loss}, {});
-  RewardSums sums = sums_of(to_doubles(scores.chosen), to_doubles(scores.rejected));
+  RewardSums sums = sums_of(pairs, to_doubles(scores.chosen), to_doubles(scores.rejected));
   sums.loss = loss.item<double>();
   sums.rows = packed.tokens.ids.size(0);
   for (const PreferencePair* pair : pairs) sums.tokens += pair->tokens();
@@ -145,6 +154,7 @@ PairScores score_pairs(const PackedPairs& pairs, const Decoder& decoder, const A
 void RewardSums::add(const RewardSums& other) {
   loss += other.loss;
   pairs += other.pairs;
+  ties += other.ties;
   correct += other.correct;
   margin += other.margin;
   reward += other.reward;
@@ -183,8 +193,9 @@ RewardSums accumulate_gradients(PairRefs all, int64_t step, const RewardSetup& s
 
 Metrics reward_metrics(const RewardSums& sums) {
   const auto pairs = static_cast<double>(std::max<int64_t>(sums.pairs, 1));
-  return {{"accuracy", static_cast<double>(sums.correct) / pairs},
-          {"margin", sums.margin / pairs},
+  const auto decided = static_cast<double>(std::max<int64_t>(sums.pairs - sums.ties, 1));
+  return {{"accuracy", static_cast<double>(sums.correct) / decided},
+          {"margin", sums.margin / decided},
           {"min_reward", sums.min_reward},
           {"mean_reward", sums.reward / (2.0 * pairs)},
           {"max_reward", sums.max_reward}};

@@ -47,8 +47,9 @@ PairScores score_pairs(const PackedPairs& pairs, const Decoder& decoder, const A
 struct RewardSums {
   double loss = 0;  // already divided by the pairs of the whole batch
   int64_t pairs = 0;
-  int64_t correct = 0;  // pairs whose chosen answer has the higher score
-  double margin = 0;    // Σ c - r
+  int64_t ties = 0;     // of these: neither answer is preferred
+  int64_t correct = 0;  // pairs whose chosen answer has the higher score, ties left out
+  double margin = 0;    // Σ c - r, likewise
   double reward = 0;    // Σ c + r
   double min_reward = std::numeric_limits<double>::infinity();
   double max_reward = -std::numeric_limits<double>::infinity();

@@ -18,8 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kFiles[] = {".lock",       "metrics.jsonl", "samples.jsonl",
-                                       "report.html", "resolved.yaml", "profile.json"};
+constexpr std::string_view kFiles[] = {".lock",
+                                       "metrics.jsonl",
+                                       "samples.jsonl",
+                                       "report.html",
+                                       "resolved.yaml",
+                                       "profile.json",
+                                       "reference_logprobs.safetensors"};
 constexpr std::string_view kFolders[] = {"adapter", "critic", "evaluations", "export", "snapshots"};
 
 bool is_file_of_run(const std::string& name) {
@@ -106,7 +111,8 @@ void require_run_folder(const fs::path& folder) {
 
 void remove_unfinished_files(const fs::path& folder) {
   const std::regex unfinished(R"((.+)\.(\d+-\d+\.tmp|tmp-\d+))");
-  const std::regex own(R"(resolved\.yaml|report\.html|profile\.json)");
+  const std::regex own(
+      R"(resolved\.yaml|report\.html|profile\.json|reference_logprobs\.safetensors)");
   const std::regex evaluation(R"(step-\d+\.json)");
   const std::regex adapter(R"([a-z_]+\.(json|safetensors))");
   for (const auto& [place, names] : {std::pair{folder, own},

@@ -141,7 +141,7 @@ Metrics TrainingLoop::iterate(const TrainingTask& task) {
   // 2. Sum its gradients over micro-batches and ranks.
   console_.phase("summing gradients");
   optimizer_.zero_grad();
-  const auto uses = [this] { return memory_uses(model_); };
+  const auto uses = [&] { return task.memory ? task.memory() : memory_uses(model_); };
   const auto lower = [this] { return settings_to_lower(config_); };
   const double loss_scale = scaler_ ? scaler_->scale() : 1.0;
   const BatchResult batch = explaining_memory(
@@ -206,7 +206,7 @@ void TrainingLoop::evaluate(const TrainingTask& task, RunLog& log, Metrics& metr
   console_.phase("evaluating");
   PhaseClock clock;
   const double loss = explaining_memory(
-      "evaluating", [this] { return memory_uses(model_); },
+      "evaluating", [&] { return task.memory ? task.memory() : memory_uses(model_); },
       [this] { return settings_to_lower(config_); }, [&] { return task.evaluate(log, metrics); });
   metrics.emplace_back("perf/seconds_evaluation", clock.lap());
   if (state_.step > 0) state_.evaluated(loss);

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "models/device/out_of_memory.h"
 #include "rl/data/packing.h"
 #include "rl/distributed/communicator.h"
 #include "rl/optim/grad_scaler.h"
@@ -41,6 +42,8 @@ struct TrainingTask {
   std::function<std::string()> compare;
   // What belongs beside an adapter of this task, written into its folder. Optional.
   std::function<void(const std::filesystem::path& folder)> write_beside = {};
+  // Who holds memory, where it is more than the model that trains. Optional.
+  std::function<std::vector<MemoryUse>()> memory = {};
 };
 
 // The loss scale below which a run ends: overflows that it does not cure. fairseq's

@@ -259,11 +259,11 @@ TEST(Checks, TheTaskDecidesFirst) {
       problems_of("ppo: {gamma: 1}\n"),
       ElementsAre(
           "r.yaml:1: task: is missing (task: ppo, task: sft, task: reward, task: classification, "
-          "task: grpo, task: rloo, task: reinforce)"));
+          "task: grpo, task: rloo, task: reinforce, task: dpo)"));
   EXPECT_THAT(
       problems_of("task: pop\n"),
       ElementsAre("r.yaml:1: task: has to be one of ppo, sft, reward, classification, grpo, rloo, "
-                  "reinforce, not `pop` (did you mean `ppo`?)"));
+                  "reinforce, dpo, not `pop` (did you mean `ppo`?)"));
   EXPECT_THAT(problems_of("- 1\n"),
               ElementsAre("r.yaml:1: has to be a map of sections (task: …, model: …)"));
   EXPECT_THAT(problems_of(""),
@@ -321,20 +321,12 @@ TEST(Checks, PassesAreLargerOnADevice) {
     return std::visit(
         [](const auto& setup) {
           using Setup = std::decay_t<decltype(setup)>;
-          if constexpr (std::is_same_v<Setup, PpoSetup>) return setup.ppo.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, SftSetup>) return setup.sft.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, RewardSetup>) return setup.reward.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, ClassificationSetup>)
-            return setup.classification.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, GrpoSetup>) return setup.grpo.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, RlooSetup>) return setup.rloo.micro_batch_tokens;
-          if constexpr (std::is_same_v<Setup, ReinforceSetup>)
-            return setup.reinforce.micro_batch_tokens;
+          return (setup.*TaskTraits<Setup>::section).micro_batch_tokens;
         },
         loaded.experiment.setup);
   };
   const std::string there = "\ndevices: {policy: pretend}\n";
-  for (const std::string section : {"ppo", "sft", "reward", "classification"}) {
+  for (const std::string section : {"ppo", "sft", "reward", "classification", "dpo"}) {
     const std::string data = section == "ppo" ? "" : "\ndata: {train: t.jsonl}\n";
     EXPECT_EQ(passes(section, data), 512) << section;
     EXPECT_EQ(passes(section, data + there), 4096) << section;

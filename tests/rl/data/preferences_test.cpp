@@ -218,5 +218,59 @@ TEST_F(PreferencesTest, SharedPromptsOfTwoFilesAreCounted) {
   EXPECT_EQ(leaked_pairs(sets("{\"prompt\": \"1?\", \"chosen\": \"c\", \"rejected\": \"d\"}")), 1);
 }
 
+TEST_F(PreferencesTest, TiesAndPairsOfBadAnswers) {
+  const std::string text =
+      "{\"prompt\": \"Q \", \"chosen\": \"a\", \"rejected\": \"b\", \"who\": \"ann\", \"when\": "
+      "3}\n"
+      "{\"prompt\": \"Q \", \"chosen\": \"a\", \"rejected\": \"c\", \"tie\": true, \"margin\": 2}\n"
+      "{\"prompt\": \"Q \", \"chosen\": \"a\", \"rejected\": \"a\", \"tie\": true}\n"
+      "{\"prompt\": \"Q \", \"chosen\": \"d\", \"rejected\": \"d\", \"both_bad\": true}\n"
+      "{\"prompt\": \"Q \", \"chosen\": \"e\", \"rejected\": \"f\", \"tie\": false, \"both_bad\": "
+      "null}\n";
+  const PreferenceData dropped = read(text);
+  EXPECT_EQ(dropped.pairs.size(), 2u);
+  EXPECT_THAT(dropped.counts.text(), HasSubstr("; 2 dropped: ties; 1 dropped: both bad"));
+  config.ties = Ties::half;
+  const PreferenceData half = read(text);
+  ASSERT_EQ(half.pairs.size(), 3u);
+  EXPECT_FALSE(half.pairs[0].tie);
+  EXPECT_TRUE(half.pairs[1].tie);
+  EXPECT_EQ(half.pairs[1].margin, 0);
+  EXPECT_THAT(half.counts.text(), HasSubstr("; 1 are ties"));
+  // Held out, a tie has no right answer.
+  config.eval = folder_ / "p.jsonl";
+  EXPECT_EQ(sets(text).eval.pairs.size(), 2u);
+  EXPECT_THAT(error("{\"chosen\": \"a\", \"rejected\": \"b\", \"tie\": 1}"),
+              HasSubstr("p.jsonl:1: `tie` has to be true or false"));
+  config.eval.reset();
+  EXPECT_THAT(error("{\"chosen\": \"a\", \"rejected\": \"b\", \"tie\": true}"
+                    "\n{\"chosen\": \"a\", \"rejected\": 3}"),
+              HasSubstr("p.jsonl:2: "));
+}
+
+TEST_F(PreferencesTest, AnswersBeginWhereTheirPromptEnds) {
+  config.truncation_mode = PairTruncation::keep_end;
+  config.max_length = 12;
+  const auto answers = [&](const std::string& text) {
+    write_text(folder_ / "p.jsonl", text);
+    return read_preferences(folder_ / "p.jsonl", tokenizer(), config, 200, PairUse::answers);
+  };
+  // Cut from the left, each answer keeps its own end.
+  const PreferencePair pair =
+      answers("{\"prompt\": \"12345678\", \"chosen\": \"abc\", \"rejected\": \"abcdef\"}").pairs[0];
+  EXPECT_EQ(text_of(pair.chosen), "12345678abc<|im_end|>");
+  EXPECT_EQ(text_of(pair.rejected), "45678abcdef<|im_end|>");
+  EXPECT_EQ(pair.chosen_begin, 8);
+  EXPECT_EQ(pair.rejected_begin, 5);
+  EXPECT_EQ(pair.margin, 0);
+  EXPECT_EQ(answers("{\"prompt\": \"1\", \"chosen\": \"abcdefghijklmnop\", \"rejected\": \"a\"}")
+                .pairs[0]
+                .chosen_begin,
+            0);
+  config.append_eos = false;
+  write_text(folder_ / "p.jsonl", "{\"prompt\": \"Q\", \"chosen\": \"\", \"rejected\": \"a\"}");
+  EXPECT_THROW(answers("{\"prompt\": \"Q\", \"chosen\": \"\", \"rejected\": \"a\"}"), FormatError);
+}
+
 }  // namespace
 }  // namespace leash

@@ -51,6 +51,18 @@ TEST(RewardLoss, SmoothingIsTheExpectationOverWrongLabels) {
   EXPECT_NEAR(loss, (first + second) / 2, 1e-14);
 }
 
+TEST(RewardLoss, ATieIsHalfAPairEitherWay) {
+  const at::Tensor chosen = numbers({0.7, -1.2}), rejected = numbers({0.1, 0.4});
+  const at::Tensor none = numbers({0.0, 0.0});
+  const RewardLossOptions options{.center_rewards_coefficient = 0.1, .label_smoothing = 0.2};
+  const double one = reward_loss(chosen, rejected, none, options, 2.0).item<double>();
+  const double other = reward_loss(rejected, chosen, none, options, 2.0).item<double>();
+  const double ties =
+      reward_loss(chosen, rejected, none, options, 2.0, numbers({1, 1})).item<double>();
+  EXPECT_NEAR(ties, (one + other) / 2, 1e-14);
+  EXPECT_NEAR(reward_loss(chosen, rejected, none, options, 2.0, none).item<double>(), one, 1e-14);
+}
+
 TEST(RewardLoss, SmoothingIsAtItsLeastWhereTheOddsAreThoseOfTheLabels) {
   const double best = std::log(0.9 / 0.1);
   const auto at = [&](double difference) {
