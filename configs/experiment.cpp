@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "configs/resolved.h"
 #include "configs/scalars.h"
 #include "configs/sections.h"
+#include "configs/sweep_section.h"
 #include "configs/yaml_source.h"
 #include "models/errors.h"
 
@@ -84,18 +86,26 @@ LoadedExperiment read_task(std::string_view task, const ConfigValue& root, Probl
   return loaded;
 }
 
+// The recipe's seed, moved on; without a `run:` section, its default.
+void move_seed(LoadedExperiment& loaded, int64_t offset) {
+  std::visit(
+      [&](auto& setup) {
+        if (setup.run.seed > std::numeric_limits<int64_t>::max() - offset) {
+          throw ConfigError("run.seed: leaves no room for the seeds of a sweep");
+        }
+        setup.run.seed += offset;
+      },
+      loaded.experiment.setup);
+}
+
 LoadedExperiment bind(ConfigValue root, const std::vector<std::string>& overrides,
                       Problems& problems) {
   for (const std::string& override : overrides) apply_override(root, override, problems);
-  if (root.kind != ConfigValue::Kind::map) {
-    if (root.kind == ConfigValue::Kind::refused) problems.check();  // of the syntax
-    problems.add(root.place, "", "has to be a map of sections (task: …, model: …)");
-    problems.check();
-  }
-  const size_t before = problems.lines().size();
-  const std::string task = take_task(root, problems);
-  if (problems.lines().size() > before) problems.check();  // nobody knows what else may stand there
-  return read_task(task, root, problems);
+  const bool sweeps = root.find("sweep") != nullptr;
+  (void)take_sweep(root, problems);  // what is wrong in it is said by every command
+  LoadedExperiment loaded = bind_experiment(std::move(root), /*seed_offset=*/0, problems);
+  if (sweeps) loaded.warnings.push_back("sweep: is read by `leash sweep` alone");
+  return loaded;
 }
 
 // Every leaf of a tree as "path" -> text.
@@ -130,6 +140,30 @@ std::map<std::string, std::string> flattened(const std::string& yaml) {
 }
 
 }  // namespace
+
+SweepConfig take_sweep(ConfigValue& root, Problems& problems) {
+  SweepConfig config;
+  const auto found = std::ranges::find(root.fields, "sweep", [](const auto& f) { return f.first; });
+  if (found == root.fields.end()) return config;
+  Written written;
+  read_value(found->second, config, "sweep", {}, {problems, written});
+  root.fields.erase(found);
+  return config;
+}
+
+LoadedExperiment bind_experiment(ConfigValue root, int64_t seed_offset, Problems& problems) {
+  if (root.kind != ConfigValue::Kind::map) {
+    if (root.kind == ConfigValue::Kind::refused) problems.check();  // of the syntax
+    problems.add(root.place, "", "has to be a map of sections (task: …, model: …)");
+    problems.check();
+  }
+  const size_t before = problems.lines().size();
+  const std::string task = take_task(root, problems);
+  if (problems.lines().size() > before) problems.check();  // nobody knows what else may stand there
+  LoadedExperiment loaded = read_task(task, root, problems);
+  move_seed(loaded, seed_offset);
+  return loaded;
+}
 
 const RunConfig& Experiment::run() const {
   return std::visit([](const auto& held) -> const RunConfig& { return held.run; }, setup);

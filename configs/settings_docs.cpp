@@ -4,6 +4,7 @@
 #include "configs/binder.h"
 #include "configs/experiment.h"
 #include "configs/sections.h"
+#include "configs/sweep_config.h"
 #include "configs/yaml_writer.h"
 #include "models/limits.h"
 
@@ -22,6 +23,7 @@ std::string type_text(const T*, const Range& range) {
   if constexpr (std::is_same_v<T, ModelPath>) return "smollm2 or path";
   if constexpr (std::is_same_v<T, StringOrList>) return "text or list";
   if constexpr (std::is_same_v<T, JsonObject>) return "map";
+  if constexpr (std::is_same_v<T, SettingValues>) return "settings";
   if constexpr (NamedEnum<T>) {
     std::string names;
     for (const auto& [value, name] : EnumNames<T>::values) {
@@ -109,6 +111,15 @@ std::string task_markdown() {
   return fmt::format("\n# `task: {}`\n{}", TaskTraits<Setup>::name, writer.text());
 }
 
+// A section beside those of a task.
+std::string sweep_markdown() {
+  SectionWriter writer;
+  writer("sweep", SweepConfig{}, "which runs `leash sweep` makes of the recipe");
+  writer("sweep.random", SweepRandom{}, "settings drawn at random");
+  writer("sweep.stop", SweepStop{}, "when a run that loses ends early");
+  return "\n# `leash sweep`, for every task\n" + writer.text();
+}
+
 }  // namespace
 
 std::string settings_markdown() {
@@ -129,7 +140,7 @@ std::string settings_markdown() {
       "at once with their lines. A whole number without an upper bound here is at most " +
       fmt::format("{}", kMostOfAnything) + ".\n";
   for_each_task([&]<class Setup> { text += task_markdown<Setup>(); });
-  return text;
+  return text + sweep_markdown();
 }
 
 }  // namespace leash

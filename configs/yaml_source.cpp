@@ -247,17 +247,25 @@ ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems
 void apply_override(ConfigValue& root, const std::string& assignment, Problems& problems) {
   const Place place{.source = "--set " + assignment, .line = -1, .folder = "."};
   const size_t equals = assignment.find('=');
-  const auto steps = equals == std::string::npos
-                         ? std::nullopt
-                         : parse_path(std::string_view(assignment).substr(0, equals));
-  if (!steps) return problems.add(place, "", "has to be section.field=value");
+  if (equals == std::string::npos || !parse_path(std::string_view(assignment).substr(0, equals))) {
+    return problems.add(place, "", "has to be section.field=value");
+  }
   ConfigValue value = parse_yaml(assignment.substr(equals + 1), place, problems);
+  value.place = place;
+  apply_value(root, assignment.substr(0, equals), std::move(value), problems);
+}
+
+void apply_value(ConfigValue& root, const std::string& path, ConfigValue value,
+                 Problems& problems) {
+  const Place place = value.place;
+  const auto steps = parse_path(path);
+  if (!steps) return problems.add(place, path, "is no path of a setting (section.field)");
   if (root.kind == ConfigValue::Kind::refused) return;
   ConfigValue* node = &root;
   for (const Step& step : *steps) {
     node = descend(node, step, place);
     if (node == nullptr) {
-      return problems.add(place, assignment.substr(0, equals),
+      return problems.add(place, path,
                           "there is no such entry (those of a list are reward[0], reward[1], …)");
     }
   }

@@ -21,5 +21,7 @@ ConfigValue read_yaml_file(const std::filesystem::path& file, Problems& problems
 // `ppo.kl_coef=0.1`, `reward[0].weight=2`, `lora.target_modules=[q_proj, v_proj]`: puts a value
 // over what the file says. Maps on the way are created; a list's entry has to exist.
 void apply_override(ConfigValue& root, const std::string& assignment, Problems& problems);
+// The same of a value that was read: `path` is `ppo.kl_coef`.
+void apply_value(ConfigValue& root, const std::string& path, ConfigValue value, Problems& problems);
 
 }  // namespace leash

@@ -79,6 +79,8 @@ std::vector<Row> run_growth(const Options& options, const std::string& what);
 // What a quantised base costs in quality: exact KL(baseline || model) and the largest difference of
 // a logit over the demo's held-out prompts, and the bytes of the weights.
 std::vector<Row> run_quality(const Options& options);
+// Two and eight adapters in one packed batch against one after another.
+std::vector<Row> run_sharing(const Options& options);
 std::vector<Row> run_machine(const Options& options);
 
 // GFLOP/s of products [rows, in] x [in, out], best of a few: LibTorch's, and those that the models

@@ -50,6 +50,7 @@ const std::map<std::string, Case>& cases() {
       {"growth-training", [](const Options& o) { return run_growth(o, "training"); }},
       {"growth-vocabulary", [](const Options& o) { return run_growth(o, "vocabulary"); }},
       {"quality", run_quality},
+      {"sharing", run_sharing},
       {"machine", run_machine},
   };
   return all;

@@ -22,6 +22,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"init", init, "a recipe of your own, with data and a reward program, to start from"},
     {"train", train, "train from one YAML recipe"},
+    {"sweep", sweep, "train many runs of one recipe on one base"},
     {"generate", generate, "complete prompts, with the log-prob of every token"},
     {"chat", chat, "talk with a model on the terminal"},
     {"serve", serve, "answer OpenAI's clients over HTTP, base and adapters by name"},
@@ -117,6 +118,12 @@ void end_on_interrupt() {
 
 std::span<const Command> all_commands() { return kCommands; }
 
+std::string failure_text(const std::exception& error) {
+  if (const auto said = shortage(error)) return shortage_text(*said);
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);  // what() would add a stack trace
+  return torch != nullptr ? torch->what_without_backtrace() : error.what();
+}
+
 int run_app(const std::vector<std::string>& args) {
   std::ios::sync_with_stdio(false);
   end_on_interrupt();
@@ -132,9 +139,7 @@ int run_app(const std::vector<std::string>& args) {
   } catch (const FormatError& error) {
     return report(error.what(), kBadFile);
   } catch (const std::exception& error) {
-    if (const auto said = shortage(error)) return report(shortage_text(*said), kRunFailed);
-    const auto* torch = dynamic_cast<const c10::Error*>(&error);  // what() would add a stack trace
-    return report(torch != nullptr ? torch->what_without_backtrace() : error.what(), kRunFailed);
+    return report(failure_text(error), kRunFailed);
   }
 }
 

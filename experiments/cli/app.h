@@ -1,6 +1,7 @@
 // Finds the command that the user asked for, runs it, and turns errors into exit codes.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,10 @@ enum ExitCode : int {
   kBadFile = 3,
   kInterrupted = 130
 };
+
+// What went wrong, for the user: without stack traces, with memory named where that is what was
+// short.
+std::string failure_text(const std::exception& error);
 
 int run_app(const std::vector<std::string>& args);
 

@@ -10,6 +10,7 @@ namespace leash::cli {
 using Arguments = std::vector<std::string>;
 
 int train(const Arguments& args);
+int sweep(const Arguments& args);
 int generate(const Arguments& args);
 int chat(const Arguments& args);
 int score(const Arguments& args);

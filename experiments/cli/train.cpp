@@ -2,11 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
@@ -18,10 +15,10 @@
 #include "configs/tasks.h"
 #include "experiments/cli/app.h"
 #include "experiments/cli/commands.h"
-#include "experiments/cli/export_model.h"
 #include "experiments/cli/load_model.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/recipe.h"
+#include "experiments/cli/run_steps.h"
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/io/atomic_file.h"
@@ -34,7 +31,6 @@
 #include "rl/run/phase_profile.h"
 #include "rl/run/run_folder.h"
 #include "rl/run/shared_folder.h"
-#include "rl/training/memory.h"
 
 namespace leash::cli {
 namespace {
@@ -73,13 +69,7 @@ po::options_description train_options() {
 fs::path run_dir(const po::variables_map& values, const RunConfig& run) {
   if (const auto folder = given<std::string>(values, "run-dir")) return *folder;
   if (run.output_dir) return *run.output_dir;
-  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-  std::tm local = {};
-  localtime_r(&now, &local);
-  char time[32];
-  std::strftime(time, sizeof(time), "%Y%m%d-%H%M%S", &local);
-  const fs::path recipe = values["recipe"].as<std::string>();
-  return fs::path("runs") / fmt::format("{}-{}", recipe.stem().string(), time);
+  return new_run_dir(values["recipe"].as<std::string>());
 }
 
 // What differs from an earlier part of the run.
@@ -99,33 +89,10 @@ void say_changes(const Experiment& experiment, const RunFolder& folder, Console&
   }
 }
 
-std::string shell_quoted(const std::string& word) {
-  const bool plain = word.find_first_not_of(
-                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./=-:,"
-                         "[]") == std::string::npos;
-  if (plain && !word.empty()) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 // The command that goes on with this run.
 std::string resume_command(const po::variables_map& values, const fs::path& folder) {
-  std::string command = "leash train " + shell_quoted(values["recipe"].as<std::string>());
-  for (const std::string& setting :
-       given<std::vector<std::string>>(values, "set").value_or(Arguments{})) {
-    command += " --set " + shell_quoted(setting);
-  }
-  for (const char* option : {"dtype", "quantize"}) {
-    if (const auto value = given<std::string>(values, option)) {
-      command += fmt::format(" --{} {}", option, shell_quoted(*value));
-    }
-  }
-  if (const auto threads = given<int64_t>(values, "threads")) {
-    command += fmt::format(" --threads {}", *threads);
-  }
-  if (values["allow-other-base"].as<bool>()) command += " --allow-other-base";
-  return command + " --run-dir " + shell_quoted(folder.string()) + " --resume";
+  return fmt::format("leash train {} --run-dir {} --resume", recipe_arguments(values),
+                     shell_quoted(folder.string()));
 }
 
 // Where a run that ends before its time can go on.
@@ -191,30 +158,6 @@ int finish(const RunOutcome& outcome, const fs::path& folder, const std::string&
   return kDone;
 }
 
-// What run.export asks for, in place of what an earlier part of the run left there.
-void export_at_end(const Experiment& experiment, const fs::path& folder) {
-  const std::vector<ExportKind>& kinds = experiment.run().exports;
-  if (kinds.empty()) return;
-  const std::string model =
-      std::visit([](const auto& setup) { return setup.model.path.name; }, experiment.setup);
-  const Checkpoint checkpoint = open_checkpoint(resolve_model(model));
-  ExportRequest request{.checkpoint = checkpoint,
-                        .decoder = Decoder::load(checkpoint, at::kFloat),
-                        .adapter = folder / "adapter"};
-  fs::create_directories(folder / "export");
-  for (const ExportKind kind : kinds) {
-    const bool is_file = kind == ExportKind::gguf || kind == ExportKind::gguf_adapter;
-    request.kind = kind;
-    request.out = folder / "export" /
-                  (kind == ExportKind::gguf ? "model.gguf"
-                   : is_file                ? "adapter.gguf"
-                                            : std::string(enum_name(kind)));
-    fs::remove_all(request.out);
-    const ExportResult result = export_model(request);
-    std::cout << "export:  " << request.out.string() << " (" << gap_text(result) << ")\n";
-  }
-}
-
 void report_profile(PhaseProfile& profile, const fs::path& folder) {
   const auto phases = profile.phases();
   write_text_file(folder / "profile.json", profile_json(phases).dump(1) + "\n");
@@ -260,17 +203,11 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   if (communicator.leads()) say_changes(experiment, folder, console);
   const RunOutcome outcome = std::visit(
       [&]<class Setup>(const Setup& setup) {
-        using Traits = TaskTraits<Setup>;
-        const auto trainer = explaining_memory(
-            "loading the models", [] { return std::vector<MemoryUse>{}; },
-            [&] { return settings_to_lower(setup.model, setup.run, Traits::several_roles); },
-            [&] {
-              return std::make_unique<typename Traits::Trainer>(
-                  setup, RunContext{.folder = folder,
-                                    .communicator = communicator,
-                                    .console = console,
-                                    .allow_inexact = values["allow-inexact"].template as<bool>()});
-            });
+        const auto trainer =
+            make_trainer(setup, {.folder = folder,
+                                 .communicator = communicator,
+                                 .console = console,
+                                 .allow_inexact = values["allow-inexact"].template as<bool>()});
         if (communicator.leads()) {  // what is in effect from now on
           write_text_file(folder.path() / "resolved.yaml", resolved_yaml(experiment));
         }
@@ -281,7 +218,11 @@ int train_rank(const Experiment& experiment, const po::variables_map& values,
   if (communicator.leads()) {
     if (profile) profile->enter("reporting");
     code = finish(outcome, folder.path(), command);
-    if (code == kDone) export_at_end(experiment, folder.path());
+    if (code == kDone) {
+      for (const std::string& line : export_at_end(experiment, folder.path())) {
+        std::cout << line << "\n";
+      }
+    }
     if (profile) report_profile(*profile, folder.path());
   }
   communicator.barrier();  // nobody is done before the leader's files are

@@ -11,6 +11,7 @@
 #include "models/decoder/layer_attention.h"
 #include "models/decoder/recompute.h"
 #include "models/decoder/rows_by_adapter.h"
+#include "models/decoder/shared_decoders.h"
 #include "models/device/device.h"
 #include "models/errors.h"
 #include "models/io/checkpoint.h"
@@ -117,9 +118,11 @@ Decoder::~Decoder() = default;
 
 std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint,
                                              const LoadOptions& options) {
-  auto state = std::make_unique<State>(checkpoint.config, options,
-                                       load_decoder_weights(checkpoint, options));
-  return std::shared_ptr<const Decoder>(new Decoder(std::move(state)));
+  return SharedDecoders::get(checkpoint, options, [&] {
+    auto state = std::make_unique<State>(checkpoint.config, options,
+                                         load_decoder_weights(checkpoint, options));
+    return std::shared_ptr<const Decoder>(new Decoder(std::move(state)));
+  });
 }
 
 std::shared_ptr<const Decoder> Decoder::load(const Checkpoint& checkpoint, at::ScalarType dtype,

@@ -143,6 +143,10 @@ int64_t usable_cores() {
 
 int64_t set_threads(int64_t threads) {
   const int64_t wanted = threads > 0 ? threads : usable_cores();
+  // In a thread of its own, ATen's first look at the number (each of its two copies has one) would
+  // take what some other thread set last.
+  (void)at::get_num_threads();
+  at::internal::lazy_init_num_threads();
   at::set_num_threads(static_cast<int>(wanted));
   return wanted;
 }

@@ -48,6 +48,17 @@ std::optional<double> number_or_null(const ordered_json& json, const char* key) 
   return json[key].get<double>();
 }
 
+MetricsRow metrics_row(const ordered_json& json) {
+  MetricsRow row{.step = json.at("step").get<int64_t>()};
+  for (const auto& [name, value] : json.items()) {
+    if (name == "step") continue;
+    const double number =
+        value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+    row.metrics.emplace_back(name, number);
+  }
+  return row;
+}
+
 }  // namespace
 
 RunLog::RunLog(const std::filesystem::path& folder, const RunLogOptions& options, Console& console)
@@ -122,17 +133,20 @@ std::string sample_line(const SampleRecord& sample) {
 
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& file) {
   std::vector<MetricsRow> rows;
-  for_each_line(file, [&](const ordered_json& json) {
-    MetricsRow& row = rows.emplace_back();
-    row.step = json["step"].get<int64_t>();
-    for (const auto& [name, value] : json.items()) {
-      if (name == "step") continue;
-      const double number =
-          value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
-      row.metrics.emplace_back(name, number);
-    }
-  });
+  for_each_line(file, [&](const ordered_json& json) { rows.push_back(metrics_row(json)); });
   return rows;
+}
+
+std::optional<MetricsRow> read_metrics_line(std::string_view line) {
+  const ordered_json json = ordered_json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer()) {
+    return std::nullopt;
+  }
+  try {
+    return metrics_row(json);
+  } catch (const ordered_json::exception&) {
+    return std::nullopt;
+  }
 }
 
 std::vector<SampleRecord> read_samples(const std::filesystem::path& file) {

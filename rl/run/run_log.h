@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -80,6 +81,8 @@ struct MetricsRow {
   Metrics metrics;
 };
 std::vector<MetricsRow> read_metrics(const std::filesystem::path& file);
+// One line of it; nullopt where it is none.
+std::optional<MetricsRow> read_metrics_line(std::string_view line);
 std::vector<SampleRecord> read_samples(const std::filesystem::path& file);
 
 }  // namespace leash
