@@ -69,6 +69,7 @@ void check_group_task(const PolicyRecipe& recipe, const GroupConfig& config, int
   check_beta(recipe, config, check);
   check_truncation(recipe, config, check);
   check_dynamic_sampling(recipe, config, check);
+  check_async(recipe, config.max_num_gen_batches, check);
   check_policy_data(recipe, check);
   check_policy_devices(recipe.setup, /*own_critic=*/false,
                        fmt::format("with task: {}, which has no critic", recipe.section), check);

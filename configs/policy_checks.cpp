@@ -66,6 +66,27 @@ void check_corrections(const PolicyRecipe& recipe, Checker& check) {
                 "truncates at bounds, and both are null");
 }
 
+void check_async(const PolicyRecipe& recipe, int64_t max_num_gen_batches, Checker& check) {
+  const PolicySetup& s = recipe.setup;
+  if (s.async.max_staleness == 0) return;
+  const std::string path = "async.max_staleness";
+  const bool corrects = recipe.config.importance_sampling_correction;
+  check.require(
+      corrects || !recipe.config.recompute_logprobs.value_or(false), path,
+      fmt::format("answers come from an earlier policy than the one whose log-probs {} "
+                  "computes: weigh them with {}: true",
+                  recipe.key("recompute_logprobs"), recipe.key("importance_sampling_correction")));
+  check.require(is_cpu(s.devices.policy), path, "is for devices.policy: cpu");
+  check.require(s.lanes.scoring_group == 0, path,
+                "with lanes.scoring_group answers are judged while they are sampled");
+  check.require(
+      s.run.fsdp != Fsdp::full_shard, path,
+      "with run.fsdp: full_shard sampling and training would gather weights in two orders");
+  check.require(max_num_gen_batches == 1, path,
+                fmt::format("with {} above 1 the next prompts follow from this batch's scores",
+                            recipe.key("max_num_gen_batches")));
+}
+
 void check_dual_clip(const PolicyRecipe& recipe, const std::optional<double>& delta,
                      double epsilon_high, Checker& check) {
   check.require(!delta || *delta > 1 + epsilon_high, recipe.key("delta"),

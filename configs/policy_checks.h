@@ -30,6 +30,8 @@ void check_reference(const PolicySetup& setup, Checker& check);
 void check_following(const PolicyRecipe& recipe, bool asked, Checker& check);
 // Corrections for what sampling and training differ by.
 void check_corrections(const PolicyRecipe& recipe, Checker& check);
+// Sampling beside training.
+void check_async(const PolicyRecipe& recipe, int64_t max_num_gen_batches, Checker& check);
 // Dual clip: `epsilon_high` is the other bound in effect.
 void check_dual_clip(const PolicyRecipe& recipe, const std::optional<double>& delta,
                      double epsilon_high, Checker& check);

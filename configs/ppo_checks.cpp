@@ -73,6 +73,7 @@ void check(const PpoSetup& setup, const Written& written, Problems& problems) {
   check_reference(setup, checker);
   check_following(recipe, setup.ppo.kl_coef > 0, checker);
   check_corrections(recipe, checker);
+  check_async(recipe, /*max_num_gen_batches=*/1, checker);
   check_dual_clip(recipe, setup.ppo.delta, setup.ppo.cliprange_high.value_or(setup.ppo.cliprange),
                   checker);
   check_critic(setup.critic, checker);

@@ -39,6 +39,7 @@ void visit_fields(Setup& s, Visitor&& visit) {
   visit(Traits::name, s.*Traits::section, Traits::section_help);
   visit("devices", s.devices, "on which device each role is");
   visit("lanes", s.lanes, "how the work of the roles runs side by side");
+  visit("async", s.async, "sampling beside training");
   visit("run", s.run, "folder, seed, snapshots, logs");
 }
 

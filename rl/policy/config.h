@@ -133,6 +133,18 @@ void visit_policy_fields(Config& c, Visitor&& visit) {
         above(0));
 }
 
+struct AsyncConfig {
+  int64_t max_staleness = 0;
+};
+template <class Config, class Visitor>
+requires Describes<Config, AsyncConfig>
+void visit_fields(Config& c, Visitor&& visit) {
+  visit("max_staleness", c.max_staleness,
+        "updates by which the policy that samples may be behind: 0, or 1: the next batch is "
+        "answered while this one trains",
+        within(0, 1));
+}
+
 // What such a recipe says besides its task's own sections.
 struct PolicySetup {
   ModelConfig model = {};
@@ -143,6 +155,7 @@ struct PolicySetup {
   RolloutConfig rollout = {};
   DevicesConfig devices = {};
   LanesConfig lanes = {};
+  AsyncConfig async = {};
   RunConfig run = {};
 };
 

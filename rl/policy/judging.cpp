@@ -72,8 +72,9 @@ class Judging::Group {
     reward_ = lanes[Role::reward].run(
         "scores", [this, &roles] { return roles.reward->score_parts(samples_); });
     const Decoder& decoder = *roles.decoder;
-    if (!recomputes_logprobs(config, decoder.config(), decoder.weight_dtype(), decoder.device()))
-      return;
+    recomputes_ =
+        recomputes_logprobs(config, decoder.config(), decoder.weight_dtype(), decoder.device());
+    if (!recomputes_ && !lacks_values(roles)) return;
     policy_ = lanes[Role::actor].run("policy log-probs", [this, &roles] {
       ScoringOptions again = scoring_;
       again.value_head = roles.value_head();
@@ -105,7 +106,7 @@ class Judging::Group {
       one.answer = std::move(answers_[i]);
       if (!references.empty()) one.reference_logprobs = std::move(references[i].logprobs);
       if (!exact_kl.empty()) one.exact_kl = std::move(exact_kl[i]);
-      if (!policies.empty()) one.policy_logprobs = std::move(policies[i].logprobs);
+      if (recomputes_) one.policy_logprobs = std::move(policies[i].logprobs);
       // A shared critic's values are those of the states that the update will see.
       if (!policies.empty() && !policies[i].values.empty()) {
         one.values = std::move(policies[i].values);
@@ -119,6 +120,11 @@ class Judging::Group {
   }
 
  private:
+  // A shared critic that nobody asked while the answers were sampled.
+  bool lacks_values(const PolicyRoles& roles) const {
+    return roles.value_head() != nullptr && !answers_.empty() && answers_.front().values.empty();
+  }
+
   CriticSays values(const PolicyRoles& roles) const {
     if (!roles.critic || roles.value_head() != nullptr) return {};
     const Critic& critic = *roles.critic;
@@ -135,6 +141,7 @@ class Judging::Group {
   std::vector<RewardSample> samples_;
   ScoringOptions scoring_;
   bool asks_reference_, asks_exact_kl_;
+  bool recomputes_ = false;
   // Their tasks read the others.
   std::optional<LaneResult<std::vector<TextScores>>> reference_;
   std::optional<LaneResult<std::vector<std::vector<double>>>> exact_kl_;

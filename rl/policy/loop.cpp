@@ -36,14 +36,8 @@ std::optional<std::filesystem::path> timeline_file(const PolicySetup& setup,
                               : fmt::format("timeline-rank-{}.json", communicator.rank()));
 }
 
-// Roles that gather block by block take turns: side by side they would ask for different blocks.
-LanesConfig lanes_of(const PolicySetup& setup) {
-  LanesConfig lanes = setup.lanes;
-  if (setup.run.fsdp == Fsdp::full_shard && !setup.run.gather_for_generation) {
-    lanes.concurrent = false;
-  }
-  return lanes;
-}
+// In a snapshot of an async run: the policy that samples the next batch.
+constexpr const char* kSamplerFile = "sampler.safetensors";
 
 // target_kl may have ended the update early.
 double epochs_done(const Metrics& updated, const UpdateRules& rules) {
@@ -53,14 +47,13 @@ double epochs_done(const Metrics& updated, const UpdateRules& rules) {
 
 }  // namespace
 
-// Seconds and bytes of one iteration's phases.
-struct PolicyLoop::Costs {
-  PhaseClock clock = {};
-  double gathered_before = 0;
-  double sampling = 0, scoring = 0, update = 0;  // seconds
-  int64_t prompts = 0, rounds = 0;               // asked, and in how many rounds of sampling
-  int64_t tokens = 0;                            // sampled
-};
+LanesConfig lanes_of(const PolicySetup& setup) {
+  LanesConfig lanes = setup.lanes;
+  if (setup.run.fsdp == Fsdp::full_shard && !setup.run.gather_for_generation) {
+    lanes.concurrent = false;
+  }
+  return lanes;
+}
 
 PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, PolicyTask task,
                        PolicyRoles roles, const RunContext& context)
@@ -77,6 +70,14 @@ PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, Pol
       prompts_(read_policy_prompts(setup_.data.train, setup_, roles_)),
       state_({.kl_coef = task_.kl_coef}),
       snapshots_(folder_, setup_.run.save_total_limit, communicator_.leads()) {
+  if (setup_.async.max_staleness > 0 && !config_.importance_sampling_correction &&
+      recomputes_logprobs(config_, roles_.decoder->config(), roles_.decoder->weight_dtype(),
+                          roles_.decoder->device())) {
+    throw ConfigError(fmt::format(
+        "async.max_staleness: in less than float32 log-probs are computed again, here by a later "
+        "policy than the sampler: weigh them with {}.importance_sampling_correction: true",
+        task_.section));
+  }
   if (setup_.data.eval) held_out_ = read_policy_prompts(*setup_.data.eval, setup_, roles_);
   if (const std::string leaked = leaked_prompts(prompts_, held_out_); !leaked.empty()) {
     console_.message("warning: " + leaked);
@@ -89,6 +90,12 @@ PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, Pol
     } else {
       console_.message(fmt::format("the adaptive {} goes on from the snapshot: {:.4g}",
                                    task_.kl_coef_key, state_.kl_coef));
+    }
+    const auto sampler = folder_.snapshot()->path / kSamplerFile;
+    if (setup_.async.max_staleness > 0 && std::filesystem::exists(sampler)) {
+      behind_ = roles_.policy.clone();
+      behind_->set_trainable(false);
+      copy_into(behind_->named_tensors(), read_safetensors(sampler), sampler.string());
     }
     choose_best_again(folder_.path(), config_.best_max_kl, task_.section, state_, console_);
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
@@ -159,6 +166,7 @@ Metrics PolicyLoop::iterate(RunLog& log) {
   // 4. Update: epochs of shuffled minibatches, each split between the ranks; only LoRA and the
   // critic change.
   const LearningRates rates = learning_rates(state_.step);
+  if (setup_.async.max_staleness > 0) sample_ahead(costs);
   const Metrics updated = update_policy(experience, rates);
   costs.update = costs.clock.lap();
 
@@ -176,79 +184,6 @@ Metrics PolicyLoop::iterate(RunLog& log) {
   metrics.emplace_back("episode", static_cast<double>(state_.episodes));
   report(costs, experience, epochs_done(updated, task_.rules), metrics);
   return metrics;
-}
-
-// Steps 1 and 2, again for other prompts while groups without signal are to be replaced. From here
-// on every rank knows the whole batch.
-std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
-  const int64_t wanted = config_.batch_size / task_.group_size;
-  std::vector<int64_t> rows;  // the prompt of each answer that was asked for
-  std::vector<JudgedAnswer> all;
-  for (int64_t missing = wanted; missing > 0 && costs.rounds < task_.max_num_gen_batches;
-       missing = wanted - num_groups_with_signal(all, task_.group_size)) {
-    const size_t begin = rows.size();
-    const auto next = next_rows(costs.prompts, missing);
-    rows.insert(rows.end(), next.begin(), next.end());
-    costs.prompts += missing;
-    ++costs.rounds;
-    for (JudgedAnswer& judged : gather(communicator_, sample_round(rows, begin, costs))) {
-      judged.prompt = rows[judged.answer.sample];
-      costs.tokens += std::ssize(judged.answer.token_ids);
-      all.push_back(std::move(judged));
-    }
-    if (task_.max_num_gen_batches == 1) return all;
-  }
-  return choose_groups(std::move(all), task_.group_size, wanted);
-}
-
-// 1. Sample: the prompts of rows from `begin` on, split between the ranks, answered by the policy.
-// A shared critic reads its values from the same states.
-// 2. Judge: reference log-probs, critic values and scores, each on its own lane, begun while others
-// are sampled where answers are judged in groups.
-std::vector<JudgedAnswer> PolicyLoop::sample_round(const std::vector<int64_t>& rows, size_t begin,
-                                                   Costs& costs) {
-  console_.phase("sampling");
-  std::vector<Prompt> batch;
-  for (size_t i = begin; i < rows.size(); ++i) {
-    batch.push_back({.ids = prompts_[rows[i]].ids, .sample = static_cast<uint64_t>(i)});
-  }
-  batch = own_prompts(batch, setup_.rollout.response_length, communicator_, task_.group_size);
-  const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
-  const GenerationConfig generation = generation_config(setup_, roles_, state_.step + 1);
-  GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
-  Judging judging(prompts_, rows, setup_, config_, roles_, lanes_, task_.judging);
-  RolloutEngine::Callbacks callbacks;
-  callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
-  lanes_[Role::actor]
-      .run("sample",
-           [&] {
-             const auto uses = [&] { return memory_uses(roles_, setup_, batch); };
-             explaining_memory("sampling", uses, lower(PolicyPhase::sampling), [&] {
-               return engine.generate(batch, &roles_.policy, generation, roles_.value_head(),
-                                      callbacks);
-             });
-           })
-      .get();
-  costs.sampling += costs.clock.lap();
-
-  console_.phase("scoring");
-  auto judged = explaining_memory(
-      "scoring", [this] { return memory_uses(roles_); }, lower(PolicyPhase::scoring),
-      [&] { return judging.finish(); });
-  scope.finish();
-  costs.scoring += costs.clock.lap();
-  return judged;
-}
-
-// The prompt of each row: a prompt stands once for each of its answers.
-std::vector<int64_t> PolicyLoop::next_rows(int64_t asked, int64_t groups) const {
-  const PromptOrder order(static_cast<int64_t>(prompts_.size()), setup_.data.shuffle,
-                          static_cast<uint64_t>(setup_.run.seed));
-  std::vector<int64_t> rows;
-  for (const int64_t prompt : order.next(state_.prompts_consumed + asked, groups)) {
-    rows.insert(rows.end(), static_cast<size_t>(task_.group_size), prompt);
-  }
-  return rows;
 }
 
 Metrics PolicyLoop::update_policy(Experience& experience, const LearningRates& rates) {
@@ -351,6 +286,7 @@ Snapshot PolicyLoop::save() {
   if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
   SnapshotWriter writer(folder_.path(), state_.step);
   write_policy_snapshot(writer.folder(), state_, roles_, optimizers_);
+  if (behind_) write_safetensors(writer.folder() / kSamplerFile, behind_->named_tensors());
   return writer.commit();
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,6 +43,10 @@ struct PolicyTask {
   std::function<Metrics(const Experience& experience, double kl_coef)> metrics = {};
 };
 
+// The lanes of a recipe. Roles that gather block by block take turns: side by side they would ask
+// for different blocks.
+LanesConfig lanes_of(const PolicySetup& setup);
+
 class PolicyLoop {
  public:
   // `setup` and `config` outlive the loop. Goes on from the folder's snapshot where it has one.
@@ -56,12 +61,24 @@ class PolicyLoop {
   RunOutcome train(const std::function<bool()>& interrupted);
 
  private:
-  struct Costs;
+  // Seconds and bytes of one iteration's phases.
+  struct Costs {
+    PhaseClock clock = {};
+    double gathered_before = 0;
+    double sampling = 0, scoring = 0, update = 0;  // seconds
+    int64_t prompts = 0, rounds = 0;               // asked, and in how many rounds of sampling
+    int64_t tokens = 0;                            // sampled
+  };
 
   Metrics iterate(class RunLog& log);
   std::vector<JudgedAnswer> sample_and_judge(Costs& costs);
   std::vector<JudgedAnswer> sample_round(const std::vector<int64_t>& rows, size_t begin,
                                          Costs& costs);
+  std::vector<JudgedAnswer> judge_ahead(const std::vector<int64_t>& rows, Costs& costs);
+  void sample_ahead(const Costs& costs);
+  std::vector<Prompt> own_batch(const std::vector<int64_t>& rows, size_t begin) const;
+  LaneResult<std::vector<Completion>> begin_sampling(std::vector<Prompt> batch,
+                                                     const Adapter& policy, int64_t step);
   std::vector<int64_t> next_rows(int64_t asked, int64_t groups) const;
   Metrics update_policy(Experience& experience, const LearningRates& rates);
   void advance(const Experience& experience, const Costs& costs);
@@ -93,6 +110,11 @@ class PolicyLoop {
   std::vector<PromptRecord> held_out_;
   PolicyState state_;
   GoodSnapshots snapshots_;
+  // With async: the policy before the last update, which samples the next batch; its answers; and
+  // the lane that they come from, which ends before what it reads.
+  std::optional<Adapter> behind_;
+  std::optional<LaneResult<std::vector<Completion>>> ahead_;
+  std::unique_ptr<Lanes> ahead_lanes_;
 };
 
 }  // namespace leash

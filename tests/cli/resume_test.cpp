@@ -58,6 +58,37 @@ TEST(Resume, AfterSigtermTheRunEndsAsIfNothingHadHappened) {
   work.expect_equal_runs("whole", "terminated");
 }
 
+// The next batch's answers were on their way when the run was interrupted: they come again, from
+// the policy that was sampling them.
+TEST(Resume, SamplingBesideTrainingGoesOnFromTheSamplersPolicy) {
+  const RunWorkspace work;
+  // As it is, the clip is around the sampler's policy.
+  write_text(work.recipe(), read_text(work.recipe()) + "async: {max_staleness: 1}\n");
+  expect_done(work.train("plain"));
+  const auto plain = json_lines(read_text(work / "plain/metrics.jsonl"));
+  EXPECT_LT(plain.at(1)["policy/logprob_gap_max"].get<double>(), 1e-4);
+  EXPECT_GT(plain.at(3)["policy/logprob_gap_max"].get<double>(), 1e-3) << "an update lies between";
+  expect_done(work.train("plain-again"));
+  work.expect_equal_runs("plain", "plain-again");
+  work.write_recipe(
+      "importance_sampling_correction: true, importance_sampling_mode: token_truncate");
+  write_text(work.recipe(), read_text(work.recipe()) + "async: {max_staleness: 1}\n");
+  expect_done(work.train("whole"));
+  const auto rows = json_lines(read_text(work / "whole/metrics.jsonl"));
+  const auto most = [&](size_t step) {
+    return rows.at(step)["sampling/importance_sampling_ratio/max"].get<double>();
+  };
+  EXPECT_NEAR(most(1), 1, 1e-4) << "sampled by the policy that trains";
+  EXPECT_GT(most(3), 1.001) << "sampled by the one before";
+  EXPECT_TRUE(std::filesystem::exists(work / "whole/snapshots/step-4/sampler.safetensors"));
+  const Ended terminated = interrupted(work, "terminated", 2, SIGTERM);
+  EXPECT_EQ(terminated.code, 130);
+  expect_done(work.train("terminated", {"--resume"}));
+  work.expect_equal_runs("whole", "terminated");
+  expect_done(work.train("again"));
+  work.expect_equal_runs("whole", "again");
+}
+
 // As `timeout` does it, and as a terminal that is closed does it.
 TEST(Resume, TwoSignalsAtOnceAndAHangupCostNoSnapshot) {
   const RunWorkspace work;

@@ -118,6 +118,7 @@ TEST(GroupRecipes, RulesNameWhatDoesNotFit) {
             "has to be below importance_sampling_clip_max"},
            {"grpo", "grpo={importance_sampling_correction: true, loss_type: vespo}",
             "loss_type: vespo takes corrections of tokens"},
+           {"grpo", "async.max_staleness=2", "async.max_staleness: has to be"},
            {"grpo", "data.truncation_mode=cut", "has to be one of error, drop, keep_start"},
            {"rloo", "rloo.reward_clip_range=[1]",
             "has to be two numbers, the smaller one first"}}) {
@@ -128,6 +129,21 @@ TEST(GroupRecipes, RulesNameWhatDoesNotFit) {
   EXPECT_THAT(error_of(least_of("grpo"),
                        {"rollout.stop_token=null", "grpo.mask_truncated_completions=true"}),
               HasSubstr("none would be learnt from"));
+}
+
+TEST(GroupRecipes, SamplingBesideTrainingFitsNotEverything) {
+  const std::string base = least_of("grpo") + "async: {max_staleness: 1}\n";
+  const std::string corrected = "grpo.importance_sampling_correction=true";
+  EXPECT_NO_THROW(experiment_of(base, {}));
+  EXPECT_NO_THROW(experiment_of(base, {corrected}));
+  EXPECT_THAT(error_of(base, {"grpo.recompute_logprobs=true"}),
+              HasSubstr("weigh them with grpo.importance_sampling_correction: true"));
+  for (const auto& [setting, problem] : std::vector<std::pair<std::string, std::string>>{
+           {"lanes.scoring_group=4", "answers are judged while they are sampled"},
+           {"run.fsdp=full_shard", "would gather weights in two orders"},
+           {"grpo.max_num_gen_batches=2", "the next prompts follow from this batch's scores"}}) {
+    EXPECT_THAT(error_of(base, {corrected, setting}), HasSubstr(problem)) << setting;
+  }
 }
 
 TEST(GroupRecipes, KeysOfTrlThatLiveElsewhereArePointedAt) {

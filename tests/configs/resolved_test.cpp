@@ -98,14 +98,15 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
     }
   }
   // `quantize` has one value, an adapter folder would exclude the fields of lora, the two rewards
-  // have what the other kind lacks, `save_steps` is for that strategy alone, groups are not for
-  // sharded weights, ppo trains one type of
+  // have what the other kind lacks, `save_steps` is for that strategy alone, groups and async are
+  // not for sharded weights, ppo trains one type of
   // adapter, and the only device that is everywhere is the CPU.
-  EXPECT_THAT(unchanged,
-              ElementsAre("  quantize: none", "  path: null", "  task_type: CAUSAL_LM",
-                          "  - kind: function", "    path: null", "    quantize: none",
-                          "    words: []", "    command: null", "    timeout_seconds: 600",
-                          "  policy: cpu", "  scoring_group: 0", "  save_strategy: steps"));
+  EXPECT_THAT(
+      unchanged,
+      ElementsAre("  quantize: none", "  path: null", "  task_type: CAUSAL_LM",
+                  "  - kind: function", "    path: null", "    quantize: none", "    words: []",
+                  "    command: null", "    timeout_seconds: 600", "  policy: cpu",
+                  "  scoring_group: 0", "  max_staleness: 0", "  save_strategy: steps"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {y: 1e-05, \"\": 5e-324}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
 }
