@@ -66,12 +66,27 @@ void fit_to_device(Setup& setup, const Written& written) {
   (setup.*Traits::section).micro_batch_tokens = kGpuPassTokens;
 }
 
+// A reward program is looked for where its command stands, as every file that a recipe names.
+template <class Setup>
+void place_programs(Setup& setup, const Written& written) {
+  if constexpr (SamplesAnswers<Setup>) {
+    for (size_t i = 0; i < setup.reward.size(); ++i) {
+      RewardConfig& reward = setup.reward[i];
+      const auto found = written.find(fmt::format("reward[{}].command", i));
+      if (reward.kind != RewardKind::command || reward.folder || found == written.end()) continue;
+      const std::filesystem::path folder = found->second.folder;
+      reward.folder = std::filesystem::absolute(folder.empty() ? "." : folder).lexically_normal();
+    }
+  }
+}
+
 template <class Setup>
 LoadedExperiment read_setup(const ConfigValue& root, Problems& problems) {
   Setup setup;
   Written written;
   read_config(root, setup, problems, written);
   fit_to_device(setup, written);
+  place_programs(setup, written);
   // Rules across settings make sense only for values that could be read.
   if (problems.settings_are_read()) check(setup, written, problems);
   problems.check();

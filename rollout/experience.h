@@ -26,7 +26,7 @@ struct Experience {
   at::Tensor values;           // [batch, time] of the state before each token
   at::Tensor entropies;        // [batch, time] nats, of the policy when it sampled
   at::Tensor scores;           // [batch] from the reward sources, penalties included
-  at::Tensor source_scores{};  // [batch, sources] of each source alone, before its weight
+  at::Tensor source_scores{};  // [batch, sources] of each source alone, as it said
   at::Tensor kl;               // [batch, time] per-token KL from the reference
   at::Tensor rewards;          // [batch, time]
   at::Tensor advantages;       // [batch, time]

@@ -28,6 +28,7 @@ constexpr Command kCommands[] = {
     {"serve", serve, "answer OpenAI's clients over HTTP, base and adapters by name"},
     {"score", score, "log-probs and entropies of given texts"},
     {"evaluate", evaluate, "held-out reward, KL and perplexity of a run"},
+    {"reward-test", reward_test, "what a recipe's sources of reward say of given answers"},
     {"kl-report", kl_report, "exact KL(policy || reference) per position and per text"},
     {"label", label_command, "people judge pairs of answers, in a browser or on a terminal"},
     {"export", export_command, "a model or adapter for transformers, llama.cpp, Ollama or PEFT"},
@@ -45,7 +46,7 @@ std::string overview() {
       "leash: RLHF with LoRA and PPO for causal language models, in one binary\n\n"
       "Usage: leash COMMAND [options]\n\nCommands:\n";
   for (const Command& command : kCommands) {
-    text += fmt::format("  {:<10} {}\n", command.name, command.summary);
+    text += fmt::format("  {:<11} {}\n", command.name, command.summary);
   }
   return text +
          "\n  leash COMMAND --help   options and examples of a command\n"

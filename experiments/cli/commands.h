@@ -18,6 +18,7 @@ int tokenize(const Arguments& args);
 int render(const Arguments& args);
 int kl_report(const Arguments& args);
 int evaluate(const Arguments& args);
+int reward_test(const Arguments& args);
 int config(const Arguments& args);
 int plan(const Arguments& args);
 int serve(const Arguments& args);

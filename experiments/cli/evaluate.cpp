@@ -39,8 +39,8 @@ constexpr CommandHelp kEvaluateHelp{
     "score\n"
     "with length. classification: loss, accuracy, macro F1, and precision, recall and F1 of each "
     "class.\n"
-    "--snapshot 0 is the model before training. Reward programs of a run's own recipe start with "
-    "--run-commands alone.",
+    "--snapshot 0 is the model before training. Reward programs of a run's own recipe start, "
+    "and its\nendpoints are asked, with --run-commands alone.",
     "  leash evaluate --run-dir runs/a\n"
     "  leash evaluate --run-dir runs/a --set data.eval=other.jsonl --snapshot 10 --json"};
 
@@ -53,7 +53,7 @@ po::options_description evaluate_options() {
       "of step N (default: the one that the run's adapter/ holds or would hold by now; 0: before "
       "training)");
   add("run-commands", po::bool_switch(),
-      "without a recipe: let the run's own one start its reward programs");
+      "without a recipe: let the run's own one start its reward programs and ask its endpoints");
   add("json", po::bool_switch(), "print a JSON line per way of decoding");
   add_other_base_option(options);
   return options;
@@ -125,13 +125,17 @@ void say_differences(const fs::path& run_dir, const Experiment& experiment) {
   }
 }
 
-// The shell commands of a recipe's rewards, whichever task has sources of reward.
+// What a recipe's rewards start with a shell, and where they send answers, whichever task has
+// sources of reward.
 template <class Setup>
 std::string reward_commands(const Setup& setup) {
   std::string commands;
   if constexpr (std::derived_from<Setup, PolicySetup>) {
     for (const RewardConfig& reward : setup.reward) {
       if (reward.command) commands += "\n" + *reward.command;
+      if (!reward.url) continue;
+      commands += "\nanswers are sent to " + *reward.url;
+      if (reward.header_env) commands += " with what is in $" + *reward.header_env;
     }
   }
   return commands;
@@ -143,8 +147,8 @@ void refuse_commands(const Experiment& experiment) {
       std::visit([](const auto& setup) { return reward_commands(setup); }, experiment.setup);
   if (commands.empty()) return;
   throw ConfigError(
-      "the run's resolved.yaml starts reward programs; name a recipe, or give --run-commands to "
-      "run these with a shell:" +
+      "the run's resolved.yaml starts reward programs, or sends answers to an endpoint; name a "
+      "recipe, or give --run-commands to allow these:" +
       commands);
 }
 

@@ -100,18 +100,21 @@ std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
   // What is cut has to be tokenized to its end.
   const TextBound bound(tokenizer, refuses ? limits.longest() : kMostCutTokens);
   int64_t longer = 0;
-  for_each_json_line(file, {{"prompt", "messages", "tools", "chat_template_kwargs"}},
-                     [&](const Json& json, int64_t line) {
-                       PromptRecord record = record_of(json, tokenizer, limits, bound);
-                       if (!refuses && std::ssize(record.ids) > limits.longest()) {
-                         ++longer;
-                         if (limits.truncation == PromptTruncation::drop) return;
-                         cut(record, tokenizer, limits);
-                       }
-                       check_length(record, limits);
-                       record.line = line;
-                       records.push_back(std::move(record));
-                     });
+  KnownKeys known{.record = {"prompt", "messages", "tools", "chat_template_kwargs"},
+                  .any = limits.any_column};
+  known.record.insert(known.record.end(), limits.columns.begin(), limits.columns.end());
+  for_each_json_line(file, known, [&](const Json& json, int64_t line) {
+    PromptRecord record = record_of(json, tokenizer, limits, bound);
+    if (!refuses && std::ssize(record.ids) > limits.longest()) {
+      ++longer;
+      if (limits.truncation == PromptTruncation::drop) return;
+      cut(record, tokenizer, limits);
+    }
+    check_length(record, limits);
+    record.line = line;
+    record.row = std::make_shared<const Json>(json);
+    records.push_back(std::move(record));
+  });
   if (records.empty()) {
     throw FormatError(file.string() + (longer > 0 ? ": holds no prompts that are short enough"
                                                   : ": holds no prompts"));

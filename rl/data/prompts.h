@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -18,8 +20,9 @@ struct PromptRecord {
   std::string display;       // what was asked: the raw prompt, or the last user message
   std::vector<int64_t> ids;  // at least one
   int64_t line = 0;          // 1-based, in its file
-  std::vector<ChatMessage> messages{};  // of a conversation
-  ChatOptions options{};                // likewise
+  std::vector<ChatMessage> messages{};                  // of a conversation
+  ChatOptions options{};                                // likewise
+  std::shared_ptr<const nlohmann::ordered_json> row{};  // the whole record
 };
 
 struct PromptLimits {
@@ -28,17 +31,19 @@ struct PromptLimits {
   int64_t min_answer_tokens = 1;        // what a prompt has to leave free of it
   bool continue_final_message = false;  // of conversations that end with the assistant
   PromptTruncation truncation = PromptTruncation::error;  // of longer prompts
+  std::vector<std::string> columns = {};  // that somebody else reads, besides the prompt's own keys
+  bool any_column = false;                // somebody may read every one
 
   int64_t longest() const { return std::min(max_prompt_length, context - min_answer_tokens); }
 };
 
 // Reads a JSONL file: each line is an object with `prompt` (raw text, which gets the tokenizer's
 // own special tokens) or `messages` (a list of {role, content} for the checkpoint's chat template,
-// with the generation prompt), which `prompt` may be as well. Other keys are ignored with a
-// warning. FormatError lists all bad lines (at most 20) as `file:line: …`; a file without prompts
-// is one as well. What becomes of prompts that are too long says limits.truncation; how many were
-// left out or cut says a warning. A cut text keeps the tokenizer's own special tokens; its `text`
-// is what is left of it, `messages` stay whole.
+// with the generation prompt), which `prompt` may be as well. Other keys stay in the record's
+// `row`; a warning names those that nobody reads. FormatError lists all bad lines (at most 20) as
+// `file:line: …`; a file without prompts is one as well. What becomes of prompts that are too long
+// says limits.truncation; how many were left out or cut says a warning. A cut text keeps the
+// tokenizer's own special tokens; its `text` is what is left of it, `messages` stay whole.
 std::vector<PromptRecord> read_prompts(const std::filesystem::path& file,
                                        const Tokenizer& tokenizer, const PromptLimits& limits);
 

@@ -18,6 +18,7 @@ bool has(const std::vector<std::string_view>& known, const std::string& key) {
 }  // namespace
 
 void UnknownKeys::look_at(const nlohmann::ordered_json& record, int64_t line) {
+  if (known_.any) return;
   for (const auto& [key, value] : record.items()) {
     if (!has(known_.record, key)) add(key, line);
   }

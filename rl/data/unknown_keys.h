@@ -13,6 +13,7 @@ namespace leash {
 // Of a record. Messages may have any: chat templates read them.
 struct KnownKeys {
   std::vector<std::string_view> record;
+  bool any = false;  // somebody reads the others too
 };
 
 class UnknownKeys {

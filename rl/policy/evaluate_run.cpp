@@ -39,7 +39,8 @@ TaskEvaluation evaluate_policy(const PolicySetup& setup, const PolicyConfig& con
   const auto prompts = read_policy_prompts(*setup.data.eval, setup, roles);
   Lanes lanes(setup.lanes, std::nullopt, 0, setup.devices.streams());
   const auto alone = single_communicator();
-  const auto evaluations = evaluate(setup, config, roles, prompts, lanes, *alone);
+  const auto evaluations =
+      evaluate(setup, config, roles, prompts, lanes, *alone, snapshot ? snapshot->step : 0);
   TaskEvaluation result{.text = evaluation_table(evaluations, prompts, /*num_samples=*/3),
                         .lines = {}};
   for (const Evaluation& evaluation : evaluations) {

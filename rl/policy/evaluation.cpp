@@ -92,7 +92,7 @@ std::vector<EvaluatedAnswer> gather_answers(Communicator& communicator,
 
 Evaluation evaluate_decoding(const PolicySetup& setup, const PolicyConfig& config,
                              const PolicyRoles& roles, const std::vector<PromptRecord>& records,
-                             Lanes& lanes, bool greedy, Communicator& communicator) {
+                             Lanes& lanes, bool greedy, Communicator& communicator, int64_t step) {
   const int64_t samples = greedy ? 1 : config.eval_samples;
   const std::vector<Prompt> prompts = prompts_of(records, samples);
   const auto own = own_prompts(prompts, setup.rollout.response_length, communicator);
@@ -115,7 +115,7 @@ Evaluation evaluate_decoding(const PolicySetup& setup, const PolicyConfig& confi
     places.push_back(static_cast<int64_t>(completion.sample));
     asked.push_back(&records[static_cast<size_t>(places.back() / samples)]);
   }
-  const auto reward_inputs = reward_samples(completions, asked);
+  const auto reward_inputs = reward_samples(completions, asked, step);
   const ScoringOptions options{.micro_batch_tokens = config.micro_batch_tokens};
   auto reference = lanes[Role::reference].run([&] {
     return score_texts(*roles.reference.decoder, roles.reference.adapter_or_none(), texts, options);
@@ -237,9 +237,11 @@ Metrics Evaluation::metrics() const {
 
 std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& config,
                                  const PolicyRoles& roles, const std::vector<PromptRecord>& prompts,
-                                 Lanes& lanes, Communicator& communicator) {
-  return {evaluate_decoding(setup, config, roles, prompts, lanes, /*greedy=*/true, communicator),
-          evaluate_decoding(setup, config, roles, prompts, lanes, /*greedy=*/false, communicator)};
+                                 Lanes& lanes, Communicator& communicator, int64_t step) {
+  const auto decoded = [&](bool greedy) {
+    return evaluate_decoding(setup, config, roles, prompts, lanes, greedy, communicator, step);
+  };
+  return {decoded(/*greedy=*/true), decoded(/*greedy=*/false)};
 }
 
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,

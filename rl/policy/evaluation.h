@@ -44,10 +44,11 @@ struct Evaluation {
 };
 
 // Both ways of decoding; draws are keyed so that every evaluation of a run uses the same ones. The
-// ranks split the answers by expected length; all get the whole evaluation.
+// ranks split the answers by expected length; all get the whole evaluation. `step` is the policy's,
+// for the sources of reward.
 std::vector<Evaluation> evaluate(const PolicySetup& setup, const PolicyConfig& config,
                                  const PolicyRoles& roles, const std::vector<PromptRecord>& prompts,
-                                 Lanes& lanes, Communicator& communicator);
+                                 Lanes& lanes, Communicator& communicator, int64_t step = 0);
 
 // evaluations/step-N.json in a run's folder, for the table at the end and for `leash evaluate`.
 void write_evaluation(const std::filesystem::path& run_dir, int64_t step,

@@ -6,6 +6,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "rl/distributed/shares.h"
 #include "rl/policy/advantages.h"
@@ -28,6 +29,30 @@ bool knows_kl(const Experience& experience) {
   return experience.reference_logprobs.defined() || experience.exact_kl.defined();
 }
 
+// Pearson's, over the answers. [batch] each; nothing where one of them is the same for all.
+void add_correlation(const std::string& name, const at::Tensor& a, const at::Tensor& b,
+                     Metrics& metrics) {
+  const at::Tensor x = a.sub(a.mean()), y = b.sub(b.mean());
+  const double norm =
+      std::sqrt(x.mul(x).sum().item<double>()) * std::sqrt(y.mul(y).sum().item<double>());
+  if (!(norm > 0) || a.eq(a[0]).all().item<bool>() || b.eq(b[0]).all().item<bool>()) return;
+  metrics.emplace_back(name, std::clamp(x.mul(y).sum().item<double>() / norm, -1.0, 1.0));
+}
+
+// Of each source with the answer's tokens, and with each source behind it.
+void add_correlations(const Experience& experience, const std::vector<std::string>& labels,
+                      Metrics& metrics) {
+  const at::Tensor lengths = experience.mask.sum(1).to(at::kDouble);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const at::Tensor scores = experience.source_scores.select(1, static_cast<int64_t>(i));
+    add_correlation("rewards/" + labels[i] + "/corr_length", scores, lengths, metrics);
+    for (size_t j = i + 1; j < labels.size(); ++j) {
+      add_correlation("rewards/" + labels[i] + "/corr/" + labels[j], scores,
+                      experience.source_scores.select(1, static_cast<int64_t>(j)), metrics);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t response_length,
@@ -44,6 +69,15 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
     own.insert(own.end(), begin, begin + unit);
   }
   return own;
+}
+
+void normalize_scores(const std::vector<RewardConfig>& configs, std::vector<JudgedAnswer>& judged,
+                      std::vector<RunningMoments>& moments) {
+  if (!normalizes(configs)) return;
+  std::vector<std::vector<double>> scores;
+  for (const JudgedAnswer& one : judged) scores.push_back(one.parts);
+  const std::vector<double> totals = running_totals(configs, scores, moments);
+  for (size_t i = 0; i < judged.size(); ++i) judged[i].score = totals[i];
 }
 
 Experience assemble(std::vector<JudgedAnswer> judged, std::optional<double> missing_eos_penalty) {
@@ -145,6 +179,7 @@ Metrics source_metrics(const Experience& experience, const std::vector<std::stri
     metrics.emplace_back("rewards/" + labels[i] + "/std",
                          experience.batch() > 1 ? scores.std().item<double>() : 0.0);
   }
+  add_correlations(experience, labels, metrics);
   return metrics;
 }
 

@@ -11,6 +11,7 @@
 #include "rl/policy/config.h"
 #include "rl/policy/judging.h"
 #include "rl/policy/kl.h"
+#include "rl/reward/scale.h"
 #include "rl/statistics/metrics.h"
 #include "rollout/experience.h"
 
@@ -23,6 +24,11 @@ std::vector<Prompt> own_prompts(const std::vector<Prompt>& prompts, int64_t resp
 
 // The whole batch on every rank, in the order of its rows, from each rank's part of it.
 std::vector<JudgedAnswer> gather(Communicator& communicator, const std::vector<JudgedAnswer>& own);
+
+// With a source that normalises: its moments take in the batch (all of it, in the order of its
+// rows, on every rank), and the answers' scores become running_totals (rl/reward/scale.h).
+void normalize_scores(const std::vector<RewardConfig>& configs, std::vector<JudgedAnswer>& judged,
+                      std::vector<RunningMoments>& moments);
 
 // All rows as [batch, time] tensors; scores include the penalty.
 // `missing_eos_penalty` is taken from the score of an answer that did not end by itself. Without a
@@ -41,7 +47,9 @@ Metrics answer_metrics(const Experience& experience, double kl_coef);
 // large the ratios' weights are: of tokens or of answers, as the mode says.
 Metrics correct(Experience& experience, const PolicyConfig& config);
 
-// rewards/<label>/mean and /std (n - 1) of each source.
+// rewards/<label>/mean and /std (n - 1) of each source, /corr_length with the answers' tokens and
+// /corr/<other> with each source behind it (Pearson's; left out where one of both is the same for
+// all answers).
 Metrics source_metrics(const Experience& experience, const std::vector<std::string>& labels);
 
 // The same as answer_metrics, and what they tell about the critic.

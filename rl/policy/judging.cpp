@@ -45,7 +45,7 @@ class Judging::Group {
         const PolicySetup& setup, const PolicyConfig& config, const JudgingOptions& options)
       : answers_(std::move(answers)),
         texts_(texts_of(answers_)),
-        samples_(reward_samples(answers_, prompts)),
+        samples_(reward_samples(answers_, prompts, options.step)),
         scoring_{.temperature = setup.rollout.temperature,
                  .micro_batch_tokens = config.micro_batch_tokens,
                  .by_prompt = options.by_prompt},
@@ -199,7 +199,8 @@ std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
 }
 
 std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
-                                         const std::vector<const PromptRecord*>& prompts) {
+                                         const std::vector<const PromptRecord*>& prompts,
+                                         int64_t step) {
   std::vector<RewardSample> samples;
   for (size_t i = 0; i < answers.size(); ++i) {
     samples.push_back({.prompt = prompts[i]->text,
@@ -208,7 +209,9 @@ std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
                        .token_ids = answers[i].token_ids,
                        .ended = ended_by_itself(answers[i]),
                        .messages = prompts[i]->messages,
-                       .options = prompts[i]->options});
+                       .options = prompts[i]->options,
+                       .row = prompts[i]->row,
+                       .step = step});
   }
   return samples;
 }

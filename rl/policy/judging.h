@@ -24,7 +24,7 @@ struct JudgedAnswer {
   std::vector<double> values;              // of the state before each token; empty: no critic
   int64_t prompt = -1;                     // its index in the training file, where that is known
   double score = 0;                        // from the reward sources
-  std::vector<double> parts{};             // of each of them, before its weight
+  std::vector<double> parts{};             // of each of them, as it said
   at::Tensor
       critic_states{};  // [tokens, hidden] before each token, of a critic with a frozen trunk
 };
@@ -33,6 +33,7 @@ struct JudgingOptions {
   bool reference = true;   // its log-probs; without them (and exact KL) KL is unknown
   bool exact_kl = false;   // KL from the reference over the whole vocabulary
   bool by_prompt = false;  // answers to one prompt stand together, and share it in every pass
+  int64_t step = 0;        // of the run, for the sources of reward
 };
 
 // Reference log-probs, critic values and scores, each on its role's lane. With
@@ -76,9 +77,10 @@ std::vector<JudgedAnswer> judge(const std::vector<Completion>& answers,
                                 const std::vector<int64_t>& rows, const PolicySetup& setup,
                                 const PolicyConfig& config, const PolicyRoles& roles, Lanes& lanes);
 
-// Each answer, to the prompt in its place, as a reward source sees it.
+// Each answer, to the prompt in its place, as a reward source sees it; `step` as in RewardSample.
 std::vector<RewardSample> reward_samples(const std::vector<Completion>& answers,
-                                         const std::vector<const PromptRecord*>& prompts);
+                                         const std::vector<const PromptRecord*>& prompts,
+                                         int64_t step);
 
 // Whether the policy chose to stop, and was not cut off.
 bool ended_by_itself(const Completion& answer);

@@ -100,12 +100,25 @@ PolicyLoop::PolicyLoop(const PolicySetup& setup, const PolicyConfig& config, Pol
     choose_best_again(folder_.path(), config_.best_max_kl, task_.section, state_, console_);
     require_best_snapshot(folder_.path(), state_.best_step, state_.step);
   }
+  begin_rewards();
   require_equal_parameters(communicator_, trained_parameters(roles_), "before the first step");
   communicator_.show_in(lanes_.timeline());
+  console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
+}
+
+// Logs of programs, and what running normalisation goes on from.
+void PolicyLoop::begin_rewards() {
+  roles_.reward->keep_logs_in(folder_.path(), communicator_.rank());
+  const bool resumed = folder_.snapshot().has_value();
+  state_.reward_moments = fresh_moments(setup_.reward, state_.reward_moments);
+  for (const RunningMoments& moments : state_.reward_moments) {
+    if (!resumed || moments.count > 0) continue;
+    console_.message(fmt::format(
+        "reward {}: the snapshot has no mean and deviation of it; they begin anew", moments.label));
+  }
   for (const std::string& warning : roles_.reward->warnings()) {
     console_.message("warning: " + warning);
   }
-  console_.message(trainable_parameters_line(roles_.policy, roles_.decoder->num_parameters()));
 }
 
 RunOutcome PolicyLoop::train(const std::function<bool()>& interrupted) {
@@ -150,7 +163,9 @@ RunOutcome PolicyLoop::train(const std::function<bool()>& interrupted) {
 // One iteration (Schulman et al. 2017, algorithm 1, for language models as in Ziegler et al. 2019).
 Metrics PolicyLoop::iterate(RunLog& log) {
   Costs costs{.gathered_before = gathered_megabytes(communicator_)};
-  Experience experience = assemble(sample_and_judge(costs), config_.missing_eos_penalty);
+  auto judged = sample_and_judge(costs, log);
+  normalize_scores(setup_.reward, judged, state_.reward_moments);
+  Experience experience = assemble(std::move(judged), config_.missing_eos_penalty);
   if (all_finite({experience.logprobs, experience.values})) snapshots_.proven(state_.best_step);
 
   // 3. Shape: rewards, advantages, returns.
@@ -260,7 +275,9 @@ void PolicyLoop::evaluate_and_log(RunLog& log, Metrics& metrics) {
   console_.phase("evaluating");
   const auto evaluations = explaining_memory(
       "evaluating", [this] { return memory_uses(roles_); }, lower(PolicyPhase::sampling),
-      [&] { return evaluate(setup_, config_, roles_, held_out_, lanes_, communicator_); });
+      [&] {
+        return evaluate(setup_, config_, roles_, held_out_, lanes_, communicator_, state_.step);
+      });
   if (communicator_.leads()) write_evaluation(folder_.path(), state_.step, evaluations);
   for (const Evaluation& evaluation : evaluations) {
     for (const auto& metric : evaluation.metrics()) metrics.push_back(metric);

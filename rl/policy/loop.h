@@ -70,12 +70,17 @@ class PolicyLoop {
     int64_t tokens = 0;                            // sampled
   };
 
-  Metrics iterate(class RunLog& log);
-  std::vector<JudgedAnswer> sample_and_judge(Costs& costs);
+  void begin_rewards();
+  void save_before_failing(class RunLog& log);
+  Metrics iterate(RunLog& log);
+  std::vector<JudgedAnswer> sample_and_judge(Costs& costs, RunLog& log);
+  std::vector<JudgedAnswer> judged_by_all(const std::function<std::vector<JudgedAnswer>()>& judge,
+                                          RunLog& log);
   std::vector<JudgedAnswer> sample_round(const std::vector<int64_t>& rows, size_t begin,
                                          Costs& costs);
   std::vector<JudgedAnswer> judge_ahead(const std::vector<int64_t>& rows, Costs& costs);
   void sample_ahead(const Costs& costs);
+  JudgingOptions judging_options() const;
   std::vector<Prompt> own_batch(const std::vector<int64_t>& rows, size_t begin) const;
   LaneResult<std::vector<Completion>> begin_sampling(std::vector<Prompt> batch,
                                                      const Adapter& policy, int64_t step);
@@ -86,7 +91,7 @@ class PolicyLoop {
               Metrics& metrics) const;
   std::function<std::vector<std::string>()> lower(PolicyPhase phase) const;
   Metrics probe();
-  void evaluate_and_log(class RunLog& log, Metrics& metrics);
+  void evaluate_and_log(RunLog& log, Metrics& metrics);
   Snapshot save();
   void export_adapter();
   void export_critic();

@@ -1,10 +1,13 @@
 // Steps 1 and 2 of an iteration: prompts, answers, and what every role says about them.
+#include <functional>
+#include <optional>
 #include <utility>
 
 #include "models/weights/gather_queue.h"
 #include "rl/policy/dynamic_sampling.h"
 #include "rl/policy/experience.h"
 #include "rl/policy/loop.h"
+#include "rl/reward/source.h"
 #include "rl/run/memory_usage.h"
 #include "rl/training/parts.h"
 
@@ -12,7 +15,7 @@ namespace leash {
 
 // Steps 1 and 2, again for other prompts while groups without signal are to be replaced. From here
 // on every rank knows the whole batch.
-std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
+std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs, RunLog& log) {
   const int64_t wanted = config_.batch_size / task_.group_size;
   std::vector<int64_t> rows;  // the prompt of each answer that was asked for
   std::vector<JudgedAnswer> all;
@@ -23,7 +26,8 @@ std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
     rows.insert(rows.end(), next.begin(), next.end());
     costs.prompts += missing;
     ++costs.rounds;
-    for (JudgedAnswer& judged : gather(communicator_, sample_round(rows, begin, costs))) {
+    for (JudgedAnswer& judged :
+         judged_by_all([&] { return sample_round(rows, begin, costs); }, log)) {
       judged.prompt = rows[judged.answer.sample];
       costs.tokens += std::ssize(judged.answer.token_ids);
       all.push_back(std::move(judged));
@@ -31,6 +35,35 @@ std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs) {
     if (task_.max_num_gen_batches == 1) return all;
   }
   return choose_groups(std::move(all), task_.group_size, wanted);
+}
+
+// Sampling and judging changed nothing of the run: where a source of reward fails it can go on from
+// here, with as many steps done as are logged.
+void PolicyLoop::save_before_failing(RunLog& log) {
+  if (!communicator_.leads() || state_.step == 0) return;
+  if (snapshots_.newest() && snapshots_.newest()->step == state_.step) return;
+  console_.phase("saving");
+  log.sync();
+  snapshots_.written(save());
+}
+
+// Every rank's answers, judged. Where a source failed on any rank, a snapshot, then the error. With
+// sharded weights other ranks may wait in a gather for the one that failed, which alone ends.
+std::vector<JudgedAnswer> PolicyLoop::judged_by_all(
+    const std::function<std::vector<JudgedAnswer>()>& judge, RunLog& log) {
+  std::vector<JudgedAnswer> own;
+  std::optional<RewardFailure> failure;
+  try {
+    own = judge();
+  } catch (const RewardFailure& error) {
+    failure = error;
+  }
+  const bool asks = communicator_.gathers() == nullptr;
+  const bool failed = asks ? any_rank(communicator_, failure.has_value()) : failure.has_value();
+  if (failed) save_before_failing(log);
+  if (failure) throw *failure;
+  if (failed) throw RewardFailure("a source of reward failed in another process");
+  return gather(communicator_, own);
 }
 
 // 1. Sample: the prompts of rows from `begin` on, split between the ranks, answered by the policy.
@@ -45,7 +78,7 @@ std::vector<JudgedAnswer> PolicyLoop::sample_round(const std::vector<int64_t>& r
   const RolloutEngine engine(roles_.decoder, roles_.tokenizer);
   const GenerationConfig generation = generation_config(setup_, roles_, state_.step + 1);
   GatherScope scope(communicator_.gathers().get(), kept_without_gradients(setup_.run));
-  Judging judging(prompts_, rows, setup_, config_, roles_, lanes_, task_.judging);
+  Judging judging(prompts_, rows, setup_, config_, roles_, lanes_, judging_options());
   RolloutEngine::Callbacks callbacks;
   callbacks.on_finished = [&judging](const Completion& answer) { judging.add(answer); };
   lanes_[Role::actor]
@@ -81,7 +114,7 @@ std::vector<JudgedAnswer> PolicyLoop::judge_ahead(const std::vector<int64_t>& ro
   ahead_.reset();
   costs.sampling += costs.clock.lap();
   console_.phase("scoring");
-  Judging judging(prompts_, rows, setup_, config_, roles_, lanes_, task_.judging);
+  Judging judging(prompts_, rows, setup_, config_, roles_, lanes_, judging_options());
   for (Completion& answer : answers) judging.add(std::move(answer));
   auto judged = explaining_memory(
       "scoring", [this] { return memory_uses(roles_); }, lower(PolicyPhase::scoring),
@@ -113,6 +146,12 @@ LaneResult<std::vector<Completion>> PolicyLoop::begin_sampling(std::vector<Promp
                        generation = generation_config(setup_, roles_, step)] {
         return RolloutEngine(roles_.decoder, roles_.tokenizer).generate(batch, &policy, generation);
       });
+}
+
+JudgingOptions PolicyLoop::judging_options() const {
+  JudgingOptions options = task_.judging;
+  options.step = state_.step + 1;
+  return options;
 }
 
 // This rank's prompts of the rows from `begin` on.

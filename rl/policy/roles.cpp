@@ -66,6 +66,7 @@ PolicyRoles load_policy_roles(const PolicySetup& setup, const PolicyConfig& conf
 }
 
 PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles) {
+  const RewardColumns columns = reward_columns(setup.reward);
   const int64_t policy = roles.decoder->config().max_positions;
   const int64_t critic = roles.critic ? roles.critic->decoder->config().max_positions : policy;
   return {.max_prompt_length = setup.data.max_prompt_length,
@@ -73,7 +74,9 @@ PromptLimits prompt_limits(const PolicySetup& setup, const PolicyRoles& roles) {
                                roles.reward->context().value_or(policy)}),
           .min_answer_tokens = setup.rollout.response_length,
           .continue_final_message = setup.data.continue_final_message,
-          .truncation = setup.data.truncation_mode};
+          .truncation = setup.data.truncation_mode,
+          .columns = columns.names,
+          .any_column = columns.all};
 }
 
 std::vector<PromptRecord> read_policy_prompts(const std::filesystem::path& file,

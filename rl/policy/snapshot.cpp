@@ -31,6 +31,30 @@ NamedTensors without_prefix(const std::string& prefix, const NamedTensors& tenso
   return named;
 }
 
+nlohmann::ordered_json moments_json(const std::vector<RunningMoments>& moments) {
+  auto list = nlohmann::ordered_json::array();
+  for (const RunningMoments& one : moments) {
+    list.push_back(
+        {{"label", one.label}, {"count", one.count}, {"mean", one.mean}, {"squares", one.squares}});
+  }
+  return list;
+}
+
+// Those of a run from before 1 December 2026 are none.
+std::vector<RunningMoments> saved_moments(const nlohmann::json& state, const std::string& origin) {
+  std::vector<RunningMoments> moments;
+  if (!state.contains("reward_moments")) return moments;
+  for (const nlohmann::json& entry : state.at("reward_moments")) {
+    RunningMoments one{.label = entry.at("label"),
+                       .count = saved_count(entry, "count", origin),
+                       .mean = entry.at("mean"),
+                       .squares = entry.at("squares")};
+    if (one.squares < 0) throw FormatError(origin + ": reward_moments: squares is negative");
+    moments.push_back(std::move(one));
+  }
+  return moments;
+}
+
 }  // namespace
 
 void write_policy_snapshot(const std::filesystem::path& folder, const PolicyState& state,
@@ -54,6 +78,7 @@ void write_policy_snapshot(const std::filesystem::path& folder, const PolicyStat
       {"kl_coef", state.kl_coef},
       {"best_step", state.best_step ? nlohmann::ordered_json(*state.best_step) : nullptr},
       {"best_reward", state.best_reward},
+      {"reward_moments", moments_json(state.reward_moments)},
       {"environment", environment_json(roles.environment)}};
   write_text_file(folder / "state.json", json.dump(1));
 }
@@ -82,6 +107,7 @@ PolicyState read_policy_snapshot(const std::filesystem::path& folder, PolicyRole
     if (!json.at("best_step").is_null())
       state.best_step = saved_count(json, "best_step", origin, state.step);
     state.best_reward = json.at("best_reward");
+    state.reward_moments = saved_moments(json, origin);
   } catch (const nlohmann::json::exception& error) {
     throw FormatError(origin + ": " + error.what());
   }

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "rl/policy/optimizers.h"
 #include "rl/policy/roles.h"
+#include "rl/reward/scale.h"
 
 namespace leash {
 
@@ -18,6 +20,7 @@ struct PolicyState {
   double kl_coef = 0;            // the adaptive coefficient's value
   std::optional<int64_t> best_step;
   double best_reward = 0;
+  std::vector<RunningMoments> reward_moments = {};  // of the sources that normalise
 };
 
 // adapter_model.safetensors and adapter_config.json (the policy, in PEFT's format, at the top so

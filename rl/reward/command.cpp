@@ -3,69 +3,104 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <nlohmann/json.hpp>
+#include <fstream>
 #include <stdexcept>
-#include <string_view>
+#include <system_error>
+#include <utility>
 
 #include "models/printable.h"
-#include "rl/reward/program.h"
+#include "rl/judges/program.h"
+#include "rl/judges/replies.h"
+#include "rl/reward/sample_json.h"
+#include "rl/run/json_line.h"
 
 namespace leash {
 namespace {
 
-// What a number on a line of its own can need (1e308 written out has 309 digits), and a margin.
-constexpr size_t kBytesPerAnswer = 512;
-constexpr size_t kMoreBytes = 64 << 10;
+std::string batch_lines(const std::vector<RewardSample>& samples, bool ids, bool counted) {
+  std::string lines;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    nlohmann::ordered_json json = sample_json(samples[i], ids);
+    if (counted) {
+      json["index"] = i;
+      json["count"] = samples.size();
+    }
+    lines += json_line(json) + "\n";
+  }
+  return lines;
+}
 
-// A whole line as one finite decimal number; none where it is anything else.
-std::optional<double> number_of(std::string_view line) {
-  constexpr std::string_view kBlanks = " \t\r";
-  line.remove_prefix(std::min(line.find_first_not_of(kBlanks), line.size()));
-  line = line.substr(0, line.find_last_not_of(kBlanks) + 1);
-  if (line.starts_with('+') && !line.starts_with("+-")) line.remove_prefix(1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value);
-  const bool whole = error == std::errc() && end == line.data() + line.size();
-  return whole && std::isfinite(value) ? std::optional(value) : std::nullopt;
+// What a label has that a file's name should not.
+std::string for_file_name(std::string label) {
+  std::ranges::replace_if(
+      label,
+      [](char c) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '_' || c == '-';
+        return !plain;
+      },
+      '_');
+  return label;
+}
+
+// The last line of a file that is not empty.
+std::string last_line(const std::filesystem::path& file) {
+  constexpr std::streamoff kTail = 4096;
+  std::ifstream stream(file, std::ios::binary | std::ios::ate);
+  if (!stream) return "";
+  const std::streamoff size = stream.tellg();
+  stream.seekg(std::max<std::streamoff>(size - kTail, 0));
+  std::string text(static_cast<size_t>(std::min(size, kTail)), '\0');
+  stream.read(text.data(), std::ssize(text));
+  text.resize(text.find_last_not_of(" \t\r\n") + 1);
+  return text.substr(text.find_last_of('\n') + 1);
 }
 
 }  // namespace
 
-std::vector<double> parse_scores(std::string_view output, size_t count) {
-  std::vector<double> scores;
-  while (!output.empty()) {
-    const std::string_view line = output.substr(0, output.find('\n'));
-    const auto value = number_of(line);
-    if (!value) {
-      throw std::runtime_error(
-          fmt::format("printed `{}` where a number was expected", printable(line)));
-    }
-    scores.push_back(*value);
-    output.remove_prefix(std::min(line.size() + 1, output.size()));
+CommandReward::CommandReward(CommandOptions options)
+    : options_(std::move(options)), place_{.folder = options_.folder} {
+  if (options_.mode == CommandMode::per_batch) return;
+  persistent_ = std::make_unique<PersistentProgram>(
+      options_.command,
+      PersistentLimits{.seconds = options_.timeout_seconds, .max_restarts = options_.max_restarts},
+      place_);
+}
+
+void CommandReward::keep_logs_in(const std::filesystem::path& folder, int64_t rank) const {
+  const std::lock_guard lock(*mutex_);
+  const std::string of_rank = rank == 0 ? "" : fmt::format("-rank-{}", rank);
+  place_.log = folder / fmt::format("reward-{}{}.log", for_file_name(options_.label), of_rank);
+  if (persistent_) persistent_->set_place(place_);
+}
+
+std::string CommandReward::complaint(const std::string& what) const {
+  std::string text = what;
+  if (!text.starts_with("the reward command")) {
+    text = fmt::format("the reward command `{}` {}", options_.command, what);
   }
-  if (scores.size() == count) return scores;
-  throw std::runtime_error(fmt::format("printed {} numbers for {} answers", scores.size(), count));
+  if (!place_.folder.empty()) text += fmt::format(" (it runs in {})", place_.folder.string());
+  if (!place_.log) return text;
+  const std::string last = last_line(*place_.log);
+  if (last.empty()) return text;
+  return text + fmt::format("; {} ends with: {}", place_.log->string(), printable(last, 300));
 }
 
 std::vector<double> CommandReward::score(const std::vector<RewardSample>& samples) const {
   if (samples.empty()) return {};  // a rank may have none
-  std::string lines;
-  for (const RewardSample& sample : samples) {
-    lines +=
-        nlohmann::ordered_json{
-            {"prompt", sample.prompt}, {"answer", sample.answer}, {"ended", sample.ended}}
-            .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-        "\n";
-  }
-  const std::string answer = run_program(
-      command_, lines,
-      {.seconds = timeout_seconds_, .output_bytes = kMoreBytes + kBytesPerAnswer * samples.size()});
+  const std::lock_guard lock(*mutex_);
+  const std::string lines = batch_lines(samples, options_.ids, persistent_ != nullptr);
   try {
-    return parse_scores(answer, samples.size());
+    if (persistent_) return persistent_->ask(lines, samples.size());
+    return parse_scores(run_program(options_.command, lines,
+                                    {.seconds = options_.timeout_seconds,
+                                     .output_bytes = longest_reply(samples.size())},
+                                    place_),
+                        samples.size());
+  } catch (const std::system_error&) {
+    throw;  // is no fault of the program
   } catch (const std::runtime_error& error) {
-    throw std::runtime_error(fmt::format("the reward command `{}` {}", command_, error.what()));
+    throw std::runtime_error(complaint(error.what()));
   }
 }
 

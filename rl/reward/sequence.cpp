@@ -16,7 +16,7 @@ void append(std::vector<int64_t>& ids, std::span<const int64_t> more) {
 }
 
 // The answer's tokens without what ended it.
-std::vector<int64_t> words_of(const RewardSample& sample, const Tokenizer& tokenizer) {
+std::vector<int64_t> own_words(const RewardSample& sample, const Tokenizer& tokenizer) {
   const std::span<const int64_t> ids = sample.token_ids;
   const bool by_special = !ids.empty() && tokenizer.is_special(ids.back());
   for (size_t count = ids.size(); count-- > 0;) {
@@ -39,7 +39,7 @@ std::vector<int64_t> policy_sequence(const RewardSample& sample,
     append(ids, sample.token_ids);
     return ids;
   }
-  append(ids, words_of(sample, *tokenizer));
+  append(ids, own_words(sample, *tokenizer));
   append(ids, answer_ending(ending, trained_with != nullptr ? *trained_with : *tokenizer,
                             /*chat=*/!sample.messages.empty()));
   return ids;

@@ -4,35 +4,35 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "models/decoder/decoder.h"
 #include "models/device/out_of_memory.h"
-#include "models/tokenizer/chat_template.h"
 #include "models/tokenizer/tokenizer.h"
 #include "rl/data/prompts.h"
 #include "rl/reward/config.h"
+#include "rl/reward/labels.h"
+#include "rl/reward/sample.h"
 
 namespace leash {
 
-// A prompt and its answer, as text and as the policy's tokens.
-struct RewardSample {
-  std::string prompt{};  // as the policy read it, chat markup included
-  std::string answer{};  // without the token or text that ended it
-  std::vector<int64_t> prompt_ids{};
-  std::vector<int64_t> token_ids{};     // of the answer, with the token that ended it
-  bool ended = false;                   // by itself, not by the length
-  std::vector<ChatMessage> messages{};  // the prompt's, where it is a conversation
-  ChatOptions options{};                // likewise
-};
-
 // What several sources say, and what it adds up to.
 struct RewardScores {
-  std::vector<double> total;               // per sample
-  std::vector<std::vector<double>> parts;  // per source, before its weight; empty: of one source
+  std::vector<double> total;  // per sample, as plain_total (scale.h)
+  std::vector<std::vector<double>>
+      parts;                         // per source, the scores themselves; empty: of one source
+  std::vector<double> seconds = {};  // that each source took
+};
+
+// A source that could not score: the run has to end, since no score can be made up.
+class RewardFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
 };
 
 // The seam for all that can judge an answer.
@@ -44,7 +44,7 @@ class RewardSource {
   virtual std::vector<double> score(const std::vector<RewardSample>& samples) const = 0;
   // The same by source.
   virtual RewardScores score_parts(const std::vector<RewardSample>& samples) const {
-    return {.total = score(samples), .parts = {}};
+    return {.total = score(samples), .parts = {}, .seconds = {}};
   }
   // Names of the sources, in the order of the parts.
   virtual std::vector<std::string> labels() const { return {}; }
@@ -55,6 +55,9 @@ class RewardSource {
   virtual void check_prompt(const PromptRecord&) const {}
   // What the user should know before its scores are used.
   virtual std::vector<std::string> warnings() const { return {}; }
+  // What programs say on standard error goes into files of this folder from now on, of each rank
+  // into its own. Before the first score.
+  virtual void keep_logs_in(const std::filesystem::path& /*folder*/, int64_t /*rank*/) const {}
   // What the source holds on devices besides the roles' own.
   virtual std::vector<MemoryUse> memory() const { return {}; }
 };
@@ -69,16 +72,14 @@ struct RewardContext {
   std::shared_ptr<GatherQueue> gathers = {};  // a reward model's weights are sharded
 };
 
-// The label of each source: its own, or its function's name or kind; equal ones get _2, _3, ….
-std::vector<std::string> reward_labels(const std::vector<RewardConfig>& configs);
-
 // What is wrong with the `reward:` list, as "reward[0].name: …"; empty when nothing is. Opens no
 // file.
 std::vector<std::string> reward_problems(const std::vector<RewardConfig>& configs);
 
-// The sum of all sources' scores times their weights; a score that is not finite, or absurdly
-// large, is an error that names its source. ConfigError with all problems; FormatError when a
-// reward model or adapter cannot be loaded.
+// The sum of all sources' scores (plain_total); a score that is not finite, or absurdly large, is a
+// RewardFailure that names its source, as is whatever else a source fails with while it scores (but
+// for what is wrong with a file). ConfigError with all problems; FormatError when a reward model or
+// adapter cannot be loaded.
 std::unique_ptr<const RewardSource> make_reward(const std::vector<RewardConfig>& configs,
                                                 const RewardContext& context);
 

@@ -14,7 +14,7 @@ inline constexpr int kInterruptedExit = 130;
 
 // Writing to a pipe that nobody reads, or beyond a file's greatest size, is an error from here on
 // and no longer the end of the process. Who starts a program gives it the defaults again
-// (rl/reward/program.cpp): an ignored signal stays ignored in it.
+// (rl/judges/program.cpp): an ignored signal stays ignored in it.
 void ignore_write_signals();
 
 // One at a time per process. SIGHUP stays ignored where it was, as under nohup. The trainer asks

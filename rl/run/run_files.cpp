@@ -29,7 +29,7 @@ constexpr std::string_view kFolders[] = {"adapter", "critic", "evaluations", "ex
 
 bool is_file_of_run(const std::string& name) {
   return std::ranges::find(kFiles, name) != std::end(kFiles) || name.starts_with(kEventsPrefix) ||
-         std::regex_match(name, std::regex(R"(timeline(-rank-\d+)?\.json)"));
+         std::regex_match(name, std::regex(R"(timeline(-rank-\d+)?\.json|reward-[\w-]+\.log)"));
 }
 
 bool is_folder_of_run(const std::string& name) {

@@ -7,9 +7,9 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-const Lines kCommands = {"train",     "generate", "chat",   "score",      "evaluate",
-                         "kl-report", "tokenize", "render", "config",     "plan",
-                         "serve",     "init",     "doctor", "completion", "man", "label"};
+const Lines kCommands = {"train",    "generate",   "chat",   "score", "evaluate",    "kl-report",
+                         "tokenize", "render",     "config", "plan",  "serve",       "init",
+                         "doctor",   "completion", "man",    "label", "reward-test", "sweep"};
 
 TEST(Commands, VersionHasBuildFacts) {
   const Ended ended = run_leash({"--version"});

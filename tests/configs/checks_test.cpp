@@ -206,8 +206,7 @@ TEST(Checks, RewardsAreCheckedOneByOne) {
                       "- {name: length, parameters: {target: 1}, path: x}\n"
                       "- {kind: model, path: x, name: y, words: [z], parameters: {a: 1}}\n"),
               ElementsAre("r.yaml:4: reward[0].path: kind: model needs a checkpoint",
-                          "r.yaml:5: reward[1].kind: http is not built yet (there are function, "
-                          "model, adapter and command)",
+                          "r.yaml:5: reward[1].url: kind: http needs an address",
                           ::testing::StartsWith("r.yaml:6: reward[2].name: "),
                           "r.yaml:7: reward[3].path: has no effect with kind: function",
                           "r.yaml:8: reward[4].name: has no effect with kind: model",

@@ -62,8 +62,8 @@ reference: {kind: model, path: ref}
 critic: {kind: separate, path: crit, train: head, learning_rate: 3.3e-5, start: st,
          lr_scheduler_type: constant_with_warmup, warmup_steps: 1, optim: adamw_8bit, warmup_iterations: 1}
 reward:
-  - {kind: model, label: one, weight: -0.1, path: smollm2, quantize: int8}
-  - {kind: function, label: two, weight: 1e22, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
+  - {kind: model, label: one, weight: -0.1, clip: [-1e9, 0.5], normalize: running, path: smollm2, quantize: int8}
+  - {kind: function, label: two, weight: 1e22, clip: [0, 1], normalize: running, name: distinct_words, parameters: {cap: 2.5}, words: [so, "true"]}
 data: {train: "t: 1.jsonl", eval: e.jsonl, shuffle: false, max_prompt_length: 7, truncation_mode: drop,
        continue_final_message: true, chat_template: t.jinja,
        chat_template_kwargs: {enable_thinking: false, "1": "true"}, special_tokens_in_text: recognise}
@@ -103,12 +103,40 @@ TEST(Resolved, ARecipeThatSetsEverythingReadsBackEqual) {
   // adapter, and the only device that is everywhere is the CPU.
   EXPECT_THAT(
       unchanged,
-      ElementsAre("  quantize: none", "  path: null", "  task_type: CAUSAL_LM",
-                  "  - kind: function", "    path: null", "    quantize: none", "    words: []",
-                  "    command: null", "    timeout_seconds: 600", "  policy: cpu",
-                  "  scoring_group: 0", "  max_staleness: 0", "  save_strategy: steps"));
+      ElementsAre(
+          "  quantize: none", "  path: null", "  task_type: CAUSAL_LM", "  - kind: function",
+          "    path: null", "    quantize: none", "    words: []", "    column: null",
+          "    extract: null", "    marker: null", "    pattern: null", "    unit: null",
+          "    schema: {}", "    lexicon: {}", "    scripts: []", "    ignore_case: false",
+          "    command: null", "    folder: null", "    mode: per_batch", "    max_restarts: 3",
+          "    url: null", "    header_env: null", "    ca_file: null", "    batch_size: 16",
+          "    concurrency: 4", "    retries: 4", "    ids: false", "    timeout_seconds: 600",
+          "  policy: cpu", "  scoring_group: 0", "  max_staleness: 0", "  save_strategy: steps"));
   EXPECT_THAT(resolved, HasSubstr("alpha_pattern: {y: 1e-05, \"\": 5e-324}"));
   EXPECT_THAT(resolved, HasSubstr("seed: 9223372036854775807"));
+}
+
+TEST(Resolved, EverySourceOfRewardReadsBackEqual) {
+  const std::string recipe = R"(task: ppo
+data: {train: t}
+reward:
+  - {name: exact_answer, column: a.b, extract: marker, marker: "A:", ignore_case: true}
+  - {name: regex, pattern: "^\\s*(?i)[a-z]+: #\n"}
+  - {name: length, unit: characters, parameters: {target: 3, tolerance: 0.1}}
+  - {name: json_schema, schema: {type: object, properties: {"a b": {enum: [1, "1", null, true]}}, minProperties: 1}}
+  - {name: lexicon, lexicon: {good: 1.5, bad: -2}, words: [fine]}
+  - {name: language, scripts: [Han, Hiragana]}
+  - {kind: command, command: "sh x.sh 'é'", mode: persistent, max_restarts: 0, ids: true, timeout_seconds: 3.5}
+  - {kind: command, command: x, folder: there}
+  - {kind: http, url: "https://h.example/a?b#c", header_env: TOKEN, ca_file: ca.pem, batch_size: 2, concurrency: 3, retries: 0}
+)";
+  const Experiment experiment = parse_experiment(recipe, "r.yaml", "/recipes").experiment;
+  expect_fixpoint(experiment, "rewards");
+  const std::string text = resolved_yaml(experiment);
+  for (const char* line : {"    folder: /recipes\n", "    folder: /recipes/there\n",
+                           "    ca_file: /recipes/ca.pem\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
 }
 
 TEST(Resolved, HoldsNothingThatHasNoEffect) {

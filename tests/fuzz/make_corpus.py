@@ -273,6 +273,10 @@ def make_data():
     put("jsonl", "bom", "\ufeff\r\n" + compact({"prompt": "\U0001f600"}) + "\r\n")
     put("scores", "lines", "1\n-0.5\n 1e-3 \r\n")
     put("scores", "one", "3.25")
+    put("scores", "persistent", '{"score": 0.5, "index": 0}\n{"score": -1}\n{"index": 2, "score": 3e2}\n')
+    put("scores", "complaint", '{"error": "no \\u00e9", "score": null}')
+    put("scores", "http", '{"scores": [1, 0.5, -2e1], "model": "x"}')
+    put("scores", "list", "[0.25]")
     metrics = [{"step": 0, "eval/reward": 1.5}, {"step": 1, "objective/kl": None, "loss": -0.0}]
     put("run_records", "metrics", "".join(compact(line) + "\n" for line in metrics))
     sample = {"step": 0, "index": 1, "decoding": "greedy", "prompt": "p", "answer": "é", "score": 1.5, "kl": None, "stop": "eos"}

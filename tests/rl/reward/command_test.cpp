@@ -51,8 +51,58 @@ TEST(CommandReward, ScoresEachAnswerInOrder) {
 
 TEST(CommandReward, ReadsWhatIsWrittenToIt) {
   const std::vector<double> scores =
-      CommandReward(R"(grep -c '^{"prompt":"p","answer":"x","ended":true}$')").score(samples(1, 1));
+      CommandReward(
+          R"(grep -c '^{"prompt":"p","messages":null,"answer":"x","ended":true,"step":0,"row":null}$')")
+          .score(samples(1, 1));
   EXPECT_EQ(scores, std::vector<double>{1.0});
+}
+
+TEST(CommandReward, ReadsEverythingThatIsKnown) {
+  RewardSample sample{.prompt = "<u>hi",
+                      .answer = "a\xFF",
+                      .prompt_ids = {4, 5},
+                      .token_ids = {6, 2},
+                      .messages = {{"user", "hi"}},
+                      .step = 7};
+  sample.row = std::make_shared<const nlohmann::ordered_json>(
+      nlohmann::ordered_json::parse(R"({"id": 9007199254740993, "gold": [0.1], "é": null})"));
+  const ScratchFolder folder;
+  const auto file = folder / "lines";
+  const CommandReward reward({.command = "tee " + file.string() + " | sed 's/.*/1/'", .ids = true});
+  EXPECT_THAT(reward.score({sample}), ElementsAre(1));
+  EXPECT_EQ(read_text(file),
+            R"({"prompt":"<u>hi","messages":[{"role":"user","content":"hi"}],"answer":"a\uFFFD",)"
+            R"("ended":false,"step":7,"row":{"id":9007199254740993,"gold":[0.1],"é":null},)"
+            R"("prompt_ids":[4,5],"answer_ids":[6,2]})"
+            "\n");
+}
+
+TEST(CommandReward, RunsInItsFolder) {
+  const ScratchFolder folder;
+  testing::write_text(folder / "mine.sh", "cat >/dev/null; echo 4\n");
+  const CommandReward here({.command = "sh mine.sh", .folder = folder.path()});
+  EXPECT_THAT(here.score(samples(1, 1)), ElementsAre(4));
+  const CommandReward nowhere({.command = "sh mine.sh", .folder = folder / "absent"});
+  EXPECT_THROW(nowhere.score(samples(1, 1)), std::system_error);
+}
+
+TEST(CommandReward, WhatItComplainsOfIsInTheLog) {
+  const ScratchFolder folder;
+  const CommandReward reward(
+      {.command = "cat >/dev/null; echo first >&2; echo '  why\x1b' >&2; exit 3",
+       .label = "my/own label"});
+  for (const int64_t rank : {0, 2}) {
+    reward.keep_logs_in(folder.path(), rank);
+    const auto log =
+        folder / (rank == 0 ? "reward-my_own_label.log" : "reward-my_own_label-rank-2.log");
+    try {
+      reward.score(samples(1, 1));
+      ADD_FAILURE() << "it ended with 3";
+    } catch (const std::runtime_error& error) {
+      EXPECT_THAT(error.what(), HasSubstr("ended with 3; " + log.string() + " ends with:   why"));
+    }
+    EXPECT_THAT(read_text(log), HasSubstr("first\n  why"));
+  }
 }
 
 // More than a pipe holds, both ways, from a program that answers as it reads.
@@ -73,6 +123,11 @@ TEST(CommandReward, FailuresAreErrors) {
   for (const char* odd : {"0x10", "1e400", "inf", "+-1", "1,5", "1 2"}) {
     EXPECT_THAT(error_of(std::string("sed 's/.*/") + odd + "/'"), HasSubstr("was expected")) << odd;
   }
+  EXPECT_THAT(error_of("sed 's/.*/{\"error\": \"no model\"}/'"),
+              HasSubstr("says of answer 1: no model"));
+  EXPECT_THAT(error_of("sed 's/.*/{\"score\": \"1\"}/'"), HasSubstr("was expected"));
+  EXPECT_THAT(error_of("sed 's/.*/{\"score\": 1, \"index\": 1}/'"),
+              HasSubstr("answered index 1 where 0 was next"));
   EXPECT_THAT(error_of("printf '1\\0garbage\\n1\\n1\\n'"), HasSubstr("was expected"));
   // It ends without reading, while a megabyte is on its way.
   EXPECT_THAT(error_of("exit 0", 4000), HasSubstr("printed 0 numbers for 4000 answers"));

@@ -87,7 +87,10 @@ TEST(RewardFunctions, DistinctBigrams) {
 }
 
 TEST(RewardFunctions, NamesAreListed) {
-  EXPECT_THAT(reward_function_names(), ElementsAre("distinct_words", "length", "distinct_bigrams"));
+  EXPECT_THAT(
+      reward_function_names(),
+      ElementsAre("distinct_words", "length", "distinct_bigrams", "numeric_answer", "exact_answer",
+                  "regex", "json_schema", "repetition", "lexicon", "language"));
 }
 
 TEST(RewardFunctions, AllProblemsAreNamed) {

@@ -89,12 +89,76 @@ TEST(RewardSource, AllProblemsAreNamedWithTheirPlace) {
   EXPECT_THAT(reward_problems({model_without_path, http, length(1), wrong}),
               ElementsAre(HasSubstr("reward[0].path: kind: model needs a checkpoint"),
                           HasSubstr("reward[0].name: has no effect with kind: model"),
-                          HasSubstr("reward[1].kind: http is not built yet"),
+                          HasSubstr("reward[1].url: kind: http needs an address"),
                           HasSubstr("reward[3].weight"), HasSubstr("reward[3].parameters.tarjet"),
                           HasSubstr("reward[3].path: has no effect with kind: function"),
                           HasSubstr("reward[3].timeout_seconds: has no effect")));
   EXPECT_THAT(reward_problems({}), ElementsAre(HasSubstr("at least one")));
   EXPECT_THROW(make_reward({http}, {}), ConfigError);
+}
+
+TEST(RewardSource, KeysOfOtherKindsHaveNoEffect) {
+  RewardConfig command;
+  command.kind = RewardKind::command;
+  command.command = "cat";
+  command.max_restarts = 1;
+  command.batch_size = 2;
+  command.clip = {1, 0};
+  command.pattern = "x";
+  RewardConfig endpoint;
+  endpoint.kind = RewardKind::http;
+  endpoint.url = "http://somewhere.example/score";
+  endpoint.header_env = "TOKEN";
+  endpoint.mode = CommandMode::persistent;
+  RewardConfig secret = endpoint;
+  secret.mode = CommandMode::per_batch;
+  secret.url = "https://me:word@somewhere.example";
+  secret.header_env = "Authorization: Bearer x";
+  RewardConfig plain = length(2);
+  plain.ids = true;
+  plain.label = "a/b";
+  EXPECT_THAT(
+      reward_problems({command, endpoint, secret, plain}),
+      ElementsAre(HasSubstr("reward[0].clip: has to be [lowest, highest]"),
+                  HasSubstr("reward[0].max_restarts: has no effect without mode: persistent"),
+                  HasSubstr("reward[0].batch_size: has no effect with kind: command"),
+                  HasSubstr("reward[0].pattern: has no effect"),
+                  HasSubstr("reward[1].url: header_env would travel unencrypted"),
+                  HasSubstr("reward[1].mode: has no effect with kind: http"),
+                  HasSubstr("reward[2].url: holds a user's name or password"),
+                  HasSubstr("reward[2].header_env: has to be the name of an environment variable"),
+                  HasSubstr("reward[3].label"), HasSubstr("reward[3].ids: has no effect")));
+}
+
+TEST(RewardSource, LabelsAreUnique) {
+  RewardConfig named = length(1);
+  named.label = "length_2";
+  EXPECT_THAT(reward_labels({length(1), named, length(2), bigrams(1), model("m")}),
+              ElementsAre("length", "length_2", "length_3", "distinct_bigrams", "model"));
+}
+
+TEST(RewardSource, PartsAreTheScoresThemselves) {
+  RewardConfig clipped = length(3);
+  clipped.clip = {-1, 0};
+  clipped.weight = 10;
+  const auto reward = make_reward({bigrams(2), clipped}, {});
+  const RewardScores scores = reward->score_parts({sample("a b c"), sample("a a a a a a")});
+  EXPECT_THAT(scores.parts, ElementsAre(ElementsAre(1, 0.2), ElementsAre(0, -3)));
+  EXPECT_THAT(scores.total, ElementsAre(2, 0.4 - 10));
+  EXPECT_EQ(scores.seconds.size(), 2u);
+}
+
+TEST(RewardSource, AColumnThatIsMissingIsSeenBeforeTheRun) {
+  RewardConfig config;
+  config.name = "exact_answer";
+  config.column = "gold";
+  const auto reward = make_reward({length(1), config}, {});
+  PromptRecord prompt{.text = "t", .ids = {1}};
+  EXPECT_THROW(reward->check_prompt(prompt), FormatError);
+  prompt.row = std::make_shared<const nlohmann::ordered_json>(
+      nlohmann::ordered_json::parse(R"({"prompt": "t", "gold": "x"})"));
+  EXPECT_NO_THROW(reward->check_prompt(prompt));
+  EXPECT_EQ(reward_columns({config}).names.front(), "gold");
 }
 
 // The golden checkpoint with a tokenizer, and a policy's tokenizer beside it.
