@@ -348,9 +348,5 @@ def crc32c(data):
 
 if __name__ == "__main__":
     for make in (make_safetensors, make_tokenizers, make_gguf, make_configs, make_adapters, make_data, make_recipes,
-<<<<<<< HEAD
-                 make_snapshots, make_requests):
-=======
-                 make_snapshots, make_labels):
->>>>>>> 840443a (Labelling in a real browser, its docs, fuzz target and mutants)
+                 make_snapshots, make_requests, make_labels):
         make()
