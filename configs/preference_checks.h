@@ -21,6 +21,11 @@ void check_beside_reference(const Setup& setup, const std::string& data, Checker
   like.reference = setup.reference;
   like.lora = setup.lora;
   check_reference(like, checker);
+  checker.require(setup.reference.kind != ReferenceKind::follow, "reference.kind",
+                  "follow is for the tasks over sampled answers");
+  for (const char* name : {"reference.mixup_alpha", "reference.sync_steps"}) {
+    checker.no_effect_unless(false, name, "without reference.kind: follow");
+  }
   checker.no_effect_unless(
       !(setup.*Traits::section).disable_dropout || setup.lora.lora_dropout == 0,
       "lora.lora_dropout", "with " + section + ".disable_dropout: true");

@@ -15,6 +15,7 @@ ReferencePlan plan_reference(const ReferenceConfig& reference, const ModelConfig
                              at::ScalarType dtype, Fsdp fsdp, int64_t ranks) {
   switch (reference_kind(reference, lora)) {
     case ReferenceKind::adapter_off:
+    case ReferenceKind::follow:  // refused by the tasks on pairs
       break;
     case ReferenceKind::adapter: {
       const int64_t numbers =
