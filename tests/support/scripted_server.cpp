@@ -110,10 +110,4 @@ void ScriptedServer::answer(int connection) {
   ::close(connection);
 }
 
-int free_port() {
-  int port = 0;
-  ::close(bound_socket(port));
-  return port;
-}
-
 }  // namespace leash::testing

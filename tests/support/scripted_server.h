@@ -48,7 +48,4 @@ class ScriptedServer {
   std::thread acceptor_;
 };
 
-// A port of this machine on which nobody listens.
-int free_port();
-
 }  // namespace leash::testing

@@ -17,9 +17,9 @@ namespace {
 
 using panels::Kind;
 
-at::Tensor wide(const at::Tensor& x) { return x.to(at::kDouble); }
-double largest_error(const at::Tensor& x, const at::Tensor& wanted) {
-  return wide(x).sub(wanted).abs().max().item<double>();
+at::Tensor in_doubles(const at::Tensor& x) { return x.to(at::kDouble); }
+double distance_from(const at::Tensor& x, const at::Tensor& wanted) {
+  return in_doubles(x).sub(wanted).abs().max().item<double>();
 }
 
 // fp32 and bf16, each where the machine has it.
@@ -29,7 +29,7 @@ class PackedProduct : public ::testing::TestWithParam<at::ScalarType> {
     if (!PackedMatrix::fits(GetParam(), at::kCPU)) GTEST_SKIP() << "not on this machine";
   }
   // What the product makes of its left factor.
-  at::Tensor seen(const at::Tensor& x) const { return wide(x.to(GetParam())); }
+  at::Tensor seen(const at::Tensor& x) const { return in_doubles(x.to(GetParam())); }
   at::Tensor weight(int64_t out, int64_t in) const { return at::randn({out, in}).to(GetParam()); }
 };
 
@@ -44,9 +44,10 @@ TEST_P(PackedProduct, AgreesWithTheProductInFloat64) {
       for (const int64_t rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 70}) {
         const at::Tensor x = at::randn({rows, in}), dy = at::randn({rows, out});
         const double size = 3e-6 * static_cast<double>(std::max(in, out)) + 1e-6;
-        EXPECT_LT(largest_error(packed.multiply(x), seen(x).matmul(wide(w).t())), size)
+        EXPECT_LT(distance_from(packed.multiply(x), seen(x).matmul(in_doubles(w).t())), size)
             << rows << "x" << in << "x" << out;
-        EXPECT_LT(largest_error(packed.multiply_transposed(dy), seen(dy).matmul(wide(w))), size)
+        EXPECT_LT(distance_from(packed.multiply_transposed(dy), seen(dy).matmul(in_doubles(w))),
+                  size)
             << rows << "x" << out << "x" << in << " transposed";
       }
     }
@@ -54,9 +55,10 @@ TEST_P(PackedProduct, AgreesWithTheProductInFloat64) {
   const at::Tensor w = weight(200, 96);
   for (const int64_t rows : {513, 1100, 4096}) {  // several blocks of rows
     const at::Tensor x = at::randn({rows, 96}), dy = at::randn({rows, 200});
-    EXPECT_LT(largest_error(PackedMatrix(w).multiply(x), seen(x).matmul(wide(w).t())), 1e-3);
-    EXPECT_LT(largest_error(PackedMatrix(w).multiply_transposed(dy), seen(dy).matmul(wide(w))),
-              1e-3);
+    EXPECT_LT(distance_from(PackedMatrix(w).multiply(x), seen(x).matmul(in_doubles(w).t())), 1e-3);
+    EXPECT_LT(
+        distance_from(PackedMatrix(w).multiply_transposed(dy), seen(dy).matmul(in_doubles(w))),
+        1e-3);
   }
 }
 
@@ -86,7 +88,7 @@ TEST_P(PackedProduct, AddsGivesRowsAndTakesRowsThatLieApart) {
   EXPECT_TRUE(at::equal(packed.multiply(apart.t().contiguous().t()), packed.multiply(apart)));
   const at::Tensor dy = at::randn({9, 70}), sum = at::full({9, 33}, 2.0, at::kFloat);
   packed.multiply_transposed_into(sum, dy, /*add=*/true);
-  EXPECT_LT(largest_error(sum, seen(dy).matmul(wide(w)).add(2.0)), 1e-4);
+  EXPECT_LT(distance_from(sum, seen(dy).matmul(in_doubles(w)).add(2.0)), 1e-4);
   const at::Tensor ids = at::tensor(std::vector<int64_t>{69, 0, 17, 17}, at::kLong);
   EXPECT_TRUE(at::equal(packed.rows(ids), w.to(at::kFloat).index_select(0, ids)));
   EXPECT_EQ(packed.multiply(at::randn({0, 33})).size(0), 0);
@@ -142,12 +144,12 @@ TEST(UnpackedWeight, RoundsBothFactors) {
   const at::Tensor w = at::randn({300, 2100}).to(at::kBFloat16);
   const at::Tensor x = at::randn({5, 2100}), dy = at::randn({5, 300});
   const auto weight = unpacked_weight(w), packed = packed_weight(w);
-  const at::Tensor y = wide(x.to(at::kBFloat16)).matmul(wide(w).t());
-  const at::Tensor dx = wide(dy.to(at::kBFloat16)).matmul(wide(w));
+  const at::Tensor y = in_doubles(x.to(at::kBFloat16)).matmul(in_doubles(w).t());
+  const at::Tensor dx = in_doubles(dy.to(at::kBFloat16)).matmul(in_doubles(w));
   for (const auto& each : {weight, packed}) {
     EXPECT_EQ(each->multiply(x).scalar_type(), at::kFloat);
-    EXPECT_LT(largest_error(each->multiply(x), y), 1e-3);
-    EXPECT_LT(largest_error(each->multiply_transposed(dy), dx), 1e-3);
+    EXPECT_LT(distance_from(each->multiply(x), y), 1e-3);
+    EXPECT_LT(distance_from(each->multiply_transposed(dy), dx), 1e-3);
     EXPECT_EQ(each->bytes(), 2 * 300 * 2100);
     EXPECT_TRUE(at::equal(each->dense(), w));
     EXPECT_TRUE(at::equal(each->rows(at::tensor(std::vector<int64_t>{7, 0}, at::kLong)),

@@ -49,7 +49,7 @@ TEST(PersistentReward, IsStartedOnceAndAnswersInOrder) {
 
 // More than a pipe holds, both ways, to a program that answers as it reads.
 TEST(PersistentReward, LargeBatches) {
-  PersistentProgram counts = program("awk '{print NR; fflush()}'");
+  PersistentProgram counts = program(kCounts);
   std::string lines;
   for (int i = 0; i < 3000; ++i) lines += std::string(200, 'x') + "\n";
   for (const double first : {1, 3001}) {
@@ -120,9 +120,10 @@ TEST(PersistentReward, EndsInTimeWithAllThatItStarted) {
 
 TEST(PersistentReward, GetsTheBatchWithItsCount) {
   const ScratchFolder folder;
-  const CommandReward reward({.command = "while read -r line; do echo \"$line\" >>" +
-                                         (folder / "lines").string() + "; echo 1; done",
-                              .mode = CommandMode::persistent});
+  const CommandReward reward(CommandOptions{.command = "while read -r line; do echo \"$line\" >>" +
+                                                       (folder / "lines").string() +
+                                                       "; echo 1; done",
+                                            .mode = CommandMode::persistent});
   EXPECT_THAT(reward.score({{.answer = "a"}, {.answer = "b"}}), ElementsAre(1, 1));
   EXPECT_THAT(reward.score({}), ElementsAre());
   EXPECT_THAT(read_text(folder / "lines"),

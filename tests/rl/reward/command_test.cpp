@@ -68,10 +68,13 @@ TEST(CommandReward, ReadsEverythingThatIsKnown) {
       nlohmann::ordered_json::parse(R"({"id": 9007199254740993, "gold": [0.1], "é": null})"));
   const ScratchFolder folder;
   const auto file = folder / "lines";
-  const CommandReward reward({.command = "tee " + file.string() + " | sed 's/.*/1/'", .ids = true});
+  const CommandReward reward(
+      CommandOptions{.command = "tee " + file.string() + " | sed 's/.*/1/'", .ids = true});
   EXPECT_THAT(reward.score({sample}), ElementsAre(1));
   EXPECT_EQ(read_text(file),
-            R"({"prompt":"<u>hi","messages":[{"role":"user","content":"hi"}],"answer":"a\uFFFD",)"
+            R"({"prompt":"<u>hi","messages":[{"role":"user","content":"hi"}],"answer":"a)"
+            "\uFFFD"
+            R"(",)"
             R"("ended":false,"step":7,"row":{"id":9007199254740993,"gold":[0.1],"é":null},)"
             R"("prompt_ids":[4,5],"answer_ids":[6,2]})"
             "\n");
@@ -80,17 +83,17 @@ TEST(CommandReward, ReadsEverythingThatIsKnown) {
 TEST(CommandReward, RunsInItsFolder) {
   const ScratchFolder folder;
   testing::write_text(folder / "mine.sh", "cat >/dev/null; echo 4\n");
-  const CommandReward here({.command = "sh mine.sh", .folder = folder.path()});
+  const CommandReward here(CommandOptions{.command = "sh mine.sh", .folder = folder.path()});
   EXPECT_THAT(here.score(samples(1, 1)), ElementsAre(4));
-  const CommandReward nowhere({.command = "sh mine.sh", .folder = folder / "absent"});
+  const CommandReward nowhere(CommandOptions{.command = "sh mine.sh", .folder = folder / "absent"});
   EXPECT_THROW(nowhere.score(samples(1, 1)), std::system_error);
 }
 
 TEST(CommandReward, WhatItComplainsOfIsInTheLog) {
   const ScratchFolder folder;
   const CommandReward reward(
-      {.command = "cat >/dev/null; echo first >&2; echo '  why\x1b' >&2; exit 3",
-       .label = "my/own label"});
+      CommandOptions{.command = "cat >/dev/null; echo first >&2; echo '  why\x1b' >&2; exit 3",
+                     .label = "my/own label"});
   for (const int64_t rank : {0, 2}) {
     reward.keep_logs_in(folder.path(), rank);
     const auto log =

@@ -13,6 +13,7 @@
 #include "rl/judges/http_url.h"
 #include "tests/support/files.h"
 #include "tests/support/process.h"
+#include "tests/support/ranks.h"
 #include "tests/support/scripted_server.h"
 
 namespace leash {

@@ -95,7 +95,8 @@ TEST(TextFunctions, Regex) {
   EXPECT_EQ(RewardFunction(config)("one two"), 0);
   EXPECT_EQ(RewardFunction(config)("\xFF\xFF"), 0);
   config.pattern = "(a+)+$";
-  EXPECT_THROW(RewardFunction(config)(std::string(5000, 'a') + "b"), std::runtime_error);
+  const RewardFunction slow(config);
+  EXPECT_THROW(slow(std::string(5000, 'a') + "b"), std::runtime_error);
   config.pattern.reset();
   config.column = "form";
   EXPECT_EQ(RewardFunction(config)(with_row("abc", {{"form", "b."}})), 1);
