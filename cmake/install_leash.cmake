@@ -1,5 +1,20 @@
-# What the built binary says about itself (man page, completions), and the licences of all that lies beside it.
+# The built binary with its libraries beside it, what it says about itself (man page, completions), and the licences of all.
 set(to "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")
+
+
+file(INSTALL "${leash_built}" DESTINATION "${to}/bin" USE_SOURCE_PERMISSIONS)
+get_filename_component(name "${leash_built}" NAME)
+file(RPATH_SET FILE "${to}/bin/${name}" NEW_RPATH "$ORIGIN/../lib/leash")
+# What every system has stays its own.
+file(GET_RUNTIME_DEPENDENCIES EXECUTABLES "${leash_built}" RESOLVED_DEPENDENCIES_VAR needed
+  UNRESOLVED_DEPENDENCIES_VAR missing
+  PRE_EXCLUDE_REGEXES "^ld-linux" "^lib(c|m|dl|rt|pthread|util|resolv|gcc_s|stdc\\+\\+)\\.so")
+if(missing)
+  message(FATAL_ERROR "not found, though the binary needs them: ${missing}")
+endif()
+foreach(library ${needed})
+  file(INSTALL "${library}" DESTINATION "${to}/lib/leash" FOLLOW_SYMLINK_CHAIN)
+endforeach()
 
 function(leash_says file)
   get_filename_component(folder "${file}" DIRECTORY)
