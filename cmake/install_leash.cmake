@@ -1,8 +1,7 @@
 # The built binary with its libraries beside it, what it says about itself (man page, completions), and the licences of all.
-set(to "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")
+set(to "$ENV{DESTDIR}${CMAKE_INSTALL_PREFIX}")  # file(INSTALL) puts DESTDIR in front by itself
 
-
-file(INSTALL "${leash_built}" DESTINATION "${to}/bin" USE_SOURCE_PERMISSIONS)
+file(INSTALL "${leash_built}" DESTINATION "${CMAKE_INSTALL_PREFIX}/bin" USE_SOURCE_PERMISSIONS)
 get_filename_component(name "${leash_built}" NAME)
 file(RPATH_SET FILE "${to}/bin/${name}" NEW_RPATH "$ORIGIN/../lib/leash")
 # What every system has stays its own.
@@ -13,7 +12,7 @@ if(missing)
   message(FATAL_ERROR "not found, though the binary needs them: ${missing}")
 endif()
 foreach(library ${needed})
-  file(INSTALL "${library}" DESTINATION "${to}/lib/leash" FOLLOW_SYMLINK_CHAIN)
+  file(INSTALL "${library}" DESTINATION "${CMAKE_INSTALL_PREFIX}/lib/leash" FOLLOW_SYMLINK_CHAIN)
 endforeach()
 
 function(leash_says file)
