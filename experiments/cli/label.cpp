@@ -32,7 +32,6 @@ namespace leash::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using namespace label;
 
 // The first signal ends labelling in order, a second one at once: everything is on disk anyway.
 std::atomic<bool> g_label_ended{false};
@@ -60,10 +59,10 @@ class LabelSignals {
   void (*before_[3])(int) = {};
 };
 
-std::string lines_of_rows(const std::vector<Json>& rows) {
+std::string lines_of_rows(const std::vector<label::Json>& rows) {
   std::string text;
-  for (const Json& row : rows) {
-    text += row.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const label::Json& row : rows) {
+    text += row.dump(-1, ' ', false, label::Json::error_handler_t::replace) + "\n";
   }
   return text;
 }
@@ -80,25 +79,25 @@ void check_merge_target(const LabelOptions& options) {
   }
 }
 
-int merge(const LabelOptions& options) {
+int merge_labels(const LabelOptions& options) {
   check_merge_target(options);
-  const MergedRows merged = merge_rows({options.merge.begin(), options.merge.end()});
-  std::vector<Judged> judged;
+  const label::MergedRows merged = label::merge_rows({options.merge.begin(), options.merge.end()});
+  std::vector<label::Judged> judged;
   for (size_t i = 0; i < merged.rows.size(); ++i) {
     judged.push_back({&merged.pairs[i], &merged.judgements[i]});
   }
-  const LabelSummary summary = summarise(judged, options.seed.value_or(0));
+  const label::LabelSummary summary = label::summarise(judged, options.seed.value_or(0));
   std::string text = fmt::format("{} rows", merged.rows.size());
   if (merged.repeated > 0) text += fmt::format("; {} stood in several files", merged.repeated);
   if (merged.replaced > 0) text += fmt::format("; {} were judged again later", merged.replaced);
-  text += "\n" + summary_text(summary);
+  text += "\n" + label::summary_text(summary);
   if (options.out) {
     replace_file(*options.out, lines_of_rows(merged.rows));
   } else if (!options.json) {
     std::cout << lines_of_rows(merged.rows);
   }
   if (options.json) {
-    print_json_line(summary_json(summary));
+    print_json_line(label::summary_json(summary));
   } else {
     (options.out ? std::cout : std::cerr) << printable_lines(text);
   }
@@ -107,14 +106,15 @@ int merge(const LabelOptions& options) {
 
 // The adapters of the answers: those that are named, else the recipe's own, else none; each at
 // each temperature.
-std::vector<AnswerSource> sources_of(const LabelOptions& options, const LabelRecipe& recipe) {
-  std::vector<AnswerSource> adapters = options.adapters;
+std::vector<label::AnswerSource> sources_of(const LabelOptions& options,
+                                            const label::LabelRecipe& recipe) {
+  std::vector<label::AnswerSource> adapters = options.adapters;
   if (adapters.empty() && recipe.adapter) adapters.push_back({"start", *recipe.adapter, 1.0});
   if (adapters.empty()) adapters.push_back({"base", std::nullopt, 1.0});
   std::vector<double> temperatures = options.temperatures;
   if (temperatures.empty()) temperatures.push_back(recipe.rollout.temperature);
-  std::vector<AnswerSource> sources;
-  for (const AnswerSource& adapter : adapters) {
+  std::vector<label::AnswerSource> sources;
+  for (const label::AnswerSource& adapter : adapters) {
     for (const double temperature : temperatures) {
       sources.push_back({adapter.name, adapter.path, temperature});
     }
@@ -125,7 +125,7 @@ std::vector<AnswerSource> sources_of(const LabelOptions& options, const LabelRec
 // All that runs beside the people: it ends when the session does.
 class Helpers {
  public:
-  explicit Helpers(LabelSession& session) : session_(session) {}
+  explicit Helpers(label::LabelSession& session) : session_(session) {}
   ~Helpers() {
     session_.stop();
     for (std::thread& thread : threads_) thread.join();
@@ -139,15 +139,15 @@ class Helpers {
   }
 
  private:
-  LabelSession& session_;
+  label::LabelSession& session_;
   std::vector<std::thread> threads_;
 };
 
-int serve_pages(LabelSession& session, const LabelOptions& options, uint64_t seed) {
+int serve_pages(label::LabelSession& session, const LabelOptions& options, uint64_t seed) {
   std::map<std::string, std::string> tokens;
-  for (const std::string& user : options.users) tokens[make_token()] = user;
-  LabelServer server(session,
-                     {.host = options.host, .port = options.port, .tokens = tokens, .seed = seed});
+  for (const std::string& user : options.users) tokens[label::make_token()] = user;
+  label::LabelServer server(
+      session, {.host = options.host, .port = options.port, .tokens = tokens, .seed = seed});
   const LabelSignals signals;
   server.start();
   for (const std::string& user : options.users) {
@@ -168,30 +168,30 @@ int serve_pages(LabelSession& session, const LabelOptions& options, uint64_t see
   return g_label_ended ? kInterrupted : failed ? kRunFailed : kDone;
 }
 
-int with_people(LabelSession& session, const LabelOptions& options, const LabelRecipe& recipe,
-                uint64_t seed) {
+int with_people(label::LabelSession& session, const LabelOptions& options,
+                const label::LabelRecipe& recipe, uint64_t seed) {
   if (options.terminal) {
     LineReader lines = LineReader::standard_input();
-    label_on_terminal(session, options.users.front(), lines, std::cout, seed);
+    label::label_on_terminal(session, options.users.front(), lines, std::cout, seed);
     return kDone;
   }
   if (options.rule) {
-    judge_by_rule(session, options.users.front(),
-                  {.rule = recipe.reward, .noise = options.judge_noise, .seed = seed});
+    label::judge_by_rule(session, options.users.front(),
+                         {.rule = recipe.reward, .noise = options.judge_noise, .seed = seed});
     return kDone;
   }
   return serve_pages(session, options, seed);
 }
 
-std::vector<LabelPair> given_pairs(const std::string& file) {
-  GivenPairs given = read_given_pairs(file);
+std::vector<label::LabelPair> given_pairs(const std::string& file) {
+  label::GivenPairs given = label::read_given_pairs(file);
   if (given.equal > 0)
     std::cerr << fmt::format("{} pairs of equal answers left out\n", given.equal);
   if (given.repeated > 0) std::cerr << fmt::format("{} repeated pairs left out\n", given.repeated);
   return std::move(given.pairs);
 }
 
-RankerOptions ranker_options(const LabelOptions& options, const fs::path& folder) {
+label::RankerOptions ranker_options(const LabelOptions& options, const fs::path& folder) {
   const LoadedExperiment loaded = load_experiment(*options.reward_recipe);
   const auto* setup = std::get_if<RewardSetup>(&loaded.experiment.setup);
   if (setup == nullptr) {
@@ -202,30 +202,30 @@ RankerOptions ranker_options(const LabelOptions& options, const fs::path& folder
 }
 
 // What everybody shares: the folder, who makes pairs, who orders them.
-int label_pairs(const LabelOptions& options, const LabelRecipe& recipe) {
+int label_pairs(const LabelOptions& options, const label::LabelRecipe& recipe) {
   const uint64_t seed = options.seed.value_or(static_cast<uint64_t>(recipe.run.seed));
   set_threads(recipe.run.threads);
-  LabelFolder folder(*options.out);
+  label::LabelFolder folder(*options.out);
   for (const std::string& message : folder.messages()) {
     std::cerr << "leash: warning: " << printable_lines(message) << "\n";
   }
-  std::optional<RankerOptions> ranking;
+  std::optional<label::RankerOptions> ranking;
   if (options.uncertain) ranking = ranker_options(options, folder.path());
-  std::optional<AnswerSampler> sampler;
+  std::optional<label::AnswerSampler> sampler;
   if (options.pairs) {
     folder.settle({{"answers", "given"}});
     folder.add(given_pairs(*options.pairs));
   } else {
     sampler.emplace(
         recipe, options.prompts ? fs::path(*options.prompts) : *recipe.prompts,
-        SamplerOptions{.sources = sources_of(options, recipe),
-                       .answers = options.answers_of(sources_of(options, recipe).size()),
-                       .most = options.count,
-                       .ahead = options.ahead.value_or(options.uncertain ? 64 : 4),
-                       .seed = seed});
+        label::SamplerOptions{.sources = sources_of(options, recipe),
+                              .answers = options.answers_of(sources_of(options, recipe).size()),
+                              .most = options.count,
+                              .ahead = options.ahead.value_or(options.uncertain ? 64 : 4),
+                              .seed = seed});
     folder.settle(sampler->settings());
   }
-  LabelSession session(
+  label::LabelSession session(
       folder,
       {.users = options.users, .seed = seed, .shared = options.shared, .most = options.count});
   if (sampler) sampler->begin(folder.pairs(), session);
@@ -233,21 +233,21 @@ int label_pairs(const LabelOptions& options, const LabelRecipe& recipe) {
   {
     Helpers helpers(session);
     if (sampler) helpers.start([&] { sampler->run(session); });
-    if (ranking) helpers.start([&] { rank_by_uncertainty(session, *ranking); });
+    if (ranking) helpers.start([&] { label::rank_by_uncertainty(session, *ranking); });
     code = with_people(session, options, recipe, seed);
   }
-  std::cout << printable_lines(summary_text(summarise_state(session.state(), seed)))
+  std::cout << printable_lines(label::summary_text(label::summarise_state(session.state(), seed)))
             << "preferences: " << folder.preferences_file().string() << "\n";
   return code;
 }
 
-void check_recipe(const LabelOptions& options, const LabelRecipe& recipe) {
+void check_recipe(const LabelOptions& options, const label::LabelRecipe& recipe) {
   if (!options.pairs && !options.prompts && !recipe.prompts) {
     throw ConfigError(
         "the recipe's data.train holds no prompts: name them by --prompts, or answers by --pairs");
   }
   if (options.rule) {
-    check_rule({.rule = recipe.reward, .noise = options.judge_noise, .seed = 0});
+    label::check_rule({.rule = recipe.reward, .noise = options.judge_noise, .seed = 0});
   }
 }
 
@@ -257,10 +257,10 @@ int label_command(const Arguments& args) {
   const auto values = parse_options(kLabelHelp, label_options(), {"recipe"}, args);
   if (!values) return kDone;
   LabelOptions options = read_label_options(*values);
-  if (!options.merge.empty()) return merge(options);
-  LabelRecipe recipe;
+  if (!options.merge.empty()) return merge_labels(options);
+  label::LabelRecipe recipe;
   if (values->count("recipe") != 0) {
-    recipe = label_recipe(load_recipe(*values));
+    recipe = label::label_recipe(load_recipe(*values));
     if (options.max_new_tokens) recipe.rollout.response_length = *options.max_new_tokens;
   }
   check_recipe(options, recipe);
