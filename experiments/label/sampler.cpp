@@ -29,6 +29,10 @@ std::optional<Adapter> load_voice(const AnswerSource& source, const Decoder& dec
 
 // Greedy answers of one source are all the same.
 void check_sources(const SamplerOptions& options) {
+  if (options.answers < std::ssize(options.sources)) {
+    throw ConfigError(fmt::format("--answers: {} answers do not reach {} sources", options.answers,
+                                  options.sources.size()));
+  }
   for (size_t i = 0; i < options.sources.size(); ++i) {
     const auto uses = (options.answers - static_cast<int64_t>(i) - 1) /
                           static_cast<int64_t>(options.sources.size()) +

@@ -1,5 +1,7 @@
 // leash label: on the terminal, by a rule, over HTTP until a signal, and merging.
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "tests/cli/run_workspace.h"
 
@@ -156,6 +158,9 @@ TEST(LabelCommand, RefusesWhatHasNoEffect) {
   expect_error(work.label({"--pairs", "given.jsonl", "--temperature", "1"}), 2,
                "--temperature has no effect with --pairs");
   expect_error(work.label({"recipe.yaml", "--temperature", "0"}), 2, "equal answers of base");
+  expect_error(work.label({"recipe.yaml", "--temperature", "1", "--temperature", "2",
+                           "--temperature", "3", "--answers", "2"}),
+               2, "2 answers do not reach 3 sources");
   expect_error(work.label({"recipe.yaml", "--adapter", "dir"}), 2, "has to be NAME=DIR, or base");
   expect_error(work.label({"recipe.yaml", "--user", "a", "--user", "a"}), 2, "given twice");
   expect_error(work.label({"recipe.yaml", "--user", "a", "--user", "b", "--terminal"}), 2,

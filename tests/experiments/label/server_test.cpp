@@ -3,6 +3,8 @@
 
 #include <httplib.h>
 
+#include <thread>
+
 #include "experiments/label/page.h"
 #include "models/errors.h"
 #include "tests/experiments/label/label_files.h"
@@ -169,7 +171,7 @@ TEST_F(LabelServerTest, FinishingEndsTheSession) {
 }
 
 // Several browsers at once, some of them hostile.
-TEST(ThreadsLabelServer, PeopleAtOnce) {
+TEST(LabelServers, PeopleAtOnce) {
   const ScratchFolder scratch;
   LabelFolder folder(scratch / "labels");
   folder.add(numbered_pairs(10));
