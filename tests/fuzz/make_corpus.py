@@ -348,5 +348,6 @@ def crc32c(data):
 
 if __name__ == "__main__":
     for make in (make_safetensors, make_tokenizers, make_gguf, make_configs, make_adapters, make_data, make_recipes,
-                 make_snapshots, make_requests, make_labels):
+                 make_snapshots, make_requests):
         make()
+    make_labels()
