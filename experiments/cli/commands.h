@@ -12,6 +12,7 @@ using Arguments = std::vector<std::string>;
 int train(const Arguments& args);
 int sweep(const Arguments& args);
 int generate(const Arguments& args);
+int label_command(const Arguments& args);
 int chat(const Arguments& args);
 int score(const Arguments& args);
 int tokenize(const Arguments& args);
@@ -26,7 +27,6 @@ int doctor(const Arguments& args);
 int init(const Arguments& args);
 int completion(const Arguments& args);
 int man(const Arguments& args);
-int label_command(const Arguments& args);
 int export_command(const Arguments& args);
 
 }  // namespace leash::cli

@@ -21,6 +21,15 @@ TEST(Commands, VersionHasBuildFacts) {
   EXPECT_EQ(ended.err, "");
 }
 
+TEST(Commands, HelpOfLabelling) {
+  const Ended help = run_leash({"label", "--help"});
+  expect_done(help);
+  EXPECT_THAT(help.out, StartsWith("Usage: leash label "));
+  for (const char* part : {"Options:", "Examples:\n  ", "--pairs", "--merge", "--terminal"}) {
+    EXPECT_THAT(help.out, HasSubstr(part));
+  }
+}
+
 TEST(Commands, HelpNamesEveryCommandAndOption) {
   const Ended all = run_leash({"--help"});
   expect_done(all);
