@@ -45,7 +45,7 @@ std::string conversation_key(std::span<const ChatMessage> prompt, std::string& d
 bool flag_of(const nlohmann::ordered_json& record, const char* key);
 
 // What judgements may say besides that nobody here reads.
-inline constexpr const char* kAboutJudgements[] = {"who",   "when",    "comment", "seed",
-                                                   "seeds", "adapter", "adapters"};
+inline constexpr const char* kAboutJudgements[] = {"judgement", "who",   "when",    "comment",
+                                                   "seed",      "seeds", "adapter", "adapters"};
 
 }  // namespace leash

@@ -42,6 +42,7 @@ at::Tensor pair_losses(DpoLoss type, const LogRatios& ratios, const DpoLossOptio
       break;
   }
   TORCH_CHECK(false, "a loss over tokens has none per pair");
+  return {};
 }
 
 // Of both directions, each with its share of the pairs: `first` where that answer is the chosen

@@ -150,14 +150,17 @@ TEST_F(DpoTrainerTest, AnAdapterThatTrainsOnIsHeldToItself) {
 
 TEST_F(DpoTrainerTest, AnotherReferenceIsAnotherRun) {
   (void)run_dpo(setup, folder_ / "first");
-  setup.lora = {.path = folder_ / "first/adapter"};
+  setup.run.seed = 9;
+  (void)run_dpo(setup, folder_ / "other");
+  setup.reference = {.kind = ReferenceKind::adapter, .path = (folder_ / "first/adapter").string()};
   (void)run_dpo(setup, folder_ / "second", 3);
-  setup.reference.kind = ReferenceKind::adapter_off;
+  const auto file = folder_ / "first/adapter/adapter_model.safetensors";
+  write_text(file, read_text(folder_ / "other/adapter/adapter_model.safetensors"));
   try {
     (void)run_dpo(setup, folder_ / "second");
     FAIL() << "no error";
   } catch (const ConfigError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("reference"));
+    EXPECT_THAT(error.what(), HasSubstr("the snapshot belongs to another model: reference"));
   }
 }
 
