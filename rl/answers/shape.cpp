@@ -14,7 +14,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::string_view kTypes[] = {"object",  "array",   "string", "number",
                                        "integer", "boolean", "null"};
@@ -32,12 +32,12 @@ bool is_one_of(std::span<const std::string_view> names, std::string_view name) {
   throw ConfigError(fmt::format("schema{}: {}", place, what));
 }
 
-bool is_integer(const Json& value) {
+bool is_integer(const OrderedJson& value) {
   if (value.is_number_integer()) return true;
   return value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>();
 }
 
-bool has_type(const Json& value, const std::string& type) {
+bool has_type(const OrderedJson& value, const std::string& type) {
   if (type == "object") return value.is_object();
   if (type == "array") return value.is_array();
   if (type == "string") return value.is_string();
@@ -48,7 +48,7 @@ bool has_type(const Json& value, const std::string& type) {
 }
 
 // Whatever the order of an object's keys.
-bool same_json(const Json& a, const Json& b) {
+bool same_json(const OrderedJson& a, const OrderedJson& b) {
   if (a.is_object() && b.is_object()) {
     return a.size() == b.size() && std::ranges::all_of(a.items(), [&](const auto& entry) {
              const auto found = b.find(entry.key());
@@ -61,9 +61,9 @@ bool same_json(const Json& a, const Json& b) {
   return a == b;
 }
 
-std::vector<std::string> names_of(const Json& value, const std::string& place) {
+std::vector<std::string> names_of(const OrderedJson& value, const std::string& place) {
   std::vector<std::string> names;
-  for (const Json& name : value) {
+  for (const OrderedJson& name : value) {
     if (!name.is_string()) schema_error(place, "has to be a list of texts");
     names.push_back(name.get<std::string>());
   }
@@ -80,12 +80,12 @@ bool within_bounds(const std::map<std::string, double>& bounds, const char* leas
 
 }  // namespace
 
-JsonShape::JsonShape(const Json& schema, const std::string& place) {
+JsonShape::JsonShape(const OrderedJson& schema, const std::string& place) {
   if (!schema.is_object()) schema_error(place, "has to be an object");
   for (const auto& [key, value] : schema.items()) read(key, value, place + "." + key);
 }
 
-void JsonShape::read(const std::string& key, const Json& value, const std::string& place) {
+void JsonShape::read(const std::string& key, const OrderedJson& value, const std::string& place) {
   if (is_one_of(kComments, key)) return;
   if (key == "type") {
     types_ = value.is_array() ? names_of(value, place) : std::vector<std::string>{};
@@ -96,9 +96,9 @@ void JsonShape::read(const std::string& key, const Json& value, const std::strin
     }
   } else if (key == "enum") {
     if (!value.is_array() || value.empty()) schema_error(place, "has to be a list of values");
-    values_ = std::vector<Json>(value.begin(), value.end());
+    values_ = std::vector<OrderedJson>(value.begin(), value.end());
   } else if (key == "const") {
-    values_ = std::vector<Json>{value};
+    values_ = std::vector<OrderedJson>{value};
   } else if (key == "properties") {
     if (!value.is_object()) schema_error(place, "has to be an object");
     for (const auto& [name, schema] : value.items()) {
@@ -130,10 +130,10 @@ void JsonShape::read(const std::string& key, const Json& value, const std::strin
   }
 }
 
-bool JsonShape::fits(const Json& value) const {
+bool JsonShape::fits(const OrderedJson& value) const {
   const auto has = [&](const std::string& type) { return has_type(value, type); };
   if (!types_.empty() && std::ranges::none_of(types_, has)) return false;
-  const auto equals = [&](const Json& allowed) { return same_json(value, allowed); };
+  const auto equals = [&](const OrderedJson& allowed) { return same_json(value, allowed); };
   if (values_ && std::ranges::none_of(*values_, equals)) return false;
   if (value.is_object()) return fits_object(value);
   if (value.is_array()) return fits_array(value);
@@ -141,7 +141,7 @@ bool JsonShape::fits(const Json& value) const {
   return !value.is_string() || fits_text(value.get_ref<const std::string&>());
 }
 
-bool JsonShape::fits_object(const Json& object) const {
+bool JsonShape::fits_object(const OrderedJson& object) const {
   const auto count = static_cast<double>(object.size());
   if (!within_bounds(bounds_, "minProperties", "maxProperties", count)) return false;
   const auto missing = [&](const std::string& name) { return !object.contains(name); };
@@ -155,12 +155,12 @@ bool JsonShape::fits_object(const Json& object) const {
   return true;
 }
 
-bool JsonShape::fits_array(const Json& array) const {
+bool JsonShape::fits_array(const OrderedJson& array) const {
   if (!within_bounds(bounds_, "minItems", "maxItems", static_cast<double>(array.size()))) {
     return false;
   }
   return !items_ ||
-         std::ranges::all_of(array, [&](const Json& item) { return items_->fits(item); });
+         std::ranges::all_of(array, [&](const OrderedJson& item) { return items_->fits(item); });
 }
 
 bool JsonShape::fits_number(double number) const {
@@ -177,7 +177,7 @@ bool JsonShape::fits_text(const std::string& text) const {
          (!pattern_ || pattern_->found_in(text));
 }
 
-std::optional<Json> json_answer(std::string_view answer) {
+std::optional<OrderedJson> json_answer(std::string_view answer) {
   constexpr std::string_view kSpace = " \t\r\n";
   const auto trim = [&](std::string_view text) {
     text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
@@ -192,7 +192,7 @@ std::optional<Json> json_answer(std::string_view answer) {
     text = trim(text.substr(line + 1, text.size() - line - 4));
   }
   try {
-    return Json(parse_json(text, "the answer"));
+    return OrderedJson(parse_json(text, "the answer"));
   } catch (const FormatError&) {
     return std::nullopt;
   }

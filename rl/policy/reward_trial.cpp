@@ -19,7 +19,7 @@
 namespace leash {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Record = nlohmann::ordered_json;
 
 // What scores, and what is needed to read and to answer prompts.
 struct Trial {
@@ -52,7 +52,7 @@ bool needs_base(const PolicySetup& setup) {
          setup.reward.end();
 }
 
-std::string text_of_messages(const Json& list) {
+std::string text_of_messages(const Record& list) {
   for (auto message = list.rbegin(); message != list.rend(); ++message) {
     if (!message->is_object() || message->value("role", "") != "assistant") continue;
     const auto content = message->find("content");
@@ -62,7 +62,7 @@ std::string text_of_messages(const Json& list) {
 }
 
 // The answers of a record under `key`; none where it has no such key.
-std::vector<std::string> answers_of(const Json& row, const std::string& key) {
+std::vector<std::string> answers_of(const Record& row, const std::string& key) {
   const auto found = row.find(key);
   if (found == row.end() || found->is_null()) return {};
   if (found->is_string()) return {found->get<std::string>()};
@@ -71,7 +71,7 @@ std::vector<std::string> answers_of(const Json& row, const std::string& key) {
   }
   if (found->front().is_object()) return {text_of_messages(*found)};
   std::vector<std::string> answers;
-  for (const Json& entry : *found) {
+  for (const Record& entry : *found) {
     if (!entry.is_string()) throw FormatError("has to be a list of texts, or of messages");
     answers.push_back(entry.get<std::string>());
   }
@@ -90,7 +90,7 @@ std::string answer_key(const PolicySetup& setup, const RewardTrialOptions& optio
   return !has("completion") && has("answer") && !is_column ? "answer" : "completion";
 }
 
-bool ended_of(const Json& row) {
+bool ended_of(const Record& row) {
   const auto ended = row.find("ended");
   return ended == row.end() || !ended->is_boolean() || ended->get<bool>();
 }
