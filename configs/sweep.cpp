@@ -304,8 +304,9 @@ Sweep load_sweep(const std::filesystem::path& recipe, const std::vector<std::str
   problems.check();
   Sweep sweep{.config = read_sweep(root, options, problems)};
   const std::vector<Setting> settings = settings_of(sweep.config, root.place, problems);
-  for (const SettingChoice& choice : settings.front()) {
-    check_setting(choice, sweep.config, problems);
+  for (const Setting& setting : settings) {
+    if (!problems.empty()) break;  // the others say the same
+    for (const SettingChoice& choice : setting) check_setting(choice, sweep.config, problems);
   }
   problems.check();
   if (settings.size() * static_cast<size_t>(sweep.config.seeds) > kMostRuns) {

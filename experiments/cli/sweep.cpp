@@ -83,7 +83,7 @@ Sweep read_runs(const po::variables_map& values) {
   return sweep;
 }
 
-void check_options(const po::variables_map& values) {
+void check_sweep_options(const po::variables_map& values) {
   OptionProblems problems;
   for (const char* name : {"seeds", "jobs"}) {
     const auto count = given<int64_t>(values, name);
@@ -182,7 +182,7 @@ int sweep(const Arguments& args) {
   const auto values = parse_options(kSweepHelp, sweep_options(), {"recipe"}, args);
   if (!values) return 0;
   ignore_write_signals();
-  check_options(*values);
+  check_sweep_options(*values);
   const Sweep sweep = read_runs(*values);
   const fs::path recipe = (*values)["recipe"].as<std::string>();
   const bool resume = (*values)["resume"].as<bool>();

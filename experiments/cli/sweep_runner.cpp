@@ -100,7 +100,7 @@ const SweepRecord& SweepRunner::train(size_t jobs) {
       if (entry.status == SweepStatus::waiting) entry.status = SweepStatus::interrupted;
     }
   }
-  write_sweep_record(place_.folder, record_);
+  save_record();
   console_.show(record_.runs, newest_);
   return record_;
 }
@@ -205,8 +205,17 @@ void SweepRunner::set_status(size_t index, SweepStatus status, const std::string
   const std::string kept = why;  // may be the entry's own
   entry.status = status;
   entry.why = kept;
-  write_sweep_record(place_.folder, record_);
+  save_record();
   console_.show(record_.runs, newest_);
+}
+
+// A run goes on although the disk has no room for the record.
+void SweepRunner::save_record() {
+  try {
+    write_sweep_record(place_.folder, record_);
+  } catch (const std::exception& error) {
+    console_.message(fmt::format("warning: sweep.json was not written: {}", error.what()));
+  }
 }
 
 }  // namespace leash::cli

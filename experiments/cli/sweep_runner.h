@@ -45,6 +45,7 @@ class SweepRunner {
   template <class Setup>
   void run_setup(const Setup& setup, size_t worker, size_t index);
   bool ends_after_step(size_t worker, size_t index);
+  void save_record();
   void read_metrics(size_t index);
   bool loses(size_t index);
   void set_status(size_t index, SweepStatus status, const std::string& why = "");

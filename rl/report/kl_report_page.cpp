@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "rl/report/html.h"
+#include "rl/report/kl_drift_page.h"
 #include "rl/report/kl_report.h"
 #include "rl/report/svg_chart.h"
 #include "rl/statistics/statistics.h"
@@ -306,7 +307,8 @@ std::string kl_report_page(const KlReport& report) {
                             : "")
           : "; the texts were given, so k1 and k3 are log-ratios and not estimates of the KL");
   const std::vector<size_t> order = by_drift(report);
-  body += summary_table(report) + charts(report) + bars(report, order) + texts(report, order);
+  body += summary_table(report) + drift_overview_html(report) + charts(report) +
+          bars(report, order) + drift_details_html(report) + texts(report, order);
   return html_page("KL(policy ‖ reference)", body, kCss);
 }
 

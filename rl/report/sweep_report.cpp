@@ -269,7 +269,10 @@ std::string draw_settings(const SweepData& data) {
       for (const auto& [own, value] : run.entry.settings) {
         if (own != path) continue;
         auto known = std::ranges::find(values, value, [](const auto& each) { return each.first; });
-        if (known == values.end()) known = values.insert(values.end(), {value, {}});
+        if (known == values.end()) {
+          values.emplace_back(value, std::vector<const RunOfSweep*>());
+          known = values.end() - 1;
+        }
         known->second.push_back(&run);
       }
     }

@@ -77,6 +77,7 @@ SweepRecord read_sweep_record(const fs::path& folder) {
     SweepRecord record{.recipe = json.at("recipe"), .task = json.at("task")};
     if (!json.at("max_kl").is_null()) record.max_kl = json.at("max_kl").get<double>();
     for (const auto& entry : json.at("runs")) record.runs.push_back(read_entry(entry, origin));
+    if (record.runs.empty()) throw FormatError(origin + ": runs: there are none");
     return record;
   } catch (const nlohmann::json::exception& error) {
     throw FormatError(fmt::format("{}: is no record of a sweep ({})", origin, error.what()));
