@@ -71,7 +71,7 @@ TEST(DecodeCost, OperatorsAndAllocationsPerStep) {
   const Cost large = cost_per_step(engine_four, &adapter_four, 1);
   const int64_t ops_per_layer = (large.ops - small.ops) / 2;
   const int64_t allocations_per_layer = (large.allocations - small.allocations) / 2;
-  // With an adapter on all seven modules: 212 and 21 where small_product is used (AVX-512), a few
+  // With an adapter on all seven modules: 212 and 21 where our products are used (AVX-512), a few
   // more operators where LibTorch's product is.
   EXPECT_GT(allocations_per_layer, 0);  // else nothing is counted here
   EXPECT_LE(ops_per_layer, 245);

@@ -103,20 +103,22 @@ TEST_P(ExactRows, AnswersDoNotDependOnCompanyOrderOrThreads) {
     std::vector<Completion> alone;
     at::set_num_threads(1);
     for (const Prompt& prompt : all) alone.push_back(generate({prompt}, 1)[0]);
-    for (const int threads : {1, 2}) {
+    struct Company {
+      int threads;
+      int64_t max_batch;
+      bool turned;
+    };
+    for (const auto& [threads, max_batch, turned] :
+         {Company{2, 64, false}, Company{1, 64, true}, Company{2, 3, true}, Company{1, 1, true}}) {
       at::set_num_threads(threads);
-      for (const int64_t max_batch : {1, 3, 64}) {
-        for (const bool turned : {false, true}) {
-          std::vector<Prompt> some = all;
-          if (turned) std::ranges::reverse(some);
-          std::vector<Completion> found = generate(some, max_batch);
-          if (turned) std::ranges::reverse(found);
-          for (size_t i = 0; i < all.size(); ++i) {
-            EXPECT_EQ(found[i].token_ids, alone[i].token_ids);
-            EXPECT_EQ(found[i].logprobs, alone[i].logprobs) << shared << " " << max_batch;
-            EXPECT_EQ(found[i].entropies, alone[i].entropies);
-          }
-        }
+      std::vector<Prompt> some = all;
+      if (turned) std::ranges::reverse(some);
+      std::vector<Completion> found = generate(some, max_batch);
+      if (turned) std::ranges::reverse(found);
+      for (size_t i = 0; i < all.size(); ++i) {
+        EXPECT_EQ(found[i].token_ids, alone[i].token_ids);
+        EXPECT_EQ(found[i].logprobs, alone[i].logprobs) << shared << " " << max_batch;
+        EXPECT_EQ(found[i].entropies, alone[i].entropies);
       }
     }
   }

@@ -36,6 +36,31 @@ TEST(Bfloat16Training, GradientsAreFp32AndCloseToThoseOfAnFp32Base) {
   EXPECT_GT(difference, 0);
 }
 
+TEST(Bfloat16Training, LossesFollowThoseOfFloat32) {
+  const ScratchFolder folder;
+  testing::make_model(folder / "model");
+  std::string lines;
+  for (int i = 0; i < 16; ++i) {
+    lines += "{\"text\": \"SAY " + std::to_string(i) + " AND " + std::to_string(i + 1) + "\"}\n";
+  }
+  testing::write_text(folder / "train.jsonl", lines);
+  const auto losses = [&](DtypeChoice dtype) {
+    SftSetup setup;
+    setup.model = {.path = (folder / "model").string(), .dtype = dtype};
+    setup.data.train = folder / "train.jsonl";
+    setup.sft.per_device_train_batch_size = 4;
+    setup.sft.learning_rate = 5e-3;
+    setup.sft.max_steps = 4;
+    const auto run = testing::run_sft(setup, folder / std::string(enum_name(dtype)));
+    std::vector<double> result;
+    for (size_t row = 0; row < 4; ++row) result.push_back(run.metric(row, "loss"));
+    return result;
+  };
+  const auto wide = losses(DtypeChoice::float32), narrow = losses(DtypeChoice::bfloat16);
+  for (size_t step = 0; step < 4; ++step) EXPECT_NEAR(narrow[step] / wide[step], 1.0, 2e-3) << step;
+  EXPECT_LT(wide[3], 0.999 * wide[0]) << "nothing was learnt";
+}
+
 TEST(Bfloat16Training, ResumingIsBitIdentical) {
   const ScratchFolder folder;
   testing::make_model(folder / "model");
