@@ -47,10 +47,11 @@ void visit_fields(Config& c, Visitor&& visit) {
         "a GGUF file (of a split one any part), a Hugging Face folder, org/name of what is in "
         "Hugging "
         "Face's cache, or smollm2 (the model that set-up installed)");
-  visit("dtype", c.dtype,
-        "type of frozen matrices, and of activations but for bfloat16 on a CPU, where they stay "
-        "float32; auto is float32 on a CPU and bfloat16 on a GPU; float16 trains with a loss scale, "
-        "in the supervised tasks alone");
+  visit(
+      "dtype", c.dtype,
+      "type of frozen matrices, and of activations but for bfloat16 on a CPU, where they stay "
+      "float32; auto is float32 on a CPU and bfloat16 on a GPU; float16 trains with a loss scale, "
+      "in the supervised tasks alone");
   visit(
       "quantize", c.quantize,
       "how frozen weights are kept in memory: none (dense), keep (a GGUF's own blocks), nf4, int8");
