@@ -143,6 +143,7 @@ std::vector<PromptRecord> prompts_in(const std::filesystem::path& file, const Po
                        .context = std::numeric_limits<int64_t>::max(),
                        .min_answer_tokens = 0,
                        .continue_final_message = setup.data.continue_final_message,
+                       .truncation = setup.data.truncation_mode,
                        .any_column = true});
 }
 

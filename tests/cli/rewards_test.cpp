@@ -211,7 +211,8 @@ TEST(Rewards, APersistentProgramLivesThroughARun) {
 // The number of characters of each answer.
 ScriptedReply count_characters(const std::string& request, int64_t) {
   Json scores = Json::array();
-  for (const Json& answer : Json::parse(request.substr(request.find("\r\n\r\n")))["answers"]) {
+  const Json sent = Json::parse(request.substr(request.find("\r\n\r\n")));
+  for (const Json& answer : sent["answers"]) {
     scores.push_back(answer["answer"].get<std::string>().size());
   }
   return {.bytes = http_reply(200, Json{{"scores", scores}}.dump())};

@@ -41,7 +41,8 @@ std::string body_of(const std::string& request) {
 // The length of each answer.
 std::string lengths(const std::string& request) {
   nlohmann::json scores = nlohmann::json::array();
-  for (const auto& answer : nlohmann::json::parse(body_of(request)).at("answers")) {
+  const nlohmann::json sent = nlohmann::json::parse(body_of(request));
+  for (const auto& answer : sent.at("answers")) {
     scores.push_back(answer.at("answer").get<std::string>().size());
   }
   return http_reply(200, nlohmann::json{{"scores", scores}}.dump());

@@ -92,7 +92,7 @@ TEST(ScoreTable, ShowsDistributionsAndDisagreements) {
   const auto lines = score_table_lines(table);
   ASSERT_EQ(lines.size(), 6u);
   EXPECT_EQ(lines[4]["scores"].dump(), R"({"right":0.0,"length":4.0})");
-  EXPECT_EQ(lines[5]["summary"]["sources"][1]["corr_length"], 1.0);
+  EXPECT_NEAR(lines[5]["summary"]["sources"][1]["corr_length"].get<double>(), 1, 1e-12);
   EXPECT_EQ(lines[5]["summary"]["disagreements"][0]["answers"].dump(), "[4,0]");
   table.answers.resize(1);
   EXPECT_EQ(score_table_lines(table)[1]["summary"]["sources"][0]["corr_length"], nullptr);

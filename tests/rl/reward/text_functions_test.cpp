@@ -27,7 +27,8 @@ RewardSample with_row(const std::string& answer, const nlohmann::ordered_json& r
 
 TEST(GoldenRewardFunctions, JsonSchemaAsTheReferenceValidator) {
   size_t fitting = 0;
-  for (const auto& entry : read_golden("reward_functions.json")["schema"]) {
+  const auto golden = read_golden("reward_functions.json");
+  for (const auto& entry : golden["schema"]) {
     RewardConfig config = text_function("json_schema");
     config.schema.text = entry["schema"].dump();
     const double expected = entry["fits"].get<bool>() ? 1 : 0;
@@ -39,7 +40,8 @@ TEST(GoldenRewardFunctions, JsonSchemaAsTheReferenceValidator) {
 }
 
 TEST(GoldenRewardFunctions, ScriptsAsPythonsRegex) {
-  for (const auto& entry : read_golden("reward_functions.json")["measures"]["scripts"]) {
+  const auto golden = read_golden("reward_functions.json");
+  for (const auto& entry : golden["measures"]["scripts"]) {
     RewardConfig config = text_function("language");
     config.scripts = entry["scripts"];
     EXPECT_DOUBLE_EQ(RewardFunction(config)(entry["text"].get<std::string>()),
@@ -49,7 +51,8 @@ TEST(GoldenRewardFunctions, ScriptsAsPythonsRegex) {
 }
 
 TEST(GoldenRewardFunctions, RepetitionInEveryUnit) {
-  for (const auto& entry : read_golden("reward_functions.json")["measures"]["repetition"]) {
+  const auto golden = read_golden("reward_functions.json");
+  for (const auto& entry : golden["measures"]["repetition"]) {
     RewardConfig config = text_function("repetition");
     config.parameters = {{"n", entry["n"].get<double>()}};
     RewardSample sample{.token_ids = entry["units"]};
