@@ -31,6 +31,7 @@ std::string type_text(const T*, const Range& range) {
     }
     return names;
   }
+  if constexpr (Described<T>) return "map";
   return "";
 }
 template <class T>

@@ -90,14 +90,14 @@ TEST(Sweep, LosersStopEarly) {
   const std::string recipe = read_text(work.recipe());
   write_text(work.recipe(),
              recipe +
-                 "sweep: {grid: {ppo.learning_rate: [0, 1e-3, 1e-2]}, jobs: 3,\n"
+                 "sweep: {grid: {ppo.learning_rate: [1e-6, 1e-3, 1e-2]}, jobs: 3,\n"
                  "        stop: {metric: ppo_no_such, worse_than_median_after: 2}}\n");
   const Ended never = run_leash(sweep_args(work, {}));
   expect_done(never);
   EXPECT_THAT(never.err, HasSubstr("sweep.stop.metric: no run logged ppo_no_such"));
   std::filesystem::remove_all(work / "sweep");
   write_text(work.recipe(), recipe +
-                                "sweep: {grid: {ppo.learning_rate: [0, 1e-3, 1e-2]}, jobs: 3,\n"
+                                "sweep: {grid: {ppo.learning_rate: [1e-6, 1e-3, 1e-2]}, jobs: 3,\n"
                                 "        stop: {metric: lr, worse_than_median_after: 2}}\n");
   expect_done(run_leash(sweep_args(work, {})));
   EXPECT_EQ(status_of(work, 0), "stopped");

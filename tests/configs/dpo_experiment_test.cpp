@@ -68,7 +68,7 @@ TEST(DpoRecipe, WhatTrlHasAndIsNotBuiltIsRefusedByName) {
       {"pad_token=x", "no padding goes through a model here"},
       {"activation_offloading=true", "model.gradient_checkpointing: true"},
       {"router_aux_loss_coef=0.1", "models with experts are not supported here"},
-      {"sync_ref_model=true", "a reference that follows the policy"},
+      {"sync_ref_model=true", "it is `reference: {kind: follow}` here"},
       {"max_length=10", "it is `data.max_length` here"},
       {"model_init_kwargs={}", "how a model is loaded stands in `model:`"}};
   for (const auto& [key, hint] : keys) {

@@ -33,6 +33,7 @@ TEST(Resolved, EveryShippedRecipeReadsBackEqual) {
   for (const char* root : {"configs/recipes", "experiments"}) {
     for (const auto& entry : std::filesystem::recursive_directory_iterator(repository(root))) {
       if (entry.path().extension() != ".yaml") continue;
+      if (entry.path().parent_path().filename() == "tasks") continue;  // lm-eval's
       const LoadedExperiment loaded = load_experiment(entry.path());
       expect_fixpoint(loaded.experiment, entry.path().string());
       ++recipes;

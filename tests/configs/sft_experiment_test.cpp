@@ -89,7 +89,7 @@ TEST(SftRecipe, SettingsThatAreElsewhereOrNowhereAreExplained) {
   EXPECT_THAT(error_of(kSft, {"sft.metric_for_best_model=eval_accuracy"}),
               HasSubstr("the one with the lowest held-out loss"));
   EXPECT_THAT(error_of(kSft, {"run.per_device_train_batch_size=4"}),
-              HasSubstr("or sft., reward., classification.per_device_train_batch_size"));
+              HasSubstr("or sft., reward., dpo., ….per_device_train_batch_size"));
   EXPECT_THAT(error_of(kSft, {"sft.save_strategy=no"}),
               HasSubstr("it is `run.save_strategy` here"));
   EXPECT_THAT(error_of(kSft, {"model.dtype=half"}), HasSubstr("not `half`: it is `float16` here"));
