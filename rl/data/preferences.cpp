@@ -64,8 +64,8 @@ void leave_out_ties(PreferenceData& eval) {
 }
 
 std::vector<std::string_view> keys_of_pairs(PairUse use) {
-  std::vector<std::string_view> keys = {
-      "prompt", "chosen", "rejected", "tools", "tie", "both_bad", "chat_template_kwargs"};
+  std::vector<std::string_view> keys = {"prompt", "chosen",   "rejected",  "tools",
+                                        "tie",    "both_bad", "judgement", "chat_template_kwargs"};
   keys.insert(keys.end(), std::begin(kAboutJudgements), std::end(kAboutJudgements));
   if (use == PairUse::scores) keys.emplace_back("margin");
   return keys;

@@ -300,7 +300,11 @@ Snapshot PolicyLoop::save() {
   console_.phase("saving");
   require_equal_parameters(communicator_, trained_parameters(roles_),
                            fmt::format("after step {}", state_.step));
-  if (!communicator_.leads()) return snapshot_of(folder_.path(), state_.step);
+  return communicator_.leads() ? write_snapshot() : snapshot_of(folder_.path(), state_.step);
+}
+
+Snapshot PolicyLoop::write_snapshot() {
+  console_.phase("saving");
   SnapshotWriter writer(folder_.path(), state_.step);
   write_policy_snapshot(writer.folder(), state_, roles_, optimizers_);
   if (behind_) write_safetensors(writer.folder() / kSamplerFile, behind_->named_tensors());

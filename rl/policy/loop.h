@@ -92,7 +92,8 @@ class PolicyLoop {
   std::function<std::vector<std::string>()> lower(PolicyPhase phase) const;
   Metrics probe();
   void evaluate_and_log(RunLog& log, Metrics& metrics);
-  Snapshot save();
+  Snapshot save();            // all ranks together
+  Snapshot write_snapshot();  // the leader alone
   void export_adapter();
   void export_critic();
   std::string compare_with_start() const;

@@ -42,9 +42,8 @@ std::vector<JudgedAnswer> PolicyLoop::sample_and_judge(Costs& costs, RunLog& log
 void PolicyLoop::save_before_failing(RunLog& log) {
   if (!communicator_.leads() || state_.step == 0) return;
   if (snapshots_.newest() && snapshots_.newest()->step == state_.step) return;
-  console_.phase("saving");
   log.sync();
-  snapshots_.written(save());
+  snapshots_.written(write_snapshot());  // other ranks take no part
 }
 
 // Every rank's answers, judged. Where a source failed on any rank, a snapshot, then the error. With
