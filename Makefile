@@ -29,6 +29,9 @@ demo: build      ## train SmolLM2-135M with LoRA and PPO on the shipped prompts 
 demo-grpo: build ## train SmolLM2-135M with LoRA and GRPO on small sums (SEED=n)
 	@build/release/leash train configs/recipes/grpo_sums.yaml --set run.seed=$(SEED) --run-dir runs/grpo-seed$(SEED)-$$(date +%Y%m%d-%H%M%S)
 
+demo-feedback: build ## judge ten pairs in your browser, DPO on them, answers before and after (JUDGE=rule: no browser)
+	@experiments/demo_feedback
+
 test: setup      ## build everything and run all tests (DEVICE=cuda: those of tests/cuda)
 ifeq ($(PRESET),cuda)
 	@cmake --preset cuda $(CUDA_ARGS) $(CMAKE_ARGS) && cmake --build --preset cuda --target leash cuda_test -j $(JOBS)
@@ -82,4 +85,4 @@ package: build   ## a .deb and a tar.zst that run without compiler or Python, in
 clean:           ## remove the build folders (the cache stays)
 	rm -rf build
 
-.PHONY: help setup build demo demo-grpo test check format format-check lint asan tsan fuzz cuda mutants bench package clean
+.PHONY: help setup build demo demo-grpo demo-feedback test check format format-check lint asan tsan fuzz cuda mutants bench package clean
