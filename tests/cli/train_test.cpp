@@ -54,9 +54,12 @@ TEST(Train, LeavesARunBehindAndTouchesNothingElse) {
     for (const std::string& key : keys_of(step)) {
       if (key == "step") continue;
       EXPECT_THAT(events, HasSubstr(key));
-      // A source's own label stands where the docs say <label>.
+      // A source's own label stands where the docs say <label>, another one's at <other>.
       const bool labelled = key.starts_with("rewards/");
-      const std::string name = labelled ? "rewards/<label>" + key.substr(key.rfind('/')) : key;
+      const bool of_two = labelled && key.find("/corr/") != std::string::npos;
+      const std::string name = of_two     ? "rewards/<label>/corr/<other>"
+                               : labelled ? "rewards/<label>" + key.substr(key.rfind('/'))
+                                          : key;
       EXPECT_THAT(docs, HasSubstr("`" + name + "`"));
     }
   }

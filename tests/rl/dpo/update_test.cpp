@@ -243,10 +243,8 @@ TEST_F(DpoUpdate, HeldOutPairsAreComparedAsInTraining) {
       double kl = 0;
       for (const auto& ids : {data[i].chosen, data[i].rejected}) {
         const ScoredText text{.ids = ids, .answer_begin = begin};
-        for (const double each :
-             exact_kl_texts(decoder, &policy.model.adapter, beside, {&text, 1})[0]) {
-          kl += each;
-        }
+        const auto each = exact_kl_texts(decoder, &policy.model.adapter, beside, {&text, 1});
+        kl += std::accumulate(each[0].begin(), each[0].end(), 0.0);
       }
       EXPECT_NEAR(pair.kl, kl, 1e-9) << i;
       EXPECT_GT(pair.kl, 1e-3);
