@@ -102,9 +102,7 @@ TEST(Plan, TableOfARecipe) {
   EXPECT_EQ(table["tasks"][0]["task"], "ppo");
   // The recipe's targets are Llama's, which GPT-2 does not have.
   for (const Json& model : table["tasks"][0]["models"]) {
-    if (model["model"] == "GPT-2") {
-      EXPECT_TRUE(model["peaks"][0]["peak_bytes"].is_null());
-    }
+    if (model["model"] == "GPT-2") EXPECT_TRUE(model["peaks"][0]["peak_bytes"].is_null());
   }
   expect_error(run_leash({"plan", "--table", "8,x"}), 2, "'x' is none");
   expect_error(run_leash({"plan", "--table", "8,"}), 2, "--table takes sizes in GiB");
