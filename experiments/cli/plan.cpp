@@ -12,7 +12,6 @@
 #include "experiments/cli/commands.h"
 #include "experiments/cli/options.h"
 #include "experiments/cli/output.h"
-#include "experiments/cli/plan_table.h"
 #include "experiments/cli/plan_text.h"
 #include "experiments/cli/recipe.h"
 #include "models/errors.h"
@@ -27,17 +26,13 @@ constexpr int64_t kMostRanks = 1 << 20;
 constexpr double kMostGib = 1 << 20;
 
 constexpr CommandHelp kPlanHelp{
-    "plan",
-    "RECIPE.yaml|--table GIB,… [--set a.b=c]… [--ranks N] [--memory GIB] [--model-config FILE] "
-    "[--json]",
+    "plan", "RECIPE.yaml [--set a.b=c]… [--ranks N] [--memory GIB] [--model-config FILE] [--json]",
     "What a run would need, by arithmetic alone: parameters, memory of each rank by role and by "
     "phase, what\nthe ranks send each other, and the largest model that fits. Of a model only the "
-    "headers are read; with\n--model-config its config.json is enough. With --table: which "
-    "published models train in so much memory,\nby sft, ppo and grpo or by the recipe. "
-    "docs/operating/plan.md states the assumptions.",
+    "headers are read; with\n--model-config its config.json is enough. docs/operating/plan.md "
+    "states the assumptions.",
     "  leash plan configs/recipes/demo.yaml\n"
     "  leash plan configs/recipes/demo.yaml --longest 64 --ranks 8 --memory 24\n"
-    "  leash plan --table 8,12,16,24\n"
     "  leash plan configs/recipes/sft_tutorial.yaml --model-config experiments/plan/"
     "llama-3.1-70b.json --set model.quantize=nf4"};
 
@@ -53,8 +48,6 @@ po::options_description plan_options() {
       "(default: the longest that the recipe allows)");
   add("model-config", po::value<std::string>()->value_name("FILE"),
       "plan for this config.json instead of model.path");
-  add("table", po::value<std::string>()->value_name("GIB,…"),
-      "which published models train in so much memory, dense, as nf4 and as a GGUF");
   add("json", po::bool_switch(), "one JSON line on standard output");
   return options;
 }
@@ -90,36 +83,12 @@ ModelFacts model_of(const po::variables_map& values, const ModelConfig& config) 
   return facts_of(open_checkpoint(resolve_model(config.path)));
 }
 
-int print_table(const po::variables_map& values, const PlanOptions& options) {
-  OptionProblems problems;
-  problems.require(
-      !values.count("memory") && !values.count("model-config"),
-      "--table goes over published models: --memory and --model-config have no effect");
-  problems.require(!values.count("quantize"),
-                   "--table goes over ways of holding the base: --quantize has no effect");
-  problems.check();
-  const std::vector<double> gib = parse_gib(values["table"].as<std::string>());
-  Arguments overrides = given<Arguments>(values, "set").value_or(Arguments{});
-  if (const auto dtype = given<std::string>(values, "dtype")) {
-    overrides.push_back("model.dtype=" + *dtype);
-  }
-  const PlanTable table = values.count("recipe") ? plan_table(gib, load_recipe(values), options)
-                                                 : plan_table(gib, overrides, options);
-  if (values["json"].as<bool>()) {
-    print_json_line(table_json(table));
-  } else {
-    std::cout << table_text(table);
-  }
-  return 0;
-}
-
 }  // namespace
 
 int plan(const Arguments& args) {
   const auto values = parse_options(kPlanHelp, plan_options(), {"recipe"}, args);
   if (!values) return 0;
   const Request request = read_request(*values);
-  if (values->count("table")) return print_table(*values, request.plan);
   const Experiment experiment = load_recipe(*values);
   std::visit(
       [&](const auto& setup) {

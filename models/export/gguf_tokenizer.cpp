@@ -15,7 +15,6 @@
 #include "models/export/pre_tokenizers.h"
 #include "models/io/json_file.h"
 #include "models/printable.h"
-#include "models/tokenizer/base64.h"
 #include "models/tokenizer/tokenizer.h"
 
 namespace leash {
@@ -80,30 +79,14 @@ Words words_of(const json& tokenizer, const std::filesystem::path& file, int64_t
   const json& model = member(tokenizer, "model");
   const bool falls_back = member(model, "byte_fallback") == true;
   const std::string unknown = text(model, "unk_token");
-  const auto put = [&](const std::string& token, const json& id, bool is_unknown) {
+  for (const auto& [token, id] : member(model, "vocab").items()) {
     const bool byte =
         falls_back && token.size() == 6 && token.starts_with("<0x") && token[5] == '>';
-    put_token(file, words, id, token, byte ? kByte : is_unknown ? kUnknownToken : kNormal);
-  };
-  const json& vocab = member(model, "vocab");
-  if (vocab.is_array()) {  // a unigram model's, whose places are the ids
-    for (size_t id = 0; id < vocab.size(); ++id) {
-      const json& entry = vocab[id];
-      if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
-        throw FormatError(
-            fmt::format("{}: model.vocab: entry {} is no token with a score", file.string(), id));
-      put(entry[0], id, member(model, "unk_id") == id);
-    }
-  } else {
-    for (const auto& [token, id] : vocab.items()) put(token, id, token == unknown);
+    put_token(file, words, id, token, byte ? kByte : token == unknown ? kUnknownToken : kNormal);
   }
   for (const json& added : member(tokenizer, "added_tokens")) {
     const std::string token = text(added, "content");
-    const auto place =
-        member(added, "id").is_number_integer() ? member(added, "id").get<int64_t>() : -1;
-    const bool is_unknown =
-        token == unknown || (vocab.is_array() && member(model, "unk_id") == place);
-    const int64_t type = is_unknown                         ? kUnknownToken
+    const int64_t type = token == unknown                   ? kUnknownToken
                          : member(added, "special") == true ? kControlToken
                                                             : kUserToken;
     put_token(file, words, member(added, "id"), token, type);
@@ -129,15 +112,15 @@ std::vector<std::pair<std::string, std::string>> merges_of(const json& model,
 
 void set_byte_level(const json& tokenizer, const std::filesystem::path& file, const Words& words,
                     GgufWriter& writer) {
-  const auto pre = pre_tokenizer_of(tokenizer);
-  if (!pre) {
+  const PublishedPreTokenizer* splits = pre_tokenizer_of(tokenizer);
+  if (splits == nullptr) {
     refuse(file,
            "its pre_tokenizer is none of those that llama.cpp has a name for and that are "
            "known here (" +
                printable(member(tokenizer, "pre_tokenizer").dump(), 300) + ")");
   }
   writer.string("tokenizer.ggml.model", "gpt2");
-  writer.string("tokenizer.ggml.pre", *pre);
+  writer.string("tokenizer.ggml.pre", splits->name);
   writer.strings("tokenizer.ggml.tokens", words.tokens);
   writer.i32s("tokenizer.ggml.token_type", words.types);
   std::vector<std::string> lines;
@@ -183,43 +166,6 @@ void set_with_byte_fallback(const json& tokenizer, const std::filesystem::path& 
   writer.f32s("tokenizer.ggml.scores", list);
   writer.i32s("tokenizer.ggml.token_type", words.types);
   writer.boolean("tokenizer.ggml.add_space_prefix", adds_space(tokenizer));
-}
-
-// The first step of a type, inside of Sequences.
-const json* step_of_type(const json& component, const char* type) {
-  if (text(component, "type") == type) return &component;
-  for (const json& inner : member(component, "normalizers")) {
-    if (const json* found = step_of_type(inner, type)) return found;
-  }
-  return nullptr;
-}
-
-// SentencePiece's unigram model, T5's kind in llama.cpp.
-void set_unigram(const json& tokenizer, const std::filesystem::path& file, const Words& words,
-                 GgufWriter& writer) {
-  constexpr double kPadding = -1000.0;
-  const json& vocab = member(member(tokenizer, "model"), "vocab");
-  std::vector<double> scores(words.tokens.size(), kPadding);
-  for (size_t id = 0; id < vocab.size() && id < scores.size(); ++id) {
-    scores[id] = vocab[id][1].get<double>();
-  }
-  writer.string("tokenizer.ggml.model", "t5");
-  writer.string("tokenizer.ggml.pre", "default");
-  writer.strings("tokenizer.ggml.tokens", words.tokens);
-  writer.f32s("tokenizer.ggml.scores", scores);
-  writer.i32s("tokenizer.ggml.token_type", words.types);
-  const json& unknown = member(member(tokenizer, "model"), "unk_id");
-  if (!unknown.is_number_integer()) refuse(file, "its unigram model has no unk_id");
-  writer.u32("tokenizer.ggml.unknown_token_id", unknown.get<int64_t>());
-  writer.boolean("tokenizer.ggml.add_space_prefix", adds_space(tokenizer));
-  const json& normalizer = member(tokenizer, "normalizer");
-  // How transformers' converter says SentencePiece's remove_extra_whitespaces.
-  writer.boolean("tokenizer.ggml.remove_extra_whitespaces",
-                 normalizer.dump().find(" {2,}") != std::string::npos);
-  if (const json* map = step_of_type(normalizer, "Precompiled")) {
-    writer.bytes("tokenizer.ggml.precompiled_charsmap",
-                 bytes_of_base64(text(*map, "precompiled_charsmap")));
-  }
 }
 
 // Which of the tokenizer's own tokens stand around a text; the GGUF can say BOS and EOS.
@@ -269,12 +215,10 @@ void set_gguf_tokenizer(const std::filesystem::path& folder, const DecoderConfig
   const json& model = member(tokenizer, "model");
   const Words words = words_of(tokenizer, file, config.vocab_size);
   const std::string decoder = member(tokenizer, "decoder").dump();
-  const std::string kind = text(model, "type");
-  if (kind == "Unigram") {
-    set_unigram(tokenizer, file, words, writer);
-  } else if (kind != "BPE") {
-    refuse(file, "its model is '" + printable(kind) + "', neither BPE nor Unigram");
-  } else if (member(model, "byte_fallback") == true) {
+  if (text(model, "type") != "BPE") {
+    refuse(file, "its model is '" + printable(text(model, "type")) + "', not BPE");
+  }
+  if (member(model, "byte_fallback") == true) {
     set_with_byte_fallback(tokenizer, file, words, writer);
   } else if (decoder.find("ByteLevel") != decoder.npos) {
     set_byte_level(tokenizer, file, words, writer);

@@ -9,8 +9,8 @@
 namespace leash {
 
 // Sets tokenizer.ggml.* and tokenizer.chat_template from tokenizer.json: byte-level BPE whose
-// pre-tokenizer llama.cpp has a name for, BPE with byte fallback as SentencePiece's (kind llama),
-// and Unigram (kind t5). FormatError for every other tokenizer, naming what is not known.
+// pre-tokenizer llama.cpp has a name for, and BPE with byte fallback as SentencePiece's (kind
+// llama). FormatError for every other tokenizer, naming what is not known.
 void set_gguf_tokenizer(const std::filesystem::path& folder, const DecoderConfig& config,
                         GgufWriter& writer);
 

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "models/errors.h"
-#include "models/export/gguf_tokenizer.h"
 #include "models/export/hf_config.h"
 #include "models/export/hf_tokenizer.h"
 #include "models/families/decoder_modules.h"
@@ -144,7 +143,6 @@ void write_hf_folder(const fs::path& folder, const Checkpoint& checkpoint, at::S
     copy_companions(checkpoint.path, folder);
   } else {
     write_hf_tokenizer(folder, checkpoint.path);
-    require_same_ids(checkpoint.path, folder);
     write_json(folder / "generation_config.json", hf_generation_config(checkpoint.config));
   }
   write_weights(folder, checkpoint, dtype, max_shard_bytes);

@@ -2,15 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
-#include <unordered_map>
-#include <unordered_set>
-#include <utility>
 #include <vector>
 
 #include "models/errors.h"
@@ -19,7 +13,6 @@
 #include "models/io/atomic_file.h"
 #include "models/io/gguf.h"
 #include "models/printable.h"
-#include "models/tokenizer/gguf_pre_tokenizers.h"
 
 namespace leash {
 namespace {
@@ -27,7 +20,7 @@ namespace {
 using nlohmann::ordered_json;
 
 // llama.cpp's types of tokens, those that matter here.
-constexpr int64_t kUnknown = 2, kControl = 3, kUserDefined = 4, kByteToken = 6;
+constexpr int64_t kUnknown = 2, kControl = 3, kUserDefined = 4;
 
 struct Vocabulary {
   std::vector<std::string> tokens;
@@ -97,21 +90,10 @@ ordered_json byte_level(bool trim_offsets) {
           {"use_regex", false}};
 }
 
-ordered_json ids_of_tokens(const GgufFile& file, const Vocabulary& vocabulary) {
-  ordered_json::object_t words;  // its own operator[] would look through all of them
-  std::unordered_set<std::string_view> seen;
-  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (!seen.insert(vocabulary.tokens[id]).second) {
-      throw FormatError(
-          fmt::format("{}: two tokens are spelled '{}', which a tokenizer.json cannot say",
-                      file.origin(), printable(vocabulary.tokens[id])));
-    }
-    words.emplace_back(vocabulary.tokens[id], id);
-  }
-  return words;
-}
-
-ordered_json listed_merges(const GgufFile& file) {
+ordered_json tokenizer_json(const GgufFile& file, const Vocabulary& vocabulary,
+                            const PublishedPreTokenizer& splits) {
+  ordered_json words = ordered_json::object();
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) words[vocabulary.tokens[id]] = id;
   ordered_json merges = ordered_json::array();
   for (const std::string& line :
        file.strings("tokenizer.ggml.merges").value_or(std::vector<std::string>{})) {
@@ -122,119 +104,35 @@ ordered_json listed_merges(const GgufFile& file) {
     }
     merges.push_back(ordered_json::array({line.substr(0, space), line.substr(space + 1)}));
   }
-  return merges;
-}
-
-// SentencePiece's BPE joins the pair whose token has the highest score: merges by rank, as
-// transformers' converter makes them.
-ordered_json merges_by_score(const GgufFile& file, const Vocabulary& vocabulary) {
-  struct Merge {
-    std::string left, right;
-    double score = 0;
-  };
-  const auto scores = file.floats("tokenizer.ggml.scores").value_or(std::vector<double>{});
-  if (scores.size() != vocabulary.tokens.size()) {
-    throw FormatError(file.origin() + ": tokenizer.ggml.scores is not complete");
+  ordered_json result = {
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", added_tokens(vocabulary)},
+      {"normalizer", splits.nfc ? ordered_json{{"type", "NFC"}} : ordered_json()},
+      {"pre_tokenizer", ordered_json::parse(splits.steps)},
+      {"post_processor", byte_level(false)},
+      {"decoder", byte_level(true)}};
+  const bool adds_bos = splits.ignore_merges;  // what llama.cpp takes for this kind
+  if (file.int_value("tokenizer.ggml.add_bos_token").value_or(adds_bos) != 0) {
+    const auto bos = token_of(file, vocabulary, "bos_token_id");
+    if (!bos) throw FormatError(file.origin() + ": text is to get a BOS token that is not named");
+    result["post_processor"] = processor_with(*bos, words[*bos].get<int64_t>());
   }
-  constexpr int64_t kNormal = 1;
-  std::unordered_map<std::string, size_t> ids;
-  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    if (vocabulary.type(id) == kNormal) ids.emplace(vocabulary.tokens[id], id);
-  }
-  std::vector<Merge> merges;
-  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
-    const std::string& token = vocabulary.tokens[id];
-    if (vocabulary.type(id) != kNormal) continue;
-    for (size_t cut = 1; cut < token.size(); ++cut) {
-      if ((static_cast<unsigned char>(token[cut]) & 0xC0) == 0x80) continue;
-      std::string left = token.substr(0, cut), right = token.substr(cut);
-      if (!ids.contains(left) || !ids.contains(right)) continue;
-      merges.push_back({std::move(left), std::move(right), scores[id]});
-    }
-  }
-  std::ranges::stable_sort(merges, std::ranges::greater{}, &Merge::score);
-  ordered_json result = ordered_json::array();
-  for (const Merge& merge : merges) {
-    result.push_back(ordered_json::array({merge.left, merge.right}));
-  }
-  return result;
-}
-
-ordered_json bpe_model(ordered_json words, ordered_json merges, bool ignore_merges,
-                       const ordered_json& unknown) {
-  const bool bytes = !unknown.is_null();  // falls back to them
-  return {{"type", "BPE"},
-          {"dropout", nullptr},
-          {"unk_token", unknown},
-          {"continuing_subword_prefix", nullptr},
-          {"end_of_word_suffix", nullptr},
-          {"fuse_unk", bytes},
-          {"byte_fallback", bytes},
-          {"ignore_merges", ignore_merges},
-          {"vocab", std::move(words)},
-          {"merges", std::move(merges)}};
-}
-
-ordered_json with_surrounding(const GgufFile& file, const Vocabulary& vocabulary, bool adds_bos,
-                              const ordered_json& otherwise) {
   if (file.int_value("tokenizer.ggml.add_eos_token").value_or(0) != 0) {
     throw FormatError(file.origin() +
                       ": tokenizer.ggml.add_eos_token is not written to a tokenizer.json");
   }
-  if (file.int_value("tokenizer.ggml.add_bos_token").value_or(adds_bos) == 0) return otherwise;
-  const auto bos = token_of(file, vocabulary, "bos_token_id");
-  if (!bos) throw FormatError(file.origin() + ": text is to get a BOS token that is not named");
-  return processor_with(*bos, *file.int_value("tokenizer.ggml.bos_token_id"));
-}
-
-ordered_json tokenizer_outline(const Vocabulary& vocabulary) {
-  return {{"version", "1.0"},
-          {"truncation", nullptr},
-          {"padding", nullptr},
-          {"added_tokens", added_tokens(vocabulary)}};
-}
-
-ordered_json byte_level_json(const GgufFile& file, const Vocabulary& vocabulary) {
-  const std::string pre = file.string_value("tokenizer.ggml.pre").value_or("default");
-  const NamedPreTokenizer named = named_pre_tokenizer(pre);
-  ordered_json result = tokenizer_outline(vocabulary);
-  result["normalizer"] = named.nfc ? ordered_json{{"type", "NFC"}} : ordered_json();
-  result["pre_tokenizer"] = pre_tokenizer_steps(pre);
-  result["post_processor"] = with_surrounding(file, vocabulary, named.add_bos, byte_level(false));
-  result["decoder"] = byte_level(true);
-  result["model"] =
-      bpe_model(ids_of_tokens(file, vocabulary), listed_merges(file), named.ignore_merges, nullptr);
-  return result;
-}
-
-// As transformers' converter of SentencePiece's BPE: spaces are U+2581, one in front of a text.
-ordered_json scored_json(const GgufFile& file, const Vocabulary& vocabulary) {
-  constexpr const char* kSpace = "\xE2\x96\x81";
-  const bool prefix = file.int_value("tokenizer.ggml.add_space_prefix").value_or(1) != 0;
-  const auto unknown = token_of(file, vocabulary, "unknown_token_id");
-  const bool bytes = std::ranges::find(vocabulary.types, kByteToken) != vocabulary.types.end();
-  if (!unknown || !bytes) {
-    throw FormatError(file.origin() +
-                      ": a vocabulary without an unknown token or without bytes is not written as "
-                      "a tokenizer.json");
-  }
-  ordered_json steps = ordered_json::array();
-  if (prefix) steps.push_back({{"type", "Prepend"}, {"prepend", kSpace}});
-  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kSpace}});
-  ordered_json decoders = ordered_json::array(
-      {{{"type", "Replace"}, {"pattern", {{"String", kSpace}}}, {"content", " "}},
-       {{"type", "ByteFallback"}},
-       {{"type", "Fuse"}}});
-  if (prefix) {
-    decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  }
-  ordered_json result = tokenizer_outline(vocabulary);
-  result["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
-  result["pre_tokenizer"] = nullptr;
-  result["post_processor"] = with_surrounding(file, vocabulary, true, nullptr);
-  result["decoder"] = {{"type", "Sequence"}, {"decoders", decoders}};
-  result["model"] = bpe_model(ids_of_tokens(file, vocabulary), merges_by_score(file, vocabulary),
-                              false, *unknown);
+  result["model"] = {{"type", "BPE"},
+                     {"dropout", nullptr},
+                     {"unk_token", nullptr},
+                     {"continuing_subword_prefix", nullptr},
+                     {"end_of_word_suffix", nullptr},
+                     {"fuse_unk", false},
+                     {"byte_fallback", false},
+                     {"ignore_merges", splits.ignore_merges},
+                     {"vocab", words},
+                     {"merges", merges}};
   return result;
 }
 
@@ -254,13 +152,6 @@ ordered_json tokenizer_config(const GgufFile& file, const Vocabulary& vocabulary
   }
   if (const auto text = file.string_value("tokenizer.chat_template"))
     config["chat_template"] = *text;
-  if (const auto tools = file.string_value("tokenizer.chat_template.tool_use")) {
-    ordered_json list = ordered_json::array({{{"name", "tool_use"}, {"template", *tools}}});
-    if (config.contains("chat_template")) {
-      list.push_back({{"name", "default"}, {"template", config["chat_template"]}});
-    }
-    config["chat_template"] = list;
-  }
   return config;
 }
 
@@ -269,19 +160,24 @@ ordered_json tokenizer_config(const GgufFile& file, const Vocabulary& vocabulary
 void write_hf_tokenizer(const std::filesystem::path& folder, const std::filesystem::path& gguf) {
   const auto file = GgufFile::open(gguf);
   const std::string kind = file->string_value("tokenizer.ggml.model").value_or("");
-  if (kind != "gpt2" && kind != "llama") {
+  if (kind != "gpt2") {
     throw FormatError(fmt::format(
-        "{}: a vocabulary of the kind '{}' is not written as a tokenizer.json (BPE, 'gpt2' and "
-        "'llama', is): export from the Hugging Face folder of the model, or as gguf",
+        "{}: a vocabulary of the kind '{}' is not written as a tokenizer.json (byte-level BPE, "
+        "'gpt2', is): export from the Hugging Face folder of the model, or as gguf",
         gguf.string(), printable(kind)));
+  }
+  const std::string pre = file->string_value("tokenizer.ggml.pre").value_or("default");
+  const PublishedPreTokenizer* splits = pre_tokenizer_named(pre);
+  if (splits == nullptr) {
+    throw FormatError(fmt::format(
+        "{}: tokenizer.ggml.pre is '{}', whose steps are not written as a tokenizer.json",
+        gguf.string(), printable(pre)));
   }
   const Vocabulary vocabulary = read_tokens(*file);
   const auto dumped = [](const ordered_json& value, int indent) {
     return value.dump(indent, ' ', false, ordered_json::error_handler_t::replace) + "\n";
   };
-  const ordered_json tokenizer =
-      kind == "gpt2" ? byte_level_json(*file, vocabulary) : scored_json(*file, vocabulary);
-  write_text_file(folder / "tokenizer.json", dumped(tokenizer, 1));
+  write_text_file(folder / "tokenizer.json", dumped(tokenizer_json(*file, vocabulary, *splits), 1));
   write_text_file(folder / "tokenizer_config.json", dumped(tokenizer_config(*file, vocabulary), 2));
 }
 

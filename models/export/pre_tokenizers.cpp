@@ -2,29 +2,14 @@
 // from llama.cpp's src/llama-vocab.cpp.
 #include "models/export/pre_tokenizers.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
-#include <deque>
-#include <random>
-#include <string_view>
 #include <vector>
-
-#include "models/errors.h"
-#include "models/tokenizer/gguf_pre_tokenizers.h"
-#include "models/tokenizer/json_steps.h"
 
 namespace leash {
 namespace {
 
 using nlohmann::json;
-
-struct PublishedPreTokenizer {
-  std::string_view name;   // tokenizer.ggml.pre
-  std::string_view steps;  // the model's own
-  bool ignore_merges = false;
-};
 
 constexpr const char* kByteLevel =
     R"({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true})";
@@ -45,7 +30,7 @@ constexpr std::array<PublishedPreTokenizer, 9> kRows = {{
     {.name = "gpt-2", .steps = kByteLevel},
     {.name = "smollm", .steps = kSmolLm},
     {.name = "llama-bpe", .steps = kLlama3, .ignore_merges = true},
-    {.name = "qwen2", .steps = kQwen2},
+    {.name = "qwen2", .steps = kQwen2, .nfc = true},
     {.name = "starcoder", .steps = kSmolLm},
     {.name = "refact", .steps = kSmolLm},
     {.name = "phi-2", .steps = kByteLevel},
@@ -79,102 +64,25 @@ bool ignores_merges(const json& tokenizer) {
   return model != tokenizer.end() && model->is_object() && model->value("ignore_merges", false);
 }
 
-bool composes(const json& tokenizer) {
-  const auto normalizer = tokenizer.find("normalizer");
-  return normalizer != tokenizer.end() && normalizer->dump().find("\"NFC\"") != std::string::npos;
-}
+}  // namespace
 
-// What expressions tell apart: letters by case and kind, marks, numbers, punctuation, symbols,
-// white space, scripts with rules of their own, and words that some treat by themselves.
-constexpr std::array<const char*, 66> kLetters = {
-    "a",  "b",  "s", "t", "Z",      "L",  "é",      "ß",      "Ǆ",  "ǅ",  "ʰ",  "ª",  "λ",  "Ω",
-    "ж",  "Ж",  "ا", "ה", "\u0301", "ि",  "न",      "ก",      "中", "龥", "㐀", "ひ", "カ", "ー",
-    "한", "ㄱ", "0", "1", "7",      "9",  "٣",      "३",      "²",  "Ⅷ",  "½",  ".",  ",",  "!",
-    "?",  "-",  "_", "'", "’",      "\"", "(",      "/",      "。", "，", "…",  "$",  "+",  "=",
-    "^",  "`",  "€", "😀", "\u200D", " ",  "\u00A0", "\u3000", "\n", "\r"};
-constexpr std::array<const char*, 14> kWords = {"'s",    "'LL",   "'re",  "  ",  "   ",
-                                                "\t",    "\n\n",  "\r\n", "123", "4567",
-                                                "hello", "World", " the", "://"};
-
-std::string drawn_text(std::minstd_rand& draws) {
-  const size_t length = draws() % 40 + 1;
-  std::string text;
-  for (size_t i = 0; i < length; ++i) {
-    text +=
-        draws() % 4 == 0 ? kWords[draws() % kWords.size()] : kLetters[draws() % kLetters.size()];
-  }
-  return text;
-}
-
-bool splits_alike(const PreTokenizer& a, const PreTokenizer& b) {
-  constexpr int kTexts = 4000;
-  std::minstd_rand draws(1);
-  for (int i = 0; i < kTexts; ++i) {
-    const std::string text = drawn_text(draws);
-    std::deque<std::string> storage;
-    const auto ours = a.split({text, true}, storage), theirs = b.split({text, true}, storage);
-    if (!std::ranges::equal(ours, theirs, {}, &TextPiece::text, &TextPiece::text)) return false;
-  }
-  return true;
-}
-
-std::optional<std::string> name_by_splits(const json& tokenizer, const json& steps) {
-  ReadPreTokenizer read;
-  try {
-    read = read_pre_tokenizer(steps);
-  } catch (const FormatError&) {
-    return std::nullopt;
-  }
-  if (!read.ends_in_bytes) return std::nullopt;
-  for (const std::string& name : distinct_pre_tokenizers()) {
-    const NamedPreTokenizer named = named_pre_tokenizer(name);
-    const bool alike = !named.raw && named.ignore_merges == ignores_merges(tokenizer) &&
-                       named.nfc == composes(tokenizer);
-    if (alike && splits_alike(named.pre_tokenizer, read.steps)) return name;
-  }
-  return std::nullopt;
-}
-
-const PublishedPreTokenizer* published_by_name(std::string_view name) {
+const PublishedPreTokenizer* pre_tokenizer_named(std::string_view name) {
   const auto found = std::ranges::find(kRows, name, &PublishedPreTokenizer::name);
   return found == kRows.end() ? nullptr : &*found;
 }
 
-}  // namespace
-
-std::optional<std::string> pre_tokenizer_of(const json& tokenizer) {
+const PublishedPreTokenizer* pre_tokenizer_of(const json& tokenizer) {
   const auto said = tokenizer.find("pre_tokenizer");
-  if (said == tokenizer.end()) return std::nullopt;
+  if (said == tokenizer.end()) return nullptr;
   const std::vector<json> steps = plain_steps(*said);
-  if (steps.empty()) return std::nullopt;
+  if (steps.empty()) return nullptr;
   for (const PublishedPreTokenizer& row : kRows) {
     if (plain_steps(json::parse(row.steps)) == steps &&
         row.ignore_merges == ignores_merges(tokenizer)) {
-      return std::string(row.name);
+      return &row;
     }
   }
-  return name_by_splits(tokenizer, *said);
-}
-
-nlohmann::ordered_json pre_tokenizer_steps(const std::string& name) {
-  if (const auto* row = published_by_name(name)) return nlohmann::ordered_json::parse(row->steps);
-  const NamedPreTokenizer named = named_pre_tokenizer(name);
-  if (named.raw) {
-    throw FormatError(
-        fmt::format("tokenizer.ggml.pre is '{}', whose tokens are not spelled in bytes", name));
-  }
-  auto steps = nlohmann::ordered_json::array();
-  for (const std::string& expression : named.expressions) {
-    steps.push_back({{"type", "Split"},
-                     {"pattern", {{"Regex", expression}}},
-                     {"behavior", "Isolated"},
-                     {"invert", false}});
-  }
-  steps.push_back({{"type", "ByteLevel"},
-                   {"add_prefix_space", false},
-                   {"trim_offsets", true},
-                   {"use_regex", false}});
-  return {{"type", "Sequence"}, {"pretokenizers", steps}};
+  return nullptr;
 }
 
 }  // namespace leash

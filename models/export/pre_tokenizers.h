@@ -5,16 +5,21 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace leash {
 
-// By a tokenizer.json: llama.cpp's name for what splits as its pre_tokenizer does. First the ones
-// whose steps are the same; then whatever cuts many texts, drawn from letters of every class, at
-// the same places and agrees about NFC and ignored merges. nullopt where nothing does.
-std::optional<std::string> pre_tokenizer_of(const nlohmann::json& tokenizer);
+struct PublishedPreTokenizer {
+  std::string_view name;       // tokenizer.ggml.pre
+  std::string_view steps;      // tokenizer.json's pre_tokenizer
+  bool nfc = false;            // Hugging Face's tokenizer has the normalizer NFC (llama.cpp none)
+  bool ignore_merges = false;  // a piece that is a token is not merged step by step
+};
 
-// The steps that a name stands for, as tokenizer.json's pre_tokenizer. FormatError for a name that
-// is not known, or whose tokens are not spelled in bytes.
-nlohmann::ordered_json pre_tokenizer_steps(const std::string& name);
+// By llama.cpp's name; nullptr where none is known here.
+const PublishedPreTokenizer* pre_tokenizer_named(std::string_view name);
+
+// By a tokenizer.json: the one that splits as its pre_tokenizer does. nullptr where none is known.
+const PublishedPreTokenizer* pre_tokenizer_of(const nlohmann::json& tokenizer);
 
 }  // namespace leash

@@ -169,8 +169,6 @@ void read_bloom(const JsonFields& json, DecoderConfig& config) {
   set_layer_norms(json, "layer_norm_epsilon", config);
   config.activation = Activation::gelu_tanh;
   require_flag(json, "apply_residual_connection_post_layernorm", false);
-  // transformers then leaves out two biases of each block.
-  if (json.integer("pretraining_tp").value_or(1) > 1) require_flag(json, "slow_but_exact", false);
   config.positions = PositionKind::alibi;
   config.qkv_layout = QkvLayout::grouped;
   config.embedding_norm = true;

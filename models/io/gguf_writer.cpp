@@ -109,10 +109,6 @@ void GgufWriter::booleans(const std::string& key, const std::vector<bool>& value
   set(key, std::move(bytes));
 }
 
-void GgufWriter::bytes(const std::string& key, std::string_view values) {
-  set(key, array_of(GgufType::u8, values.size()).append(values));
-}
-
 void GgufWriter::copy(const std::string& key, const GgufFile& from) {
   set(key, from.metadata_bytes(key));
 }

@@ -28,7 +28,6 @@ class GgufWriter {
   void i32s(const std::string& key, const std::vector<int64_t>& values);
   void f32s(const std::string& key, const std::vector<double>& values);
   void booleans(const std::string& key, const std::vector<bool>& values);
-  void bytes(const std::string& key, std::string_view values);  // an array of u8
   // A value as another file has it.
   void copy(const std::string& key, const GgufFile& from);
   bool has(std::string_view key) const;

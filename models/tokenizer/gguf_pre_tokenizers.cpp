@@ -190,7 +190,6 @@ NamedPreTokenizer named_pre_tokenizer(const std::string& name) {
   NamedPreTokenizer result;
   for (const char* expression : row->expressions) {
     result.pre_tokenizer.add_split({Regex(expression)});
-    result.expressions.emplace_back(expression);
   }
   result.ignore_merges = (row->facts & kMergesIgnored) != 0;
   result.add_bos = (row->facts & kBosAdded) != 0;
@@ -198,15 +197,6 @@ NamedPreTokenizer named_pre_tokenizer(const std::string& name) {
   result.raw = (row->facts & kSpelledAsText) != 0;
   result.escape_spaces = (row->facts & kSpacesEscaped) != 0;
   return result;
-}
-
-std::vector<std::string> distinct_pre_tokenizers() {
-  std::vector<std::string> names;
-  for (const PreTokenizerRow& row : pre_tokenizer_rows()) {
-    const std::string all = row.names;
-    names.push_back(all.substr(0, all.find(' ')));
-  }
-  return names;
 }
 
 }  // namespace leash

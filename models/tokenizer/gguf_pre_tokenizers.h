@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "models/text/pre_tokenizer.h"
 
@@ -11,7 +10,6 @@ namespace leash {
 
 struct NamedPreTokenizer {
   PreTokenizer pre_tokenizer;
-  std::vector<std::string> expressions;  // of its splits, in order
   bool ignore_merges = false;  // a whole word that is a token is one, whatever the merges say
   bool add_bos = false;        // unless tokenizer.ggml.add_bos_token says otherwise
   bool nfc = false;            // text is normalised first
@@ -21,8 +19,5 @@ struct NamedPreTokenizer {
 
 // FormatError for a name that is not known.
 NamedPreTokenizer named_pre_tokenizer(const std::string& name);
-
-// One name of each that splits in its own way, the best known first.
-std::vector<std::string> distinct_pre_tokenizers();
 
 }  // namespace leash

@@ -2,7 +2,6 @@
 #include <fmt/core.h>
 
 #include "models/errors.h"
-#include "models/tokenizer/base64.h"
 #include "models/tokenizer/json_members.h"
 #include "models/tokenizer/json_steps.h"
 
@@ -10,6 +9,32 @@ namespace leash {
 namespace {
 
 using nlohmann::json;
+
+int base64_value(char c) {
+  constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const size_t value = kAlphabet.find(c);
+  if (value == std::string_view::npos) {
+    throw FormatError("precompiled_charsmap is no text in base 64");
+  }
+  return static_cast<int>(value);
+}
+
+std::string from_base64(std::string_view text) {
+  while (text.ends_with('=')) text.remove_suffix(1);
+  std::string bytes;
+  bytes.reserve(text.size() * 3 / 4);
+  uint32_t bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    bits = bits << 6 | static_cast<uint32_t>(base64_value(c));
+    count += 6;
+    if (count < 8) continue;
+    count -= 8;
+    bytes += static_cast<char>(bits >> count);
+  }
+  return bytes;
+}
 
 normalizers::Bert read_bert(const json& step) {
   normalizers::Bert bert;
@@ -41,7 +66,7 @@ Normalizer::Step read_normalizer_step(const json& step) {
   if (type == "BertNormalizer") return normalizers::bert(read_bert(step));
   if (type == "Precompiled") {
     return normalizers::precompiled(std::make_shared<const Charsmap>(
-        bytes_of_base64(required_string(step, "precompiled_charsmap"))));
+        from_base64(required_string(step, "precompiled_charsmap"))));
   }
   json_steps::refuse("normalizer", type);
 }

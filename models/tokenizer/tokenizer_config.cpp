@@ -4,14 +4,12 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <map>
 #include <utility>
 
 #include "models/errors.h"
 #include "models/io/json_file.h"
 #include "models/io/mapped_file.h"
 #include "models/tokenizer/json_members.h"
-#include "models/tokenizer/named_templates.h"
 #include "models/tokenizer/named_tokens.h"
 
 namespace leash {
@@ -158,25 +156,21 @@ void TokenizerConfig::apply_settings(TokenizerParts& parts) const {
   if (flag(kAddEos, false)) parts.suffix.push_back(named(parts.eos, kAddEos, "eos_token"));
 }
 
-// chat_template.jinja, with others in a folder beside it; or a string, or a list of named ones.
+// chat_template.jinja, or a string, or a list of named templates of which "default" counts.
 std::string TokenizerConfig::read_chat_template() const {
-  std::map<std::string, std::string> by_name;
-  const auto tool_use = folder_ / "additional_chat_templates" / "tool_use.jinja";
-  if (is_there(tool_use)) by_name["tool_use"] = read_template(tool_use);
   if (is_there(folder_ / "chat_template.jinja")) {
-    by_name["default"] = read_template(folder_ / "chat_template.jinja");
-    return joined_templates(by_name);
+    return read_template(folder_ / "chat_template.jinja");
   }
   const json& value = member(config_, "chat_template");
-  if (value.is_null()) return joined_templates(by_name);
+  if (value.is_null()) return "";
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_array()) throw FormatError("chat_template is neither a string nor a list");
   for (const json& entry : value) {
-    if (!entry.is_object()) throw FormatError("an entry of chat_template is no object");
-    by_name[string_member(entry, "name").value_or("")] =
-        string_member(entry, "template").value_or("");
+    if (entry.is_object() && string_member(entry, "name") == "default") {
+      return string_member(entry, "template").value_or("");
+    }
   }
-  return joined_templates(by_name);
+  return "";
 }
 
 void TokenizerConfig::apply(TokenizerParts& parts) const {

@@ -2,7 +2,6 @@
 // for each kind that tokenizer.ggml.model names (llama.cpp: llama-vocab.cpp).
 #include <fmt/core.h>
 
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +17,6 @@
 #include "models/text/byte_alphabet.h"
 #include "models/tokenizer/gguf_pre_tokenizers.h"
 #include "models/tokenizer/gguf_vocabulary.h"
-#include "models/tokenizer/named_templates.h"
 #include "models/tokenizer/tokenizer_parts.h"
 
 namespace leash {
@@ -195,12 +193,7 @@ TokenizerParts load_gguf_tokenizer(const std::filesystem::path& path) {
     throw FormatError(fmt::format(
         "tokenizer.ggml.model is '{}'; supported are gpt2, gemma4, llama, t5 and bert", kind));
   }
-  std::map<std::string, std::string> templates;
-  if (const auto text = file->string_value("tokenizer.chat_template")) templates["default"] = *text;
-  if (const auto text = file->string_value("tokenizer.chat_template.tool_use")) {
-    templates["tool_use"] = *text;
-  }
-  parts.chat_template = joined_templates(templates);
+  parts.chat_template = file->string_value("tokenizer.chat_template").value_or("");
   return parts;
 }
 

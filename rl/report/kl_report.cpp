@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "models/io/atomic_file.h"
-#include "models/text/utf8.h"
 #include "rollout/scoring.h"
 
 namespace leash {
@@ -180,11 +179,7 @@ void spell_out(const Tokenizer& tokenizer, KlReportText& text) {
   const auto begin = std::min(ids.size(), static_cast<size_t>(text.answer_begin));
   text.text = tokenizer.decode(ids);
   text.context = tokenizer.decode(ids.first(begin));
-  // By its bytes: decoded alone, a SentencePiece token loses the space in front.
-  std::string storage;
-  for (const int64_t id : ids.subspan(begin)) {
-    text.tokens.emplace_back(replace_invalid(tokenizer.token_bytes(id), storage));
-  }
+  for (const int64_t id : ids.subspan(begin)) text.tokens.push_back(tokenizer.decode({&id, 1}));
 }
 
 }  // namespace

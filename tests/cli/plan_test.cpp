@@ -1,9 +1,6 @@
 // leash plan: the numbers of a tiny recipe, a model that nobody has, and what is refused.
 #include <sys/resource.h>
 
-#include <map>
-#include <string>
-
 #include "tests/cli/run_workspace.h"
 
 namespace leash::testing {
@@ -62,52 +59,6 @@ TEST(Plan, AModelThatIsNotThereIsPlannedInLittleMemory) {
   rusage usage{};
   getrusage(RUSAGE_CHILDREN, &usage);
   EXPECT_LT(usage.ru_maxrss, 600 * 1024);  // kB, of the largest child so far
-}
-
-TEST(Plan, TableOfPublishedModels) {
-  const Ended ended = run_leash({"plan", "--table", "24,8", "--json"});
-  expect_done(ended);
-  const Json table = json_lines(ended.out).at(0);
-  EXPECT_EQ(table["gib"], (Json{8.0, 24.0}));
-  std::map<std::string, std::map<std::string, Json>> by_task;
-  for (const Json& task : table["tasks"]) {
-    for (const Json& model : task["models"]) by_task[task["task"]][model["model"]] = model["peaks"];
-  }
-  for (const char* task : {"sft", "ppo", "grpo"}) {
-    auto& models = by_task[task];
-    // none, nf4 and GGUF, each without and with recomputation, which saves memory.
-    const Json& large = models["Llama-3.1-8B"];
-    ASSERT_EQ(large.size(), 6u) << task;
-    for (size_t i = 0; i < 6; i += 2) {
-      EXPECT_LT(large[i + 1]["peak_bytes"], large[i]["peak_bytes"]);
-      EXPECT_EQ(large[i + 1]["gradient_checkpointing"], true);
-    }
-    EXPECT_GT(large[1]["peak_bytes"], 16'000'000'000);  // 8 billion times two bytes
-    EXPECT_EQ(large[3]["quantize"], "nf4");
-    EXPECT_LT(large[3]["peak_bytes"], 11'000'000'000);
-    EXPECT_EQ(large[3]["fits"], Json::array({24.0}));
-    EXPECT_EQ(models["SmolLM2-135M"][1]["fits"], (Json{8.0, 24.0}));
-    EXPECT_TRUE(models["OPT-1.3B"][4]["peak_bytes"].is_null());  // in no GGUF
-  }
-  const Ended text = run_leash({"plan", "--table", "16", "--set", "lora.r=64"});
-  expect_done(text);
-  EXPECT_THAT(text.out, HasSubstr("\nsft: samples of 1024 tokens"));
-  EXPECT_THAT(text.out, HasSubstr("Gemma-3-270M"));
-}
-
-TEST(Plan, TableOfARecipe) {
-  const RunWorkspace work;
-  const Json table = plan_json({"--table", "8"}, work);
-  ASSERT_EQ(table["tasks"].size(), 1u);
-  EXPECT_EQ(table["tasks"][0]["task"], "ppo");
-  // The recipe's targets are Llama's, which GPT-2 does not have.
-  for (const Json& model : table["tasks"][0]["models"]) {
-    if (model["model"] == "GPT-2") EXPECT_TRUE(model["peaks"][0]["peak_bytes"].is_null());
-  }
-  expect_error(run_leash({"plan", "--table", "8,x"}), 2, "'x' is none");
-  expect_error(run_leash({"plan", "--table", "8,"}), 2, "--table takes sizes in GiB");
-  expect_error(run_leash({"plan", "--table", "0"}), 2, "'0' is none");
-  expect_error(run_leash({"plan", "--table", "8", "--memory", "4"}), 2, "have no effect");
 }
 
 TEST(Plan, BadInputIsSaidAtOnce) {

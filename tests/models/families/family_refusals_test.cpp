@@ -153,7 +153,6 @@ constexpr Refusal kOfFused[] = {
     {"falcon", R"({"n_embed": 48})", "n_embed"},
     {"bloom", R"({"apply_residual_connection_post_layernorm": true})",
      "apply_residual_connection_post_layernorm"},
-    {"bloom", R"({"pretraining_tp": 4, "slow_but_exact": true})", "slow_but_exact"},
 };
 constexpr Refusal kOfRope[] = {
     {"llama", R"({"rope_scaling": {"type": "mrope", "mrope_section": [2, 2, 2]}})",
