@@ -73,7 +73,8 @@ TEST(GoldenDrift, DivergencesAreTorchs) {
 }
 
 TEST(GoldenDrift, SpectraAreThoseOfTheProduct) {
-  for (const json& golden : golden_drift()["spectra"]) {
+  const json all = golden_drift();
+  for (const json& golden : all["spectra"]) {
     const LoraSpectrum ours = lora_spectrum(
         {.a = matrix_of(golden["a"]), .b = matrix_of(golden["b"]), .scaling = golden["scaling"]});
     EXPECT_NEAR(ours.norm, golden["delta"], 1e-9);
