@@ -105,6 +105,44 @@ TEST(Layers, EveryRoomHasAPlace) {
   }
 }
 
+// The type that a line at the left edge defines; empty where it defines none.
+std::string defined_by(const std::string& line) {
+  for (const std::string_view kind : {"struct ", "class ", "enum class "}) {
+    if (!line.starts_with(kind) || !line.ends_with('{')) continue;
+    const size_t end = line.find_first_of(" :<{", kind.size());
+    // A specialisation is no type of its own.
+    return line[end] == '<' ? "" : line.substr(kind.size(), end - kind.size());
+  }
+  return "";
+}
+
+// One namespace for all: two types of one name link, and their functions are mixed up.
+std::vector<std::string> defined_twice(const std::filesystem::path& root) {
+  std::map<std::string, std::string> first;
+  std::vector<std::string> found;
+  for (const auto& row : kTop) {
+    if (!std::filesystem::exists(root / row[0])) continue;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / row[0])) {
+      if (entry.path().extension() != ".h") continue;
+      const std::string path = entry.path().lexically_relative(root).string();
+      std::ifstream file(entry.path());
+      std::string space;
+      for (std::string line; std::getline(file, line);) {
+        if (line.starts_with("namespace ")) space = line;
+        const std::string type = defined_by(line);
+        if (type.empty()) continue;
+        const auto [place, is_new] = first.emplace(space + type, path);
+        if (!is_new) found.push_back(type + ": " + place->second + " and " + path);
+      }
+    }
+  }
+  return found;
+}
+
+TEST(Layers, NoTypeIsDefinedTwice) {
+  for (const std::string& both : defined_twice(LEASH_SOURCE_DIR)) ADD_FAILURE() << both;
+}
+
 TEST(Layers, AnIncludeThatPointsUpWouldBeSeen) {
   const auto root = std::filesystem::temp_directory_path() / "leash-layers-test";
   const auto write = [&](const std::string& path, const std::string& text) {
@@ -118,6 +156,10 @@ TEST(Layers, AnIncludeThatPointsUpWouldBeSeen) {
   EXPECT_EQ(offences(root, "rollout").size(), 2u);
   EXPECT_EQ(offences(root, "rl").size(), 2u);
   EXPECT_EQ(offences(root, "models").size(), 1u);
+  write("models/a.h", "namespace leash {\nstruct Same {\n};\nstruct Same<int> {\n};\n}\n");
+  write("rl/b.h", "namespace leash {\nclass Same final : public Other {\n};\n}\n");
+  write("rl/c.h", "namespace leash::cuda {\nclass Same {\n};\n}\n");
+  EXPECT_EQ(defined_twice(root).size(), 1u);
   std::filesystem::remove_all(root);
 }
 

@@ -34,30 +34,30 @@ struct ScoredBpe::Scratch final : ModelScratch {
   bool last_unknown = false;
 };
 
-ScoredBpe::ScoredBpe(const std::vector<ScoredToken>& tokens, std::optional<int64_t> unknown,
+ScoredBpe::ScoredBpe(const std::vector<ScoredPiece>& tokens, std::optional<int64_t> unknown,
                      bool byte_fallback)
     : unknown_(unknown), byte_fallback_(byte_fallback) {
   byte_tokens_.fill(-1);
   spellings_.reserve(tokens.size());
   std::vector<TokenTrie::Entry> frozen;
-  for (const ScoredToken& token : tokens) {
+  for (const ScoredPiece& token : tokens) {
     const auto id = static_cast<int32_t>(token.id);
     if (std::isnan(token.score)) {
       throw FormatError(fmt::format("the score of the token '{}' is no number", token.spelling));
     }
-    if (token.kind == ScoredToken::Kind::byte) {
+    if (token.kind == ScoredPiece::Kind::byte) {
       if (const auto byte = fallback_byte(token.spelling)) byte_tokens_[*byte] = id;
       continue;
     }
-    if (token.kind == ScoredToken::Kind::other) continue;
+    if (token.kind == ScoredPiece::Kind::other) continue;
     if (token.spelling.size() > kMaxTokenBytes) {
       throw FormatError(fmt::format("the token with id {} has {} bytes; at most {} are supported",
                                     id, token.spelling.size(), kMaxTokenBytes));
     }
     spellings_.push_back(token.spelling);
     longest_ = std::max(longest_, token.spelling.size());
-    pieces_[spellings_.back()] = {token.score, id, token.kind == ScoredToken::Kind::unused};
-    if (token.kind == ScoredToken::Kind::user_defined) frozen.push_back({spellings_.back(), id});
+    pieces_[spellings_.back()] = {token.score, id, token.kind == ScoredPiece::Kind::unused};
+    if (token.kind == ScoredPiece::Kind::user_defined) frozen.push_back({spellings_.back(), id});
   }
   user_defined_ = TokenTrie(std::move(frozen));
 }

@@ -14,7 +14,7 @@
 
 namespace leash {
 
-struct ScoredToken {
+struct ScoredPiece {
   enum class Kind { normal, user_defined, unused, byte, other };  // other: control and unknown
   std::string spelling;
   float score = 0;
@@ -26,7 +26,7 @@ class ScoredBpe final : public TokenModel {
  public:
   // The tokens are read while building only. `unknown` is what a character without a token becomes
   // when there are no byte tokens; without it such a character is an error.
-  ScoredBpe(const std::vector<ScoredToken>& tokens, std::optional<int64_t> unknown,
+  ScoredBpe(const std::vector<ScoredPiece>& tokens, std::optional<int64_t> unknown,
             bool byte_fallback);
 
   std::unique_ptr<ModelScratch> scratch() const override;

@@ -88,14 +88,14 @@ void read_scored_bpe(const GgufVocabulary& read, TokenizerParts& parts) {
   if (prefix) parts.normalizer.add(normalizers::prepend(" "));
   parts.normalizer.add(normalizers::replace(Regex::literal(" "), kSpace));
   const std::vector<float> scores = read.scores();
-  std::vector<ScoredToken> tokens;
+  std::vector<ScoredPiece> tokens;
   bool bytes = false;
   for (const VocabularyToken& token : parts.vocabulary.tokens()) {
     const GgufTokenType type = read.type(token.id);
-    auto kind = ScoredToken::Kind::normal;
-    if (type == GgufTokenType::byte) kind = ScoredToken::Kind::byte;
+    auto kind = ScoredPiece::Kind::normal;
+    if (type == GgufTokenType::byte) kind = ScoredPiece::Kind::byte;
     if (type == GgufTokenType::control || type == GgufTokenType::unknown) {
-      kind = ScoredToken::Kind::other;
+      kind = ScoredPiece::Kind::other;
     }
     bytes = bytes || type == GgufTokenType::byte;
     tokens.push_back({token.spelling, scores[static_cast<size_t>(token.id)], token.id, kind});

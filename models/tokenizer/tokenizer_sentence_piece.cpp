@@ -71,25 +71,25 @@ std::unique_ptr<const TokenModel> unigram_of(const SentencePieceFile& file) {
                                                   .arithmetic = UnigramArithmetic::sentence_piece});
 }
 
-ScoredToken::Kind kind_of_piece(PieceType type) {
+ScoredPiece::Kind kind_of_piece(PieceType type) {
   switch (type) {
     case PieceType::normal:
-      return ScoredToken::Kind::normal;
+      return ScoredPiece::Kind::normal;
     case PieceType::user_defined:
-      return ScoredToken::Kind::user_defined;
+      return ScoredPiece::Kind::user_defined;
     case PieceType::unused:
-      return ScoredToken::Kind::unused;
+      return ScoredPiece::Kind::unused;
     case PieceType::byte:
-      return ScoredToken::Kind::byte;
+      return ScoredPiece::Kind::byte;
     case PieceType::control:
     case PieceType::unknown:
       break;
   }
-  return ScoredToken::Kind::other;
+  return ScoredPiece::Kind::other;
 }
 
 std::unique_ptr<const TokenModel> bpe_of(const SentencePieceFile& file) {
-  std::vector<ScoredToken> tokens;
+  std::vector<ScoredPiece> tokens;
   for (const auto& piece : file.pieces) {
     tokens.push_back(
         {piece.text, piece.score, static_cast<int64_t>(tokens.size()), kind_of_piece(piece.type)});
